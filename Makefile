@@ -1,0 +1,103 @@
+# Everything a person or a machine does with this tree, by name: `make` lists it.
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+GO      ?= go
+TOOLS   := $(CURDIR)/.tools
+BIN     := $(CURDIR)/bin/godwit
+MODULE  := github.com/godwitdb/godwit
+
+# A tree without .git (a release archive) says so instead of failing.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+TEST_PROCS   ?= 2#   packages tested at once
+TEST_TIMEOUT ?= 10m# per package
+TESTFLAGS    ?=#     more flags for go test, such as -json or -run
+FUZZTIME     ?= 10s# per fuzz target
+BENCH        ?= .#   which benchmarks
+NAME         ?=#     which mutants, a regular expression
+ARGS         ?=#     more arguments for the demo
+
+# The race detector pays where goroutines meet; elsewhere it only slows down.
+RACE_PKGS ?= $(shell $(GO) list ./... | grep -vE '/(api|internal/archtest|internal/mutants|scripts)(/|$$)')
+
+.PHONY: help
+help: ## list the targets
+	@bold=; plain=; if [[ -t 1 && -z "$${NO_COLOR:-}" ]]; then bold=$$'\e[1m'; plain=$$'\e[0m'; fi; \
+	echo "usage: make TARGET [VARIABLE=value]"; echo; \
+	awk -F ':.*## ' -v bold="$$bold" -v plain="$$plain" \
+		'/^[a-z-]+:.*## / { printf "  %s%-16s%s %s\n", bold, $$1, plain, $$2 }' Makefile
+
+.PHONY: build
+build: ## build bin/godwit, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/godwit
+
+.PHONY: test
+test: ## run every test (TESTFLAGS, TEST_TIMEOUT)
+	$(GO) test -timeout $(TEST_TIMEOUT) -p $(TEST_PROCS) $(TESTFLAGS) ./...
+
+.PHONY: race
+race: ## run the tests under the race detector (RACE_PKGS)
+	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -p $(TEST_PROCS) $(TESTFLAGS) $(RACE_PKGS)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for a while (FUZZTIME=10s)
+	GO=$(GO) scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: ## run the benchmarks (BENCH=regexp)
+	$(GO) test -run xxx -bench '$(BENCH)' -benchmem -p 1 ./...
+
+.PHONY: mutants
+mutants: ## plant known bugs one by one; the tests must catch them (NAME=regexp)
+	$(GO) run ./internal/mutants/cmd -root . -name '$(NAME)'
+
+.PHONY: lint
+lint: tools ## run golangci-lint
+	$(TOOLS)/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: tools ## format the sources
+	$(TOOLS)/golangci-lint fmt ./...
+
+.PHONY: generate
+generate: tools ## regenerate the code under api/ from the .proto files
+	scripts/generate.sh $(TOOLS) .
+
+.PHONY: check
+check: check-format check-vet lint check-generated check-tidy check-units ## all that can be said without running tests
+
+.PHONY: check-format
+check-format: tools
+	$(TOOLS)/golangci-lint fmt --diff ./...
+
+.PHONY: check-vet
+check-vet:
+	$(GO) vet ./...
+
+.PHONY: check-generated
+check-generated: tools
+	scripts/check-generated.sh $(TOOLS)
+
+.PHONY: check-tidy
+check-tidy:
+	$(GO) mod tidy -diff
+
+.PHONY: check-units
+check-units:
+	scripts/check-units.sh
+
+.PHONY: demo
+demo: build ## start several datacenters in one process (ARGS='--dcs use1,euw1')
+	$(BIN) demo $(ARGS)
+
+.PHONY: tools
+tools: ## install the pinned tools into .tools
+	@GO=$(GO) scripts/tools.sh $(TOOLS)
+
+.PHONY: clean
+clean: ## remove what was built; .tools stays
+	rm -rf bin coverage.out
+	find . -name '*.test' -not -path './.git/*' -type f -delete
