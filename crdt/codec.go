@@ -1,0 +1,216 @@
+package crdt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// ErrEncoding reports bytes that are not the canonical encoding of anything:
+// cut short, too long, out of order, padded or over a limit.
+var ErrEncoding = errors.New("crdt: malformed encoding")
+
+// Limits of what a decoder accepts.
+const (
+	MaxActors      = 4096     // actors of one clock
+	MaxRanges      = 1024     // ranges of one actor in a clock
+	MaxKeyBytes    = 1 << 10  // key
+	MaxBucketBytes = 64       // bucket name
+	MaxPathBytes   = 1 << 20  // encoded path of a cell
+	MaxPayload     = 16 << 20 // payload of one entry
+)
+
+// reader takes a canonical encoding apart. Its first error sticks, and every
+// later read returns zero values, so callers check once, at the end.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) fail(what string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: %s", ErrEncoding, what)
+	}
+	r.b = nil
+}
+
+func (r *reader) byte(what string) byte {
+	if len(r.b) == 0 {
+		r.fail(what + " is cut short")
+		return 0
+	}
+	v := r.b[0]
+	r.b = r.b[1:]
+	return v
+}
+
+func (r *reader) uvarint(what string) uint64 {
+	v, n := binary.Uvarint(r.b)
+	switch {
+	case n <= 0:
+		r.fail(what + " is cut short or too large")
+		return 0
+	case n > 1 && r.b[n-1] == 0: // one value, one encoding
+		r.fail(what + " is a padded varint")
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// count reads a number of items, each of at least minBytes encoded bytes, so
+// that no input can ask for more memory than a small multiple of its size.
+func (r *reader) count(what string, minBytes, limit int) int {
+	n := r.uvarint(what)
+	if n > uint64(limit) || n > uint64(len(r.b)/minBytes) {
+		r.fail(what + " is over its limit")
+		return 0
+	}
+	return int(n)
+}
+
+// bytes reads a length and that many bytes, which alias the input.
+func (r *reader) bytes(what string, limit int) []byte {
+	n := r.count(what, 1, limit)
+	v := r.b[:n:n]
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) fixed64(what string) uint64 {
+	if len(r.b) < 8 {
+		r.fail(what + " is cut short")
+		return 0
+	}
+	v := binary.BigEndian.Uint64(r.b)
+	r.b = r.b[8:]
+	return v
+}
+
+func (r *reader) done(what string) error {
+	if r.err == nil && len(r.b) > 0 {
+		r.fail(what + " is followed by something else")
+	}
+	return r.err
+}
+
+func appendBytes[T ~[]byte | ~string](b []byte, v T) []byte {
+	b = binary.AppendUvarint(b, uint64(len(v)))
+	return append(b, v...)
+}
+
+func appendDot(b []byte, d Dot) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(d.Actor))
+	return binary.AppendUvarint(b, d.Seq)
+}
+
+const minDotBytes = 9
+
+func (r *reader) dot() Dot {
+	d := Dot{Actor(r.fixed64("actor")), r.uvarint("sequence number")}
+	if d.Seq == 0 && r.err == nil {
+		r.fail("sequence number is zero")
+	}
+	return d
+}
+
+func appendDots(b []byte, ds []Dot) []byte {
+	b = binary.AppendUvarint(b, uint64(len(ds)))
+	for _, d := range ds {
+		b = appendDot(b, d)
+	}
+	return b
+}
+
+func (r *reader) dots(what string) []Dot {
+	n := r.count(what, minDotBytes, math.MaxInt32)
+	if n == 0 {
+		return nil
+	}
+	ds := make([]Dot, n)
+	for i := range ds {
+		ds[i] = r.dot()
+		if i > 0 && ds[i].Compare(ds[i-1]) <= 0 && r.err == nil {
+			r.fail(what + " are not in order")
+		}
+	}
+	return ds
+}
+
+// AppendClock appends the canonical encoding of c to b.
+func AppendClock(b []byte, c *Clock) []byte {
+	b = binary.AppendUvarint(b, uint64(len(c.actors)))
+	for _, e := range c.actors {
+		b = binary.BigEndian.AppendUint64(b, uint64(e.actor))
+		b = AppendRanges(b, e.ranges)
+	}
+	return b
+}
+
+// AppendRanges appends the ranges of one actor: their number, then for each
+// the gap before it and its length, each less what it is at the least.
+func AppendRanges(b []byte, rs []Range) []byte {
+	b = binary.AppendUvarint(b, uint64(len(rs)))
+	next := uint64(1)
+	for _, r := range rs {
+		b = binary.AppendUvarint(b, r.Lo-next)
+		b = binary.AppendUvarint(b, r.Hi-r.Lo)
+		next = r.Hi + 2
+	}
+	return b
+}
+
+// DecodeClock decodes what AppendClock made, and nothing else.
+func DecodeClock(b []byte) (Clock, error) {
+	r := reader{b: b}
+	c := r.clock()
+	return c, r.done("clock")
+}
+
+// DecodeRanges decodes what AppendRanges made, and nothing else.
+func DecodeRanges(b []byte) ([]Range, error) {
+	r := reader{b: b}
+	rs := r.ranges()
+	return rs, r.done("ranges")
+}
+
+func (r *reader) clock() Clock {
+	n := r.count("number of actors", 11, MaxActors)
+	if n == 0 {
+		return Clock{}
+	}
+	c := Clock{actors: make([]actorRanges, n)}
+	for i := range c.actors {
+		e := &c.actors[i]
+		e.actor = Actor(r.fixed64("actor"))
+		if i > 0 && e.actor <= c.actors[i-1].actor && r.err == nil {
+			r.fail("actors are not in order")
+		}
+		if e.ranges = r.ranges(); len(e.ranges) == 0 && r.err == nil {
+			r.fail("actor without ranges")
+		}
+	}
+	if r.err != nil {
+		return Clock{}
+	}
+	return c
+}
+
+func (r *reader) ranges() []Range {
+	n := r.count("number of ranges", 2, MaxRanges)
+	rs := make([]Range, n)
+	next := uint64(1)
+	for i := range rs {
+		gap, length := r.uvarint("range"), r.uvarint("range")
+		lo := next + gap
+		hi := lo + length
+		if lo < gap || hi < lo || hi > math.MaxUint64-2 {
+			r.fail("range is out of bounds")
+			return nil
+		}
+		rs[i] = Range{lo, hi}
+		next = hi + 2
+	}
+	return rs
+}

@@ -1,0 +1,215 @@
+package crdt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// RequestID is a client's name for one request: a ULID, so it carries the time
+// of its birth. The zero RequestID means none.
+type RequestID [16]byte
+
+// Delta is what a run of events of one actor did to one partition: the dots it
+// covers and, for each cell they touched, what was removed and what lives now.
+// A single event is a Delta with Lo == Hi. A Delta without puts is what the
+// event log keeps: payloads come from the live cells when it is sent.
+type Delta struct {
+	Actor    Actor
+	Lo, Hi   uint64
+	Requests []Request // the requests among Lo..Hi that had an id, in order
+	Changes  []Change  // in order of their cells, one per cell
+}
+
+// Request ties a request id to the event that carried it out.
+type Request struct {
+	Seq uint64
+	ID  RequestID
+}
+
+// Change is what a delta does to one cell, or says of one in a snapshot.
+type Change struct {
+	ID      CellID
+	Removes []Dot   // dots that are dead in this cell, in order
+	Below   Clock   // everything at or below the path that this clock contains is dead
+	Puts    []Entry // dots that live in this cell, in order
+}
+
+const (
+	deltaVersion = 1
+
+	// Bits of a change's first byte.
+	sameKey    = 1 // bucket, key and kind are those of the change before
+	hasRemoves = 2
+	hasBelow   = 4
+	hasPuts    = 8
+	changeBits = sameKey | hasRemoves | hasBelow | hasPuts
+)
+
+// AppendDelta appends the canonical encoding of d to b.
+func AppendDelta(b []byte, d *Delta) []byte {
+	b = append(b, deltaVersion)
+	b = binary.BigEndian.AppendUint64(b, uint64(d.Actor))
+	b = binary.AppendUvarint(b, d.Lo)
+	b = binary.AppendUvarint(b, d.Hi-d.Lo)
+	b = binary.AppendUvarint(b, uint64(len(d.Requests)))
+	for _, q := range d.Requests {
+		b = binary.AppendUvarint(b, q.Seq-d.Lo)
+		b = append(b, q.ID[:]...)
+	}
+	return appendChanges(b, d.Changes)
+}
+
+func appendChanges(b []byte, cs []Change) []byte {
+	b = binary.AppendUvarint(b, uint64(len(cs)))
+	for i := range cs {
+		c := &cs[i]
+		same := i > 0 && c.ID.KeyID == cs[i-1].ID.KeyID && c.ID.Kind == cs[i-1].ID.Kind
+		b = append(b, c.bits(same))
+		if !same {
+			b = appendBytes(b, c.ID.Bucket)
+			b = appendBytes(b, c.ID.Key)
+			b = append(b, byte(c.ID.Kind))
+		}
+		b = appendBytes(b, c.ID.Path)
+		if len(c.Removes) > 0 {
+			b = appendDots(b, c.Removes)
+		}
+		if !c.Below.Empty() {
+			b = AppendClock(b, &c.Below)
+		}
+		if len(c.Puts) > 0 {
+			b = AppendCell(b, c.Puts)
+		}
+	}
+	return b
+}
+
+func (c *Change) bits(same bool) byte {
+	var bits byte
+	if same {
+		bits |= sameKey
+	}
+	if len(c.Removes) > 0 {
+		bits |= hasRemoves
+	}
+	if !c.Below.Empty() {
+		bits |= hasBelow
+	}
+	if len(c.Puts) > 0 {
+		bits |= hasPuts
+	}
+	return bits
+}
+
+// DecodeDelta decodes what AppendDelta made, and nothing else. Payloads alias b.
+func DecodeDelta(b []byte) (*Delta, error) {
+	r := reader{b: b}
+	if r.byte("version") != deltaVersion && r.err == nil {
+		r.fail("unknown version of a delta")
+	}
+	d := &Delta{Actor: Actor(r.fixed64("actor")), Lo: r.uvarint("sequence number")}
+	d.Hi = d.Lo + r.uvarint("length of the run")
+	if (d.Lo == 0 || d.Hi < d.Lo || d.Hi > math.MaxUint64-2) && r.err == nil {
+		r.fail("run of events is out of bounds")
+	}
+	d.Requests = r.requests(d)
+	d.Changes = r.changes()
+	for i := 1; i < len(d.Changes) && r.err == nil; i++ {
+		if d.Changes[i-1].ID.Compare(d.Changes[i].ID) >= 0 {
+			r.fail("cells are not in order")
+		}
+	}
+	if err := r.done("delta"); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (r *reader) requests(d *Delta) []Request {
+	n := r.count("number of requests", 17, math.MaxInt32)
+	if n == 0 {
+		return nil
+	}
+	qs := make([]Request, n)
+	for i := range qs {
+		qs[i].Seq = d.Lo + r.uvarint("request")
+		if len(r.b) < len(RequestID{}) {
+			r.fail("request id is cut short")
+			return nil
+		}
+		r.b = r.b[copy(qs[i].ID[:], r.b):]
+		if qs[i].Seq < d.Lo || qs[i].Seq > d.Hi || i > 0 && qs[i].Seq <= qs[i-1].Seq {
+			r.fail("request is outside its run")
+			return nil
+		}
+	}
+	return qs
+}
+
+func (r *reader) changes() []Change {
+	n := r.count("number of cells", 2, math.MaxInt32)
+	if n == 0 {
+		return nil
+	}
+	cs := make([]Change, 0, min(n, 1024)) // a Change is larger than its encoding: grow with the input
+	for i := range n {
+		var last *Change
+		if i > 0 {
+			last = &cs[i-1]
+		}
+		cs = append(cs, r.change(last))
+		if r.err != nil {
+			return nil
+		}
+	}
+	return cs
+}
+
+func (r *reader) change(last *Change) Change {
+	var c Change
+	bits := r.byte("change")
+	if bits&^byte(changeBits) != 0 || bits&sameKey != 0 && last == nil {
+		r.fail("unknown kind of change")
+		return c
+	}
+	if bits&sameKey != 0 {
+		c.ID.KeyID, c.ID.Kind = last.ID.KeyID, last.ID.Kind
+	} else {
+		c.ID.Bucket = string(r.bytes("bucket", MaxBucketBytes))
+		c.ID.Key = string(r.bytes("key", MaxKeyBytes))
+		c.ID.Kind = Kind(r.byte("kind"))
+		if !c.ID.Kind.Supported() && r.err == nil {
+			r.fail(fmt.Sprintf("unknown kind %d", c.ID.Kind))
+		}
+		if last != nil && c.ID.KeyID == last.ID.KeyID && c.ID.Kind == last.ID.Kind {
+			r.fail("key is repeated")
+		}
+	}
+	c.ID.Path = string(r.bytes("path", MaxPathBytes))
+	if bits&hasRemoves != 0 {
+		c.Removes = r.dots("removes")
+	}
+	if bits&hasBelow != 0 {
+		c.Below = r.clock()
+	}
+	if bits&hasPuts != 0 {
+		c.Puts = r.cell()
+		r.checkPayloads(c.ID.Kind, c.Puts)
+	}
+	if c.bits(bits&sameKey != 0) != bits && r.err == nil {
+		r.fail("empty part of a change")
+	}
+	return c
+}
+
+func (r *reader) checkPayloads(k Kind, c Cell) {
+	for i := range c {
+		if r.err != nil {
+			return
+		}
+		if err := k.row().check(c[i].Payload); err != nil {
+			r.err = err
+		}
+	}
+}

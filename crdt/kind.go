@@ -1,0 +1,100 @@
+package crdt
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Kind is the data type of a key's value. Its numbers are stored for ever.
+type Kind uint8
+
+// The kinds, chosen per key by its first write.
+const (
+	NoKind Kind = iota
+	Register
+	MVRegister
+	Counter
+	GCounter
+	BCounter
+	Set
+	GSet
+	RWSet
+	Flag
+	DWFlag
+	Map
+	ZSet
+	HLL
+	kindEnd
+)
+
+// A kind is one row here and one file: what its cells hold, how operations
+// change them, and what a reader sees.
+type kindRow struct {
+	name string
+	// collection kinds keep one cell per element; the others have one cell.
+	collection bool
+	// join merges the payloads that two replicas hold for the same dot; nil
+	// where a dot's payload never changes.
+	join func(mine, theirs []byte) []byte
+	// check refuses a payload that no operation of the kind makes.
+	check func(payload []byte) error
+	// present reports whether a cell makes its key exist; nil means any live dot does.
+	present func(c Cell) bool
+	// mutate turns an operation into changes.
+	mutate map[OpCode]func(m *mutation) error
+	// read turns live cells into a value.
+	read func(v *Value, cells []CellState)
+}
+
+var kinds = [kindEnd]kindRow{
+	NoKind:     {name: "none"},
+	Register:   registerRow("register", false),
+	MVRegister: registerRow("mvregister", true),
+	Counter:    counterRow,
+	GCounter:   {name: "gcounter"},
+	BCounter:   {name: "bcounter"},
+	Set:        setRow,
+	GSet:       {name: "gset"},
+	RWSet:      {name: "rwset"},
+	Flag:       {name: "flag"},
+	DWFlag:     {name: "dwflag"},
+	Map:        {name: "map"},
+	ZSet:       {name: "zset"},
+	HLL:        {name: "hll"},
+}
+
+func (k Kind) row() *kindRow {
+	if k >= kindEnd {
+		return &kinds[NoKind]
+	}
+	return &kinds[k]
+}
+
+// String is the kind's name, as in topology files and on the command line.
+func (k Kind) String() string { return k.row().name }
+
+// Collection reports whether k keeps a cell per element.
+func (k Kind) Collection() bool { return k.row().collection }
+
+// Supported reports whether this version reads and writes k.
+func (k Kind) Supported() bool { return k.row().read != nil }
+
+// ParseKind returns the kind of that name.
+func ParseKind(name string) (Kind, error) {
+	i := slices.IndexFunc(kinds[:], func(r kindRow) bool { return r.name == name })
+	if i <= int(NoKind) {
+		return NoKind, fmt.Errorf("unknown kind %q (kinds: %v)", name, SupportedKinds())
+	}
+	return Kind(i), nil
+}
+
+// SupportedKinds lists the kinds that this version reads and writes.
+func SupportedKinds() []Kind {
+	var out []Kind
+	for k := NoKind + 1; k < kindEnd; k++ {
+		if k.Supported() {
+			out = append(out, k)
+		}
+	}
+	return out
+}

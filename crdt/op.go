@@ -1,0 +1,205 @@
+package crdt
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// OpCode says what an operation does.
+type OpCode uint8
+
+// The operations.
+const (
+	OpAssign OpCode = iota + 1 // register, mvregister: Value
+	OpDelete                   // every kind: removes what it observes
+	OpAdd                      // counter: N
+	OpReset                    // counter: back to zero, less what it did not observe
+	OpInsert                   // set: Elements
+	OpRemove                   // set: Elements
+)
+
+// Op is one typed operation on one key.
+type Op struct {
+	Code OpCode
+	// Kind is the kind the operation is meant for; NoKind leaves it to the key,
+	// then to Default.
+	Kind     Kind
+	Default  Kind // the bucket's kind, used where it fits the operation
+	Value    []byte
+	Elements []string
+	N        int64
+	// Context, when not nil, is what the client observed.
+	Context *Context
+}
+
+// Errors of operations. Test with errors.Is; KindError is a type of its own.
+var (
+	// ErrOverflow reports a counter that would leave the range of int64.
+	ErrOverflow = errors.New("counter would leave the range of int64")
+	// ErrNoContext reports a context given to an operation that takes none.
+	ErrNoContext = errors.New("operation takes no context")
+)
+
+// KindError reports an operation on a key that holds other kinds.
+type KindError struct{ Have, Want Kind }
+
+func (e *KindError) Error() string {
+	if e.Have == NoKind {
+		return fmt.Sprintf("operation does not apply to kind %s", e.Want)
+	}
+	return fmt.Sprintf("key holds a %s, not a %s", e.Have, e.Want)
+}
+
+// Result is what an operation tells its caller.
+type Result struct {
+	Kind    Kind
+	Changed int   // elements added or removed; 1 or 0 for other kinds
+	Total   int64 // of a counter, after the operation, as this replica holds it
+}
+
+// mutation is one operation on its way to becoming an event (rule 1).
+type mutation struct {
+	replica *Replica
+	cells   Cells
+	key     KeyID
+	kind    Kind
+	op      *Op
+	dot     Dot
+	stamp   func(seen Stamp) Stamp
+	changes []Change
+	result  Result
+}
+
+// Mutate is the first half of rule 1: it reads the cells that op touches and
+// returns the event that op becomes, with dot as its name. It changes nothing;
+// the caller applies the event. It returns a nil Delta when there is nothing
+// to change. present lists the kinds of which the key has cells. stamp issues
+// a stamp greater than the one seen.
+func (r *Replica) Mutate(cells Cells, key KeyID, present []Kind, op *Op, dot Dot, stamp func(seen Stamp) Stamp) (*Delta, Result, error) {
+	m := &mutation{replica: r, cells: cells, key: key, op: op, dot: dot, stamp: stamp}
+	todo, err := m.resolve(present)
+	if err != nil {
+		return nil, Result{}, err
+	}
+	for _, m.kind = range todo {
+		fn := m.kind.row().mutate[op.Code]
+		if fn == nil {
+			return nil, Result{}, &KindError{Want: m.kind}
+		}
+		m.result.Kind = m.kind
+		if err := fn(m); err != nil {
+			return nil, Result{}, err
+		}
+	}
+	if len(m.changes) == 0 {
+		return nil, m.result, nil
+	}
+	slices.SortFunc(m.changes, func(a, b Change) int { return a.ID.Compare(b.ID) })
+	return &Delta{Actor: dot.Actor, Lo: dot.Seq, Hi: dot.Seq, Changes: m.changes}, m.result, nil
+}
+
+// resolve decides which kinds the operation is for: a delete is for all that
+// the key holds, every other operation for one.
+func (m *mutation) resolve(present []Kind) ([]Kind, error) {
+	have, err := Present(m.cells, m.key, present)
+	if err != nil {
+		return nil, err
+	}
+	if m.op.Code == OpDelete {
+		if m.op.Kind != NoKind && len(have) > 0 && !slices.Contains(have, m.op.Kind) {
+			return nil, &KindError{Have: have[0], Want: m.op.Kind}
+		}
+		return have, nil
+	}
+	want := m.op.Kind
+	if want == NoKind {
+		want = m.impliedKind(have)
+	}
+	if len(have) > 0 && !slices.Contains(have, want) {
+		return nil, &KindError{Have: have[0], Want: want}
+	}
+	return []Kind{want}, nil
+}
+
+// impliedKind is the kind of an operation that names none: the key's own if it
+// takes the operation, else the bucket's, else the first that takes it.
+func (m *mutation) impliedKind(have []Kind) Kind {
+	takes := func(k Kind) bool { return k.row().mutate[m.op.Code] != nil }
+	if i := slices.IndexFunc(have, takes); i >= 0 {
+		return have[i]
+	}
+	if takes(m.op.Default) {
+		return m.op.Default
+	}
+	for k := NoKind + 1; k < kindEnd; k++ {
+		if takes(k) {
+			return k
+		}
+	}
+	return NoKind
+}
+
+// Present returns those of the kinds of which a key has cells that make the
+// key exist: a counter whose every run was deleted does not.
+func Present(cells Cells, key KeyID, stored []Kind) ([]Kind, error) {
+	var out []Kind
+	for _, k := range stored {
+		if row := k.row(); row.present != nil {
+			c, err := cells.Load(CellID{KeyID: key, Kind: k})
+			if err != nil {
+				return nil, err
+			}
+			if !row.present(c) {
+				continue
+			}
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
+
+func (m *mutation) id(path string) CellID { return CellID{m.key, m.kind, path} }
+
+func (m *mutation) load(path string) (Cell, error) { return m.cells.Load(m.id(path)) }
+
+// observed adds to ch what the operation supersedes: what the client says it
+// saw, else what is live here.
+func (m *mutation) observed(ch *Change, live Cell) {
+	if m.op.Context == nil {
+		ch.Removes = live.Dots()
+		return
+	}
+	ch.Removes = slices.Clone(m.op.Context.Dots)
+	ch.Below = m.op.Context.Clock.Clone()
+}
+
+// removeAll is the delete of a collection: one small event, whatever its size.
+func (m *mutation) removeAll() error {
+	ch := Change{ID: m.id("")}
+	if m.op.Context != nil {
+		ch.Below = m.op.Context.Clock.Clone()
+		for _, d := range m.op.Context.Dots {
+			ch.Below.Add(d)
+		}
+	} else if err := m.observeBelow(&ch); err != nil {
+		return err
+	}
+	if !ch.Below.Empty() {
+		m.changes = append(m.changes, ch)
+		m.result.Changed = 1
+	}
+	return nil
+}
+
+// observeBelow covers what is live: what the clock contains, and the dots that
+// repair has placed ahead of it.
+func (m *mutation) observeBelow(ch *Change) error {
+	ch.Below = m.replica.Clock.Clone()
+	return m.cells.Below(ch.ID, func(_ CellID, c Cell) error {
+		for _, e := range c {
+			ch.Below.Add(e.Dot)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,177 @@
+package crdt
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Cells is where the rules find and leave the cells of one partition. What is
+// stored is seen by the next load. An error of a method ends the rule with it;
+// the caller then throws away everything the rule has stored.
+type Cells interface {
+	// Load returns the cell, empty when there is none. The rule does not change it.
+	Load(id CellID) (Cell, error)
+	// Store replaces the cell; an empty one is deleted.
+	Store(id CellID, c Cell) error
+	// Below calls fn for every cell of the key and kind whose path begins with
+	// id.Path, in order of their paths. fn may store the cell it was given.
+	Below(id CellID, fn func(id CellID, c Cell) error) error
+}
+
+// Replica is what one replica of a partition knows beside its cells: its clock
+// and its residue. The rules (DESIGN 2.2) are its methods. The zero Replica
+// has seen nothing.
+type Replica struct {
+	Clock   Clock
+	Residue Residue
+	// Transfer is the join under way, or nil.
+	Transfer *Transfer
+}
+
+// Transfer is a join that takes time while events go on arriving. For the
+// cells joined so far the snapshot's clock counts as seen when a dot is to be
+// added; for the others it does not, until all are joined (rule 5).
+type Transfer struct {
+	Clock  Clock                // of the snapshot that is being joined
+	Joined func(key KeyID) bool // whether the cells of a key have been joined
+}
+
+// saw reports whether the effect of d on the cell is already in the replica.
+func (r *Replica) saw(id CellID, d Dot) bool {
+	return r.Clock.Contains(d) || r.Transfer != nil && r.Transfer.Clock.Contains(d) && r.Transfer.Joined(id.KeyID)
+}
+
+// Apply is rule 2, for one event or a coalesced run of them. It reports
+// whether the replica had not seen all of it. Applying is idempotent, and
+// deltas may come in any order and more than once.
+func (r *Replica) Apply(cells Cells, d *Delta) (bool, error) {
+	if r.Clock.ContainsRange(d.Actor, d.Lo, d.Hi) {
+		return false, nil
+	}
+	for i := range d.Changes {
+		if err := r.applyChange(cells, d, &d.Changes[i]); err != nil {
+			return false, fmt.Errorf("apply %s:%d-%d: %w", d.Actor, d.Lo, d.Hi, err)
+		}
+	}
+	r.Clock.AddRange(d.Actor, d.Lo, d.Hi)
+	if !r.Residue.Empty() {
+		var covered Clock
+		covered.AddRange(d.Actor, d.Lo, d.Hi)
+		r.Residue.dropCovered(&covered)
+	}
+	return true, nil
+}
+
+func (r *Replica) applyChange(cells Cells, d *Delta, ch *Change) error {
+	if !ch.Below.Empty() {
+		if err := r.removeBelow(cells, ch); err != nil {
+			return err
+		}
+	}
+	if len(ch.Removes) == 0 && len(ch.Puts) == 0 {
+		return nil
+	}
+	have, err := cells.Load(ch.ID)
+	if err != nil {
+		return err
+	}
+	cell := slices.DeleteFunc(slices.Clone(have), func(e Entry) bool {
+		_, dead := slices.BinarySearchFunc(ch.Removes, e.Dot, Dot.Compare)
+		return dead
+	})
+	for _, dot := range ch.Removes {
+		own := dot.Actor == d.Actor && d.Lo <= dot.Seq && dot.Seq <= d.Hi
+		if !own && !r.Clock.Contains(dot) {
+			r.Residue.addDot(ch.ID, dot)
+		}
+	}
+	for _, e := range ch.Puts {
+		cell = r.put(ch.ID, cell, e)
+	}
+	if cell.Equal(have) {
+		return nil
+	}
+	return cells.Store(ch.ID, cell)
+}
+
+// put adds a live dot unless it is known to be dead. Where both hold the dot
+// their payloads are joined: that is how the totals of a counter's run grow.
+func (r *Replica) put(id CellID, cell Cell, e Entry) Cell {
+	if i, live := cell.find(e.Dot); live {
+		return joinPayload(id.Kind, cell, i, e)
+	}
+	if r.saw(id, e.Dot) || r.Residue.Contains(id, e.Dot) {
+		return cell
+	}
+	i, _ := cell.find(e.Dot)
+	return slices.Insert(cell, i, e)
+}
+
+// joinPayload changes cell in place: it belongs to the rule under way.
+func joinPayload(k Kind, cell Cell, i int, e Entry) Cell {
+	if join := k.row().join; join != nil {
+		cell[i].Payload = join(cell[i].Payload, e.Payload)
+	}
+	return cell
+}
+
+// removeBelow deletes every dot at or below the path that the clock contains.
+func (r *Replica) removeBelow(cells Cells, ch *Change) error {
+	err := cells.Below(ch.ID, func(id CellID, c Cell) error {
+		left := slices.DeleteFunc(slices.Clone(c), func(e Entry) bool { return ch.Below.Contains(e.Dot) })
+		if len(left) == len(c) {
+			return nil
+		}
+		return cells.Store(id, left)
+	})
+	if err != nil {
+		return err
+	}
+	if ahead := Difference(&ch.Below, &r.Clock); !ahead.Empty() {
+		r.Residue.addBelow(ch.ID, &ahead)
+	}
+	return nil
+}
+
+// Peer is what a peer knew, at the moment its cells were read (rule 3).
+type Peer struct {
+	Clock   Clock
+	Residue Residue
+}
+
+// JoinCell is rule 3 for one cell: theirs is the peer's, empty when it has
+// none. The peer's residue must be taken over as well, by JoinResidue.
+func (r *Replica) JoinCell(cells Cells, id CellID, theirs Cell, peer *Peer) error {
+	have, err := cells.Load(id)
+	if err != nil {
+		return err
+	}
+	cell := make(Cell, 0, len(have)+len(theirs))
+	for _, e := range have {
+		if !theirs.Has(e.Dot) && (peer.Clock.Contains(e.Dot) || peer.Residue.Contains(id, e.Dot)) {
+			if !r.Clock.Contains(e.Dot) {
+				r.Residue.addDot(id, e.Dot)
+			}
+			continue
+		}
+		cell = append(cell, e)
+	}
+	for _, e := range theirs {
+		cell = r.put(id, cell, e)
+	}
+	if cell.Equal(have) {
+		return nil
+	}
+	return cells.Store(id, cell)
+}
+
+// JoinResidue takes over what a peer's residue says of the given cells, which
+// have been joined: what the own clock lacks.
+func (r *Replica) JoinResidue(residue []Change) { r.Residue.add(residue, &r.Clock) }
+
+// JoinClock is rule 4. It may be called only after every cell of the partition
+// has been joined with the peer at this clock.
+func (r *Replica) JoinClock(c *Clock) {
+	r.Clock.Union(c)
+	r.Residue.dropCovered(c)
+}

@@ -1,0 +1,27 @@
+package crdt
+
+// Value is what a reader sees of a key of one kind.
+type Value struct {
+	Kind      Kind
+	Siblings  []Sibling // register, mvregister: the last writer's value first
+	Int       int64     // counter
+	Saturated bool      // the counter lies outside int64; Int is the nearest
+	Elements  []string  // set, in order
+}
+
+// ReadValue makes a value of a key's live cells of one kind, in order of their paths.
+func ReadValue(kind Kind, cells []CellState) Value {
+	v := Value{Kind: kind}
+	if row := kind.row(); row.read != nil {
+		row.read(&v, cells)
+	}
+	return v
+}
+
+// PresentCell reports whether a cell makes its key exist.
+func PresentCell(kind Kind, c Cell) bool {
+	if row := kind.row(); row.present != nil {
+		return row.present(c)
+	}
+	return len(c) > 0
+}
