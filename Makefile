@@ -100,4 +100,4 @@ tools: ## install the pinned tools into .tools
 .PHONY: clean
 clean: ## remove what was built; .tools stays
 	rm -rf bin coverage.out
-	find . -name '*.test' -not -path './.git/*' -type f -delete
+	rm -f *.test *.prof

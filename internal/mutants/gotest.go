@@ -40,7 +40,9 @@ func goTest(ctx context.Context, root string, m Mutant, flags ...string) (seen, 
 	args = append(append(args, flags...), m.Packages...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), insideEnv+"="+m.Name)
+	// A property that fails on purpose must not leave its failing input in the
+	// tree, to be replayed for ever, nor spend its time on shrinking it.
+	cmd.Env = append(os.Environ(), insideEnv+"="+m.Name, "RAPID_NOFAILFILE=true", "RAPID_SHRINKTIME=1s")
 	cmd.WaitDelay = 10 * time.Second
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

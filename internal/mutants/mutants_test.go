@@ -31,7 +31,10 @@ func Until(n int) (total int) {
 `,
 		"sum/sum_test.go": `package sum
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 func TestAdd(t *testing.T) {
 	t.Run("small", func(t *testing.T) {
@@ -44,6 +47,12 @@ func TestAdd(t *testing.T) {
 func TestUntil(t *testing.T) {
 	if Until(4) != 6 {
 		t.Fatal("no")
+	}
+}
+
+func TestNoFailFiles(t *testing.T) {
+	if os.Getenv("RAPID_NOFAILFILE") != "true" {
+		t.Fatal("rapid would write to the tree")
 	}
 }
 
@@ -75,6 +84,10 @@ func TestRun(t *testing.T) {
 		},
 		{
 			mutant: Mutant{Name: "a bug that no test sees", Old: "2 * a", New: "3 * a", Run: "TestAdd|TestUntil"},
+			want:   Survived,
+		},
+		{
+			mutant: Mutant{Name: "a property leaves no file behind", Old: "2 * a", New: "3 * a", Run: "TestNoFailFiles"},
 			want:   Survived,
 		},
 		{
