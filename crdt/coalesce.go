@@ -7,7 +7,7 @@ import "slices"
 // cell they touched, the union of what they removed and all dots that live in
 // it now, whoever minted them, so that no reader sees a value vanish between
 // two messages. The cells must be read at the entries' time or later.
-func Coalesce(cells Cells, entries []*Delta) (*Delta, error) {
+func Coalesce(cells Loader, entries []*Delta) (*Delta, error) {
 	out := &Delta{Actor: entries[0].Actor, Lo: entries[0].Lo, Hi: entries[0].Hi}
 	byCell := map[CellID]*Change{}
 	for _, e := range entries {
@@ -29,6 +29,11 @@ func Coalesce(cells Cells, entries []*Delta) (*Delta, error) {
 	}
 	slices.SortFunc(out.Changes, func(a, b Change) int { return a.ID.Compare(b.ID) })
 	return out, nil
+}
+
+// Loader reads cells.
+type Loader interface {
+	Load(id CellID) (Cell, error)
 }
 
 func gather(byCell map[CellID]*Change, from *Change) {

@@ -33,12 +33,12 @@ type Replica struct {
 // added; for the others it does not, until all are joined (rule 5).
 type Transfer struct {
 	Clock  Clock                // of the snapshot that is being joined
-	Joined func(key KeyID) bool // whether the cells of a key have been joined
+	Joined func(id CellID) bool // whether a cell has been joined
 }
 
 // saw reports whether the effect of d on the cell is already in the replica.
 func (r *Replica) saw(id CellID, d Dot) bool {
-	return r.Clock.Contains(d) || r.Transfer != nil && r.Transfer.Clock.Contains(d) && r.Transfer.Joined(id.KeyID)
+	return r.Clock.Contains(d) || r.Transfer != nil && r.Transfer.Clock.Contains(d) && r.Transfer.Joined(id)
 }
 
 // Apply is rule 2, for one event or a coalesced run of them. It reports

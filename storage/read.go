@@ -1,0 +1,238 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/storage/merkle"
+)
+
+// Query says what to read of a key.
+type Query struct {
+	Key     crdt.KeyID
+	Element *string // only this element of a collection
+	After   string  // only paths behind this one
+	Limit   int     // cells of collections at the most; 0 is all
+}
+
+// Answer is what a replica holds of a key.
+type Answer struct {
+	crdt.Snapshot
+	Total uint64        // cells of the key's collections altogether, whatever was asked for
+	More  bool          // Limit cut the answer
+	State merkle.Digest // of everything that lives under the key
+}
+
+// Read returns a key's cells with the clock and the residue at one instant. It
+// may show what is not durable yet; see Barrier.
+func (r *Replica) Read(q Query) (*Answer, error) {
+	hash := r.store.opts.Hash(q.Key.Bucket, []byte(q.Key.Key))
+	prefix := appendKey(nil, tableData, r.id.Placement, hash, q.Key)
+	r.mu.Lock()
+	if r.store.closed.Load() {
+		r.mu.Unlock()
+		return nil, ErrClosed
+	}
+	a := &Answer{Snapshot: crdt.Snapshot{Clock: r.state.Clock.Clone(), Residue: r.state.Residue.OfKey(q.Key)}}
+	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	r.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	err = a.read(it, &q, prefix)
+	return a, errors.Join(err, it.Error(), it.Close())
+}
+
+func (a *Answer) read(it *pebble.Iterator, q *Query, prefix []byte) error {
+	left := q.Limit
+	for ok := it.SeekPrefixGE(prefix); ok; {
+		rec, err := parseRecord(it.Key())
+		if err != nil {
+			return err
+		}
+		switch {
+		case !rec.id.Kind.Collection():
+			if err := a.take(rec, it.Key(), it.Value()); err != nil {
+				return err
+			}
+			a.State.XOR(recordDigest(it.Key(), it.Value()))
+			ok = it.Next()
+		case rec.part == partHead:
+			h, err := decodeHeader(it.Value())
+			if err != nil {
+				return err
+			}
+			a.Total += uint64(h.count)
+			a.State.XOR(recordDigest(it.Key(), it.Value()))
+			ok = it.SeekGE(firstCell(it.Key(), q))
+		case q.Element != nil && rec.id.Path != crdt.PathOf(*q.Element) || q.Limit > 0 && left == 0:
+			a.More = a.More || q.Element == nil
+			ok = it.SeekGE(nextKind(it.Key(), prefix))
+		default:
+			if err := a.take(rec, it.Key(), it.Value()); err != nil {
+				return err
+			}
+			left--
+			ok = it.Next()
+		}
+	}
+	return nil
+}
+
+func (a *Answer) take(rec record, _, value []byte) error {
+	c, err := crdt.DecodeCell(bytes.Clone(value))
+	if err == nil {
+		a.Cells = append(a.Cells, crdt.CellState{ID: rec.id, Live: c})
+	}
+	return err
+}
+
+// firstCell is where the cells of a query begin, behind the header at key.
+func firstCell(key []byte, q *Query) []byte {
+	k := append(bytes.Clone(key[:len(key)-1]), partCell)
+	switch {
+	case q.Element != nil:
+		k = append(k, crdt.PathOf(*q.Element)...)
+	case q.After != "":
+		k = append(append(k, q.After...), 0)
+	}
+	return k
+}
+
+// nextKind is the first possible key of the kind behind that of key.
+func nextKind(key, prefix []byte) []byte {
+	return append(bytes.Clone(prefix), key[len(prefix)]+1)
+}
+
+// storedKinds lists the kinds of which a key has records. The caller holds the lock.
+func (r *Replica) storedKinds(key crdt.KeyID) ([]crdt.Kind, error) {
+	hash := r.store.opts.Hash(key.Bucket, []byte(key.Key))
+	prefix := appendKey(nil, tableData, r.id.Placement, hash, key)
+	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return nil, err
+	}
+	var kinds []crdt.Kind
+	for ok := it.SeekPrefixGE(prefix); ok; ok = it.SeekGE(nextKind(it.Key(), prefix)) {
+		kinds = append(kinds, crdt.Kind(it.Key()[len(prefix)]))
+	}
+	return kinds, errors.Join(it.Error(), it.Close())
+}
+
+// Item is a key as Scan lists it.
+type Item struct {
+	Position []byte // where it stands in the order of the scan
+	Key      crdt.KeyID
+	Kind     crdt.Kind
+	Digest   merkle.Digest // its share of the tree's leaf
+}
+
+// Scan lists up to limit live keys of a bucket (of all, when empty) that begin
+// with prefix, in order of their hashes, behind a position of an earlier item.
+// A key of several kinds is listed once for each.
+func (r *Replica) Scan(bucket, prefix string, behind []byte, limit int) (items []Item, more bool, err error) {
+	lo, hi := hashBounds(tableData, r.id.Placement, r.firstHash(), r.lastHash())
+	if len(behind) > 0 {
+		lo = append(append(lo[:5:5], behind...), 0xff)
+	}
+	err = r.heads(lo, hi, func(rec record, key, value []byte) error {
+		if bucket != "" && rec.id.Bucket != bucket || !strings.HasPrefix(rec.id.Key, prefix) {
+			return nil
+		}
+		if live, err := exists(rec, value); err != nil || !live {
+			return err
+		}
+		if len(items) == limit {
+			more = true
+			return errEnough
+		}
+		items = append(items, Item{
+			Position: bytes.Clone(key[5 : splitKey(key)+1]),
+			Key:      rec.id.KeyID, Kind: rec.id.Kind, Digest: recordDigest(key, value),
+		})
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return items, more, err
+}
+
+// exists reports whether the record makes its key exist.
+func exists(rec record, value []byte) (bool, error) {
+	if rec.id.Kind.Collection() {
+		return true, nil
+	}
+	c, err := crdt.DecodeCell(value)
+	return err == nil && crdt.PresentCell(rec.id.Kind, c), err
+}
+
+// heads calls fn for every small cell and every header from lo up to hi,
+// skipping the cells of collections. fn must not keep its arguments.
+func (r *Replica) heads(lo, hi []byte, fn func(rec record, key, value []byte) error) error {
+	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	if err != nil {
+		return err
+	}
+	return errors.Join(walkHeads(it, fn), it.Error(), it.Close())
+}
+
+func walkHeads(it *pebble.Iterator, fn func(rec record, key, value []byte) error) error {
+	for ok := it.First(); ok; {
+		rec, err := parseRecord(it.Key())
+		if err != nil {
+			return err
+		}
+		if rec.part == partCell {
+			ok = it.SeekGE(nextKind(it.Key(), it.Key()[:splitKey(it.Key())]))
+			continue
+		}
+		if err := fn(rec, it.Key(), it.Value()); err != nil {
+			return err
+		}
+		ok = it.Next()
+	}
+	return nil
+}
+
+// Conflicts lists the keys of a bucket (of all, when empty) whose register
+// holds concurrent values.
+func (r *Replica) Conflicts(bucket string, limit int) ([]crdt.KeyID, error) {
+	lo, hi := hashBounds(tableConflict, r.id.Placement, r.firstHash(), r.lastHash())
+	var out []crdt.KeyID
+	err := r.store.each(lo, hi, func(k, _ []byte) error {
+		rec, err := parseSide(k)
+		if err != nil {
+			return err
+		}
+		if bucket == "" || rec.id.Bucket == bucket {
+			out = append(out, rec.id.KeyID)
+		}
+		if len(out) >= limit {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return out, err
+}
+
+func (r *Replica) firstHash() uint64 {
+	if r.store.bits == 0 {
+		return 0
+	}
+	return uint64(r.id.Partition) << (64 - r.store.bits)
+}
+
+func (r *Replica) lastHash() uint64 {
+	if r.store.bits == 0 {
+		return ^uint64(0)
+	}
+	return r.firstHash() | ^uint64(0)>>r.store.bits
+}
