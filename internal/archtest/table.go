@@ -46,13 +46,14 @@ func godwit() rules {
 
 			"crdt/scenario": {imports: []string{"crdt"}}, // stories as text, replayed on the real kinds
 
-			"topology":    {},
-			"ring/gossip": {imports: []string{"ring"}},
-			"storage":     {imports: []string{"crdt", "storage/merkle"}},
-			"replication": {imports: with("crdt")},
-			"dc":          {imports: with("crdt", "ring", "storage", "storage/merkle", "replication", "topology")},
-			"dc/rpc":      {imports: with("dc")},
-			"dc/web":      {imports: []string{"dc"}},
+			"topology":             {},
+			"ring/gossip":          {imports: []string{"ring"}},
+			"storage":              {imports: []string{"crdt", "storage/merkle"}},
+			"replication":          {imports: with("crdt")},
+			"replication/linktest": {imports: []string{"replication"}}, // what every Link must do
+			"dc":                   {imports: with("crdt", "ring", "storage", "storage/merkle", "replication", "topology")},
+			"dc/rpc":               {imports: with("dc")},
+			"dc/web":               {imports: []string{"dc"}},
 
 			"client":     {imports: with("ring")},
 			"loadtest":   {imports: []string{"client", "topology", "internal/history"}},
