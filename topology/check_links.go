@@ -1,0 +1,100 @@
+package topology
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Limits of links. A batch stays below the 4 MiB that a broker takes in one
+// message.
+const (
+	MinBatch    = 4 << 10 // bytes
+	MaxBatch    = 2 << 20 // bytes
+	MaxDelay    = 10 * time.Second
+	MaxEmulated = time.Minute
+)
+
+func (c checker) links() {
+	l := c.t.Links
+	c.choice("links.mode", ruleBadValue, "links", l.Mode, ModeMesh, ModeHub, ModeExplicit)
+	switch {
+	case l.Mode == ModeHub && l.Hub == "" && !c.given("links.hub"):
+		c.errorf("links.hub", ruleMissingField, "links: mode hub needs the name of the hub")
+	case l.Mode == ModeHub:
+		c.knownDC(c.errorf, "links.hub", "links", l.Hub)
+	case l.Hub != "":
+		c.errorf("links.hub", ruleBadValue, "links: hub belongs to mode hub, the mode is %s", quote(l.Mode))
+	}
+	c.linkSettings("links.defaults", l.Defaults)
+	var before [][2]string
+	for i, o := range l.Overrides {
+		path := fmt.Sprintf("links.overrides[%d]", i)
+		c.between(path, o.Between, before)
+		before = append(before, o.Between)
+		c.linkSettings(path, o.LinkSettings)
+		if _, hub := c.t.DC(l.Hub); hub && l.Mode == ModeHub && !slices.Contains(o.Between[:], l.Hub) {
+			c.errorf(path+".between", ruleBadValue, "between: in mode hub every link ends at the hub, %s", quote(l.Hub))
+		}
+	}
+	before = nil
+	for i, e := range l.Emulate {
+		path := fmt.Sprintf("links.emulate[%d]", i)
+		c.between(path, e.Between, before)
+		before = append(before, e.Between)
+		c.span(path+".latency", e.Latency, MaxEmulated)
+		c.span(path+".jitter", e.Jitter, MaxEmulated)
+		c.notNegative(path+".bandwidth", e.Bandwidth)
+	}
+}
+
+func (c checker) linkSettings(path string, s LinkSettings) {
+	if !c.inherited(path + ".compression") {
+		c.choice(path+".compression", ruleBadValue, "links", s.Compression, "zstd", "s2", "none")
+	}
+	if (s.MaxBatch < MinBatch || s.MaxBatch > MaxBatch) && !c.inherited(path+".max_batch") {
+		c.errorf(path+".max_batch", ruleBadValue, "max_batch must be from %s to %s, not %s", formatSize(MinBatch), formatSize(MaxBatch), formatSize(s.MaxBatch))
+	}
+	c.span(path+".max_delay", s.MaxDelay, MaxDelay)
+	c.notNegative(path+".rate_limit", s.RateLimit)
+}
+
+func (c checker) span(path string, d, limit time.Duration) {
+	if (d < 0 || d > limit) && !c.inherited(path) {
+		c.errorf(path, ruleBadValue, "%s must be from 0 to %s, not %s", lastStep(path), formatDuration(limit), formatDuration(d))
+	}
+}
+
+func (c checker) notNegative(path string, n int64) {
+	if n < 0 && !c.inherited(path) {
+		c.errorf(path, ruleBadValue, "%s must not be negative", lastStep(path))
+	}
+}
+
+// connected reports a placement whose datacenters have no path among themselves:
+// its events would have to pass through a datacenter that must not hold them.
+func (c checker) connected(path string, p Placement) {
+	dcs := p.DCs()
+	if _, hub := c.t.DC(c.t.Links.Hub); len(dcs) < 2 || c.t.Links.Mode == ModeHub && !hub {
+		return // nothing to join, or the hub is the error
+	}
+	reached := []string{dcs[0]}
+	for i := 0; i < len(reached); i++ { // breadth first: reached grows meanwhile
+		for _, dc := range dcs {
+			if _, linked := c.t.Link(reached[i], dc); linked && !slices.Contains(reached, dc) {
+				reached = append(reached, dc)
+			}
+		}
+	}
+	for _, dc := range dcs {
+		if slices.Contains(reached, dc) {
+			continue
+		}
+		at := path + ".replicas"
+		if !c.given(path) {
+			at = "links"
+		}
+		c.errorf(at, ruleUnlinked, "placement %s: no links join %s to %s within the placement, and its data may not pass through others", quote(p.Name), dcs[0], dc)
+		return
+	}
+}
