@@ -74,9 +74,6 @@ func (c *conn) dial(ctx context.Context) {
 	case err == nil:
 		c.server, c.up.dst, c.down.src = server, server, server
 		c.down.push(segment{kind: segSynAck})
-		if c.broken() {
-			c.drain()
-		}
 	}
 }
 

@@ -96,6 +96,23 @@ func TestCutLosesWhatIsInFlight(t *testing.T) {
 	})
 }
 
+func TestCutSparesWhatHasArrived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{})
+		client, server := b.open()
+		b.send(client, "arrived")
+		synctest.Wait() // it is being handed over to a server that does not read yet
+		b.send(client, "behind")
+		synctest.Wait()
+		b.set("a", "b", Change{State: Cut})
+		if got := b.status("a", "b").Dropped; got != 6 {
+			t.Errorf("%d bytes dropped, want the 6 of \"behind\"", got)
+		}
+		b.expect(server, "arrived")
+		b.silence(server, time.Minute)
+	})
+}
+
 func TestCutNeverLetsAStreamContinueWithAHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Options{})
@@ -152,6 +169,50 @@ func TestCutHidesTheEndOfAStream(t *testing.T) {
 			t.Errorf("%d connections when both sides have gone, want none", got)
 		}
 	})
+}
+
+func TestCutForgetsConnectionsThatBothSidesHaveLeft(t *testing.T) {
+	tests := []struct {
+		name  string
+		leave func(b *bubble, client, server *memSocket)
+	}{
+		{"before the cut, ends in flight", func(b *bubble, client, server *memSocket) {
+			client.Close()
+			server.Close()
+			synctest.Wait()
+			b.CutDC("a")
+		}},
+		{"during the cut", func(b *bubble, client, server *memSocket) {
+			b.CutDC("a")
+			client.Close()
+			server.Close()
+		}},
+		{"server first, and what it answers to late bytes is lost", func(b *bubble, client, server *memSocket) {
+			server.Close()
+			time.Sleep(200 * ms)
+			b.send(client, "too late")
+			time.Sleep(50 * ms)
+			b.set("b", "a", Change{State: Cut})
+			time.Sleep(time.Minute)
+			client.Close()
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBubble(t, Options{})
+				client, server := b.open()
+				if err := b.SetPair("a", "b", oneWay(100*ms)); err != nil {
+					t.Fatal(err)
+				}
+				tt.leave(b, client, server)
+				synctest.Wait()
+				if got := b.connCount(); got != 0 {
+					t.Errorf("%d connections are left, want none", got)
+				}
+			})
+		})
+	}
 }
 
 func TestCutIsABlackHoleForNewConnections(t *testing.T) {

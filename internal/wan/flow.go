@@ -23,7 +23,6 @@ type flow struct {
 	src   socket
 	dst   socket
 	queue queue
-	last  time.Time // the latest arrival given out; arrivals never go back
 
 	reading  bool // the reader has been started
 	ended    bool // src has said its last word
@@ -133,10 +132,6 @@ func (f *flow) push(s segment) {
 		return
 	}
 	s.due = f.link.schedule(time.Now(), s.size, f.conn.net.opts.Rand)
-	if s.due.Before(f.last) {
-		s.due = f.last
-	}
-	f.last = s.due
 	wasEmpty := f.queue.empty()
 	f.queue.push(s)
 	if wasEmpty {
@@ -159,11 +154,7 @@ func (f *flow) linkChanged(now time.Time) {
 		f.lose()
 	}
 	// A byte that waits for an old, slower profile would outlive it for long.
-	latest := f.link.latest(now)
-	f.queue.hasten(latest)
-	if f.last.After(latest) {
-		f.last = latest
-	}
+	f.queue.hasten(f.link.latest(now))
 	f.room.wake()
 	f.news.wake()
 }

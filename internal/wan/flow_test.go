@@ -1,6 +1,7 @@
 package wan
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -275,6 +276,25 @@ func TestWriteToAClosedPeerComesBackAsReset(t *testing.T) {
 		synctest.Wait()
 		if _, err := client.Write([]byte("?")); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("write after the peer has closed: %v, want a reset", err)
+		}
+	})
+}
+
+func TestCloseReturnsAfterTheLastGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{})
+		ended := false
+		b.dial = func(ctx context.Context, _ string) (socket, error) {
+			<-ctx.Done()
+			time.Sleep(time.Second) // a dialer that takes its time
+			ended = true
+			return nil, ctx.Err()
+		}
+		b.connect()
+		synctest.Wait()
+		b.Close()
+		if !ended {
+			t.Error("Close returned while a dial was under way")
 		}
 	})
 }

@@ -28,7 +28,8 @@ const (
 	segReset              // the sender's socket is gone
 )
 
-// segment is a piece of a stream that arrives at one time.
+// segment is a piece of a stream that arrives at one time, but never before those
+// ahead of it in the queue.
 type segment struct {
 	kind segmentKind
 	size int // bytes of segData
