@@ -1,0 +1,91 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// respond returns what answers the questions of other datacenters until ctx ends.
+func (x *Replicator) respond(ctx context.Context) func(context.Context, Peer, []byte) ([]byte, error) {
+	return func(call context.Context, from Peer, data []byte) ([]byte, error) {
+		x.mu.Lock()
+		if x.closed {
+			x.mu.Unlock()
+			return nil, ErrClosed
+		}
+		x.wg.Add(1)
+		x.mu.Unlock()
+		defer x.wg.Done()
+		call, cancel := context.WithCancel(call)
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+
+		raw, err := x.packer.unpack(data)
+		if err != nil {
+			return nil, err
+		}
+		q, err := decodeQuery(raw)
+		if err != nil {
+			return nil, err
+		}
+		out, err := x.answer(call, from.DC, q)
+		if err != nil {
+			return nil, err
+		}
+		return x.packer.pack(out), nil
+	}
+}
+
+var errResidency = errors.New("placement is not one that both datacenters hold")
+
+func (x *Replicator) answer(ctx context.Context, dc string, q *query) ([]byte, error) {
+	if q.kind == askClocks {
+		return x.answerClocks(dc, q.clocks), nil
+	}
+	if !x.view.Load().shares(dc, q.replica.Placement) {
+		return nil, errResidency
+	}
+	if q.kind == askMissing {
+		var m missing
+		var err error
+		m.deltas, m.more, m.trimmed, err = x.opts.Local.Missing(q.replica, &q.have, pageBytes)
+		if err != nil {
+			return nil, fmt.Errorf("look for missing events: %w", err)
+		}
+		return m.append(nil), nil
+	}
+	var cursor []byte
+	if len(q.cursor) > 0 {
+		cursor = q.cursor
+	}
+	page, next, err := x.opts.Local.Snapshot(ctx, q.replica, cursor, pageBytes)
+	if err != nil {
+		return nil, fmt.Errorf("read a page of a snapshot: %w", err)
+	}
+	return appendPage(nil, page, next), nil
+}
+
+// answerClocks reports where the asked replicas stand, except where the asker
+// knows, and those that are not here or not the asker's business.
+func (x *Replicator) answerClocks(dc string, asked []clockHash) []byte {
+	view := x.view.Load()
+	var reports []clockReport
+	more, size := false, 0
+	for _, a := range asked {
+		if !view.shares(dc, a.replica.Placement) {
+			continue
+		}
+		clock, least, err := x.opts.Local.Standing(a.replica)
+		if err != nil || hashStanding(&clock, &least) == a.hash {
+			continue
+		}
+		if size > pageBytes {
+			more = true
+			break
+		}
+		size += 32 * (clock.Actors() + least.Actors() + 1) // about
+		reports = append(reports, clockReport{a.replica, clock, least})
+	}
+	return appendReports(nil, reports, more)
+}

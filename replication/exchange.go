@@ -1,0 +1,417 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+const (
+	clocksTimeout  = 2 * time.Second
+	missingTimeout = 10 * time.Second
+	joinTimeout    = 10 * time.Minute
+	hurryFor       = 3 * time.Second        // after a peer came back or a gap was seen:
+	hurryEvery     = 250 * time.Millisecond // ... look more often, and wait less for what is in flight
+	askedAtOnce    = 4                      // candidates of one datacenter
+	repairsAtOnce  = 4                      // of one datacenter
+	repairPages    = 64                     // of one repair, before it takes its turn again
+	answerPages    = 16                     // of clocks, in one round
+	repairRetryMin = 500 * time.Millisecond
+	repairRetryMax = 30 * time.Second
+)
+
+// exchanger is what the askers of all datacenters share.
+type exchanger struct {
+	joins *semaphore.Weighted // full joins, one at a time
+
+	mu    sync.Mutex
+	wakes map[string]chan struct{}
+	seen  map[Peer]bool // peers that were up before
+}
+
+func (e *exchanger) init() {
+	e.joins, e.wakes, e.seen = semaphore.NewWeighted(1), map[string]chan struct{}{}, map[Peer]bool{}
+}
+
+func (e *exchanger) wakeOf(dc string) chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.wakes[dc]
+	if c == nil {
+		c = make(chan struct{}, 1)
+		e.wakes[dc] = c
+	}
+	return c
+}
+
+// wakeAsker makes the asker of a datacenter hurry: something came back.
+func (x *Replicator) wakeAsker(dc string) { poke(x.exchange.wakeOf(dc)) }
+
+func (x *Replicator) peerUp(p Peer) {
+	x.exchange.mu.Lock()
+	before := x.exchange.seen[p]
+	x.exchange.seen[p] = true
+	x.exchange.mu.Unlock()
+	if before {
+		x.remote(p.DC).reconnects.Add(1)
+	}
+	x.wakeAsker(p.DC)
+}
+
+// asker compares the clocks of the replicas that this node leads with one
+// remote datacenter's, and asks for what is missing. What a remote clock shows
+// is normally on its way in the lanes, so only what was shown a while ago and
+// is still not here is asked for.
+type asker struct {
+	x     *Replicator
+	dc    string
+	wake  chan struct{}
+	hurry time.Time // until when
+
+	mu    sync.Mutex
+	known map[Replica]*known
+	slots *semaphore.Weighted // repairs
+}
+
+// known is what the remote datacenter last reported for a replica.
+type known struct {
+	hash   uint64
+	tries  int        // candidates that did not answer: the next one is asked
+	latest crdt.Clock // of the last report
+	at     time.Time  // of the last report
+	owed   bool       // mark is still to be compared with the own clock
+	mark   crdt.Clock // of the oldest report that may not be here yet
+	markAt time.Time
+
+	repairing bool
+	failures  int
+	notBefore time.Time // after failures
+}
+
+func newAsker(x *Replicator, dc string) *asker {
+	return &asker{
+		x: x, dc: dc, wake: x.exchange.wakeOf(dc), known: map[Replica]*known{},
+		slots: semaphore.NewWeighted(repairsAtOnce),
+	}
+}
+
+func (a *asker) run(ctx context.Context) {
+	wait := a.x.phase(a.x.opts.ExchangeEvery, "exchange "+a.dc)
+	for {
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		case <-a.wake:
+			t.Stop()
+			a.hasten()
+		}
+		a.round(ctx)
+		wait = a.x.opts.ExchangeEvery
+		if time.Now().Before(a.hurry) {
+			wait = min(hurryEvery, wait)
+		}
+	}
+}
+
+// hasten makes the next rounds come soon and forgives past failures.
+func (a *asker) hasten() {
+	a.hurry = time.Now().Add(hurryFor)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, k := range a.known {
+		k.notBefore = time.Time{}
+	}
+}
+
+// round asks for clocks, then for what has been missing for long enough.
+func (a *asker) round(ctx context.Context) {
+	led := a.led()
+	g := errgroup.Group{}
+	g.SetLimit(askedAtOnce)
+	for node, asked := range a.byCandidate(led) {
+		g.Go(func() error {
+			if err := a.askClocks(ctx, Peer{a.dc, node}, asked); err != nil && ctx.Err() == nil {
+				a.x.remote(a.dc).exchangeErrors.Add(1)
+				a.x.opts.Logger.Debug("clocks not compared", "datacenter", a.dc, "node", node, "error", err)
+				a.failed(asked)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // always nil
+	grace := a.x.opts.InFlight
+	if time.Now().Before(a.hurry) {
+		grace = min(hurryEvery, grace)
+	}
+	for _, r := range led {
+		a.check(ctx, r, grace)
+	}
+}
+
+// led lists the replicas to compare, in order, and forgets all others.
+func (a *asker) led() []Replica {
+	view := a.x.view.Load()
+	led := slices.DeleteFunc(slices.Clone(a.x.opts.Local.Led()), func(r Replica) bool { return !view.shares(a.dc, r.Placement) })
+	slices.SortFunc(led, Replica.compare)
+	led = slices.Compact(led)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for r, k := range a.known {
+		if _, ok := slices.BinarySearchFunc(led, r, Replica.compare); !ok && !k.repairing {
+			delete(a.known, r)
+		}
+	}
+	for _, r := range led {
+		if a.known[r] == nil {
+			a.known[r] = &known{}
+		}
+	}
+	return led
+}
+
+func (a *asker) byCandidate(led []Replica) map[string][]Replica {
+	out := map[string][]Replica{}
+	for _, r := range led {
+		if node := a.candidate(r); node != "" {
+			out[node] = append(out[node], r)
+		}
+	}
+	return out
+}
+
+// candidate is the node to ask about r, "" when there is none.
+func (a *asker) candidate(r Replica) string {
+	nodes := a.x.opts.Local.Candidates(a.dc, r)
+	if len(nodes) == 0 {
+		return ""
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return nodes[a.known[r].tries%len(nodes)]
+}
+
+// failed makes the next candidates of these replicas be asked.
+func (a *asker) failed(rs []Replica) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range rs {
+		a.known[r].tries++
+	}
+}
+
+func (a *asker) askClocks(ctx context.Context, to Peer, asked []Replica) error {
+	for part := range slices.Chunk(asked, maxAsked) {
+		for range answerPages {
+			more, err := a.askSome(ctx, to, part)
+			if err != nil {
+				return err
+			}
+			if !more {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (a *asker) askSome(ctx context.Context, to Peer, asked []Replica) (more bool, err error) {
+	q := query{kind: askClocks}
+	a.mu.Lock()
+	for _, r := range asked {
+		q.clocks = append(q.clocks, clockHash{r, a.known[r].hash})
+	}
+	a.mu.Unlock()
+	raw, err := a.request(ctx, to, &q, clocksTimeout)
+	if err != nil {
+		return false, err
+	}
+	reports, more, err := decodeReports(raw)
+	if err != nil {
+		return false, err
+	}
+	for i := range reports {
+		c := &reports[i]
+		if _, ok := slices.BinarySearchFunc(asked, c.replica, Replica.compare); !ok {
+			return false, fmt.Errorf("%w: report that was not asked for", ErrMalformed)
+		}
+		a.heard(c)
+		a.x.opts.Local.Heard(a.dc, c.replica, c.clock, c.least)
+	}
+	return more && len(reports) > 0, nil
+}
+
+func (a *asker) heard(c *clockReport) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k := a.known[c.replica]
+	k.hash, k.latest, k.at = hashStanding(&c.clock, &c.least), c.clock, time.Now()
+	if !k.owed {
+		k.owed, k.mark, k.markAt = true, k.latest, k.at
+	}
+}
+
+// check compares the own clock with what was reported at least grace ago, and
+// starts a repair where something is missing.
+func (a *asker) check(ctx context.Context, r Replica, grace time.Duration) {
+	for a.due(r, grace) {
+		clock, _, err := a.x.opts.Local.Standing(r)
+		if err != nil {
+			return // no longer this node's
+		}
+		if !a.covered(r, &clock) {
+			a.startRepair(ctx, r)
+			return
+		}
+	}
+}
+
+func (a *asker) due(r Replica, grace time.Duration) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k, now := a.known[r], time.Now()
+	return k.owed && !k.repairing && now.Sub(k.markAt) >= grace && !now.Before(k.notBefore)
+}
+
+// covered reports whether the own clock has what the mark shows, and if so
+// moves the mark to the latest report.
+func (a *asker) covered(r Replica, own *crdt.Clock) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k := a.known[r]
+	if !own.Covers(&k.mark) {
+		return false
+	}
+	k.failures = 0
+	if own.Covers(&k.latest) {
+		k.owed, k.mark = false, crdt.Clock{}
+	} else {
+		k.mark, k.markAt = k.latest, k.at
+	}
+	return true
+}
+
+func (a *asker) startRepair(ctx context.Context, r Replica) {
+	node := a.candidate(r)
+	if node == "" || !a.slots.TryAcquire(1) {
+		return
+	}
+	a.mu.Lock()
+	a.known[r].repairing = true
+	a.mu.Unlock()
+	started := a.x.spawn(func() {
+		err := a.repair(ctx, r, Peer{a.dc, node})
+		a.slots.Release(1)
+		a.repaired(ctx, r, err)
+	})
+	if !started {
+		a.slots.Release(1)
+	}
+}
+
+func (a *asker) repaired(ctx context.Context, r Replica, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k := a.known[r]
+	k.repairing = false
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	k.tries++
+	k.failures++
+	k.notBefore = time.Now().Add(min(repairRetryMin<<min(k.failures-1, 10), repairRetryMax))
+	a.x.remote(a.dc).exchangeErrors.Add(1)
+	a.x.opts.Logger.Warn("missing events not repaired, next attempt follows", "datacenter", a.dc,
+		"placement", r.Placement, "partition", r.Partition, "failures", k.failures, "error", err)
+}
+
+var errNothingNew = errors.New("node has no more of what its clock shows")
+
+// repair asks one node for the events of r that are not here, page by page.
+func (a *asker) repair(ctx context.Context, r Replica, from Peer) error {
+	remote := a.x.remote(a.dc)
+	remote.repairs.Add(1)
+	for range repairPages {
+		clock, _, err := a.x.opts.Local.Standing(r)
+		if err != nil {
+			return fmt.Errorf("read the own clock: %w", err)
+		}
+		raw, err := a.request(ctx, from, &query{kind: askMissing, replica: r, have: clock}, missingTimeout)
+		if err != nil {
+			return err
+		}
+		m, err := decodeMissing(raw)
+		if err != nil {
+			return err
+		}
+		if m.trimmed {
+			return a.join(ctx, r, from)
+		}
+		if len(m.deltas) == 0 {
+			return a.stillOwed(r)
+		}
+		remote.repairedBytes.Add(uint64(len(raw)))
+		if err := a.x.applyTo(ctx, r, m.deltas, Parked{From: from, Lane: r.lane(), Placement: r.Placement}); err != nil {
+			return fmt.Errorf("apply missing events: %w", err)
+		}
+		if !m.more {
+			return a.stillOwed(r)
+		}
+	}
+	return nil
+}
+
+// stillOwed is an error when all that a node gave is not what its clock showed.
+func (a *asker) stillOwed(r Replica) error {
+	clock, _, err := a.x.opts.Local.Standing(r)
+	if err != nil {
+		return fmt.Errorf("read the own clock: %w", err)
+	}
+	if !a.covered(r, &clock) {
+		return errNothingNew
+	}
+	return nil
+}
+
+// join takes everything over, because the log no longer holds what is missing.
+func (a *asker) join(ctx context.Context, r Replica, from Peer) error {
+	if !a.x.exchange.joins.TryAcquire(1) {
+		return nil // another one is under way: its turn comes at a later round
+	}
+	defer a.x.exchange.joins.Release(1)
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	a.x.remote(a.dc).joins.Add(1)
+	a.x.opts.Logger.Info("full join began", "datacenter", a.dc, "placement", r.Placement, "partition", r.Partition)
+	err := a.x.opts.Local.Join(ctx, r, func(ctx context.Context, cursor []byte) (page, next []byte, err error) {
+		raw, err := a.request(ctx, from, &query{kind: askSnapshot, replica: r, cursor: cursor}, missingTimeout)
+		if err != nil {
+			return nil, nil, err
+		}
+		return decodePage(raw)
+	})
+	if err != nil {
+		return fmt.Errorf("join a snapshot of node %s: %w", from, err)
+	}
+	return a.stillOwed(r)
+}
+
+func (a *asker) request(ctx context.Context, to Peer, q *query, timeout time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	answer, err := a.x.opts.Link.Request(ctx, to, a.x.packer.pack(q.append(nil)))
+	if err != nil {
+		return nil, err
+	}
+	return a.x.packer.unpack(answer)
+}

@@ -1,0 +1,54 @@
+package replication
+
+import (
+	"context"
+	"errors"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// ErrPermanent marks an error of Local.Apply that trying again cannot help:
+// the delta is parked and shown. Wrap it or join it.
+var ErrPermanent = errors.New("this can never be applied")
+
+// Replica names one partition of one placement. Which node's replica of it is
+// meant follows from whom one asks.
+type Replica struct{ Placement, Partition uint32 }
+
+func (r Replica) lane() int { return int(r.Partition % Lanes) }
+
+// Local is this datacenter, as replication sees it. Its methods are called
+// concurrently.
+type Local interface {
+	// Collect returns what this node's own replica of r minted as actor after
+	// the event `after` and holds durably: coalesced, encoded by
+	// crdt.AppendDelta, of at most maxBytes unless a single event is larger;
+	// with the last sequence number and the number of events. It returns nil
+	// when there is nothing.
+	Collect(r Replica, actor crdt.Actor, after uint64, maxBytes int) (delta []byte, upTo uint64, events int, err error)
+	// Led lists the replicas for which this node speaks to other datacenters now.
+	Led() []Replica
+	// Candidates lists the nodes of a remote datacenter to ask about r, best first.
+	Candidates(dc string, r Replica) []string
+	// Standing returns the durable clock of this node's replica of r, and the
+	// dots that all replicas of r in this datacenter are known to hold. The
+	// clocks belong to the caller.
+	Standing(r Replica) (clock, least crdt.Clock, err error)
+	// Heard tells what a remote datacenter reported for r. The clocks must not
+	// be changed.
+	Heard(dc string, r Replica, clock, least crdt.Clock)
+	// Missing returns logged events that have lacks, as coalesced and encoded
+	// deltas of together at most maxBytes unless the first is larger; trimmed
+	// means that the log no longer reaches back to all of them.
+	Missing(r Replica, have *crdt.Clock, maxBytes int) (deltas [][]byte, more, trimmed bool, err error)
+	// Apply applies encoded deltas with a local write quorum and returns when
+	// they are durable. The deltas must not be kept. An error that is
+	// ErrPermanent says that trying again is of no use.
+	Apply(ctx context.Context, r Replica, deltas [][]byte) error
+	// Snapshot serves one page of a consistent snapshot of r; a nil cursor
+	// begins one, a nil next ends it.
+	Snapshot(ctx context.Context, r Replica, cursor []byte, maxBytes int) (page, next []byte, err error)
+	// Join pulls a snapshot of r with fetch, from its beginning, and joins it
+	// everywhere in this datacenter (rules 3 to 5).
+	Join(ctx context.Context, r Replica, fetch func(ctx context.Context, cursor []byte) (page, next []byte, err error)) error
+}

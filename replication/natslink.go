@@ -1,0 +1,267 @@
+package replication
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	ackWait        = 5 * time.Second
+	maxAckPending  = 128              // messages in flight of one lane to one datacenter
+	beaconTTL      = time.Minute      // a beacon that is older says nothing
+	handlers       = 64               // requests answered at once
+	answerTimeout  = 10 * time.Second // of one request's handler
+	publishTimeout = 2 * time.Second
+
+	headerDC    = "Godwit-Dc"
+	headerNode  = "Godwit-Node"
+	headerError = "Godwit-Error"
+)
+
+// LinkOptions configures NewNATSLink. Zero fields take the default named
+// beside them.
+type LinkOptions struct {
+	Broker *Broker             // required: this node's outbox; it outlives the link
+	Addr   func(p Peer) string // required: where a peer's broker listens now, as host:port; "" when not known
+	Logger *slog.Logger        // nowhere
+}
+
+// NATSLink is a Link over plain client connections to the brokers of the
+// peers. It dials a peer when it first needs it.
+type NATSLink struct {
+	opts   LinkOptions
+	self   Peer
+	names  subjects
+	log    *slog.Logger
+	local  *nats.Conn
+	js     jetstream.JetStream
+	ctx    context.Context //nolint:containedctx // ends with Close; every call's own context is honoured besides
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	slots  chan struct{} // a place for each handler
+
+	mu      sync.Mutex
+	closed  bool
+	offers  map[string][]uint32
+	remotes map[Peer]*remote
+	up      []func(Peer)
+}
+
+var _ Link = (*NATSLink)(nil)
+
+// NewNATSLink returns a link for the node whose broker is given.
+func NewNATSLink(opts LinkOptions) (*NATSLink, error) {
+	if opts.Broker == nil || opts.Addr == nil {
+		return nil, errors.New("replication: Broker and Addr are required")
+	}
+	b := opts.Broker
+	l := &NATSLink{
+		opts: opts, self: Peer{b.opts.DC, b.opts.Node}, names: subjects{b.opts.Cluster},
+		log:   cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)),
+		slots: make(chan struct{}, handlers), offers: map[string][]uint32{}, remotes: map[Peer]*remote{},
+	}
+	var err error
+	l.local, err = nats.Connect("", nats.InProcessServer(b), nats.Name(l.self.String()), nats.MaxReconnects(-1),
+		nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1), nats.IgnoreDiscoveredServers())
+	if err != nil {
+		return nil, fmt.Errorf("connect to the own broker: %w", err)
+	}
+	if l.js, err = jetstream.New(l.local); err != nil {
+		l.local.Close()
+		return nil, fmt.Errorf("use the own broker: %w", err)
+	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	b.onRestart(func() { l.spawn(l.offerAgain) })
+	l.spawn(l.monitor)
+	return l, nil
+}
+
+// spawn runs fn on a goroutine that Close waits for, unless closed.
+func (l *NATSLink) spawn(fn func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.wg.Go(fn)
+	return true
+}
+
+// Close is a method of Link. The broker goes on.
+func (l *NATSLink) Close() {
+	l.mu.Lock()
+	l.closed = true
+	remotes := slices.Collect(maps.Values(l.remotes))
+	clear(l.remotes)
+	l.mu.Unlock()
+	l.cancel()
+	for _, r := range remotes {
+		r.close()
+	}
+	l.local.Close()
+	l.wg.Wait()
+}
+
+// OnUp is a method of Link.
+func (l *NATSLink) OnUp(fn func(p Peer)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.up = append(l.up, fn)
+}
+
+func (l *NATSLink) tellUp(p Peer) {
+	l.mu.Lock()
+	fns := slices.Clone(l.up)
+	l.mu.Unlock()
+	for _, fn := range fns {
+		fn(p)
+	}
+}
+
+// Offer is a method of Link. The datacenter pulls through one durable consumer
+// a lane, whose filter is where residency is enforced.
+func (l *NATSLink) Offer(ctx context.Context, dc string, placements []uint32) error {
+	if err := checkNames(dc); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	if len(placements) == 0 {
+		delete(l.offers, dc)
+	} else {
+		l.offers[dc] = slices.Clone(placements)
+	}
+	l.mu.Unlock()
+	for lane := range Lanes {
+		if err := l.offerLane(ctx, dc, placements, lane); err != nil {
+			return fmt.Errorf("offer lane %d to datacenter %s: %w", lane, dc, err)
+		}
+	}
+	return nil
+}
+
+func (l *NATSLink) offerLane(ctx context.Context, dc string, placements []uint32, lane int) error {
+	if len(placements) == 0 {
+		err := l.js.DeleteConsumer(ctx, outbox, durable(dc, lane))
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return nil
+		}
+		return err
+	}
+	filters := []string{l.names.update(l.self, Everyone, lane)}
+	for _, p := range placements {
+		filters = append(filters, l.names.update(l.self, p, lane))
+	}
+	_, err := l.js.CreateOrUpdateConsumer(ctx, outbox, jetstream.ConsumerConfig{
+		Durable:        durable(dc, lane),
+		DeliverPolicy:  jetstream.DeliverAllPolicy,
+		AckPolicy:      jetstream.AckExplicitPolicy, // AckAll loses messages silently after a black hole
+		AckWait:        ackWait,
+		MaxDeliver:     -1,
+		MaxAckPending:  maxAckPending,
+		FilterSubjects: filters,
+	})
+	return err
+}
+
+// offerAgain renews the consumers, in case the outbox had to be thrown away.
+func (l *NATSLink) offerAgain() {
+	l.mu.Lock()
+	offers := maps.Clone(l.offers)
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(l.ctx, answerTimeout)
+	defer cancel()
+	for dc, placements := range offers {
+		if err := l.Offer(ctx, dc, placements); err != nil {
+			l.log.Error("lanes not offered after a restart of the broker", "datacenter", dc, "error", err)
+		}
+	}
+}
+
+// Publish is a method of Link.
+func (l *NATSLink) Publish(ctx context.Context, placement uint32, lane int, data []byte) error {
+	if len(data) > MaxMessageBytes-1024 { // room for headers
+		return fmt.Errorf("publish %d bytes: more than the %d of a message", len(data), MaxMessageBytes-1024)
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	opts := []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)}
+	if placement == Everyone {
+		opts = append(opts, jetstream.WithMsgTTL(beaconTTL))
+	}
+	_, err := l.js.Publish(ctx, l.names.update(l.self, placement, lane), data, opts...)
+	if l.ctx.Err() == nil {
+		l.opts.Broker.published(err)
+	}
+	if err != nil {
+		return fmt.Errorf("publish to the outbox: %w", err)
+	}
+	return nil
+}
+
+// Backlog is a method of Link.
+func (l *NATSLink) Backlog(ctx context.Context, lane int) (int, error) {
+	l.mu.Lock()
+	dcs := slices.Collect(maps.Keys(l.offers))
+	l.mu.Unlock()
+	least := -1
+	for _, dc := range dcs {
+		c, err := l.js.Consumer(ctx, outbox, durable(dc, lane))
+		if err != nil {
+			return 0, fmt.Errorf("look at lane %d to datacenter %s: %w", lane, dc, err)
+		}
+		info := c.CachedInfo()
+		if n := int(info.NumPending) + info.NumAckPending; least < 0 || n < least {
+			least = n
+		}
+	}
+	return max(least, 0), nil
+}
+
+// Respond is a method of Link.
+func (l *NATSLink) Respond(handler func(ctx context.Context, from Peer, data []byte) ([]byte, error)) error {
+	_, err := l.local.Subscribe(l.names.request(l.self), func(m *nats.Msg) {
+		select {
+		case l.slots <- struct{}{}:
+		case <-l.ctx.Done():
+			return
+		}
+		if !l.spawn(func() { defer func() { <-l.slots }(); l.answer(handler, m) }) {
+			<-l.slots
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("listen for requests: %w", err)
+	}
+	return nil
+}
+
+func (l *NATSLink) answer(handler func(ctx context.Context, from Peer, data []byte) ([]byte, error), m *nats.Msg) {
+	ctx, cancel := context.WithTimeout(l.ctx, answerTimeout)
+	defer cancel()
+	from := Peer{m.Header.Get(headerDC), m.Header.Get(headerNode)}
+	out := nats.NewMsg(m.Reply)
+	err := checkNames(from.DC, from.Node)
+	if err == nil {
+		out.Data, err = handler(ctx, from, m.Data)
+	}
+	if err == nil && len(out.Data) > MaxMessageBytes-1024 {
+		err = fmt.Errorf("answer of %d bytes is more than the %d of a message", len(out.Data), MaxMessageBytes-1024)
+	}
+	if err != nil {
+		out.Data = nil
+		out.Header.Set(headerError, err.Error())
+	}
+	if err := m.RespondMsg(out); err != nil && l.ctx.Err() == nil {
+		l.log.Debug("answer not sent", "peer", from.String(), "error", err)
+	}
+}

@@ -1,0 +1,228 @@
+package replication
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// Kinds of questions between datacenters. They are on the wire for ever.
+const (
+	queryVersion = 1
+
+	askClocks   = 1
+	askMissing  = 2
+	askSnapshot = 3
+
+	maxAsked       = 4096    // replicas of one clocksQuery
+	pageBytes      = 1 << 20 // of what one answer carries, more or less
+	maxClockBytes  = 4 << 20
+	maxCursorBytes = 4 << 10
+	maxDeltas      = 64 << 10
+)
+
+// query is one question. Exactly the fields of its kind are used.
+type query struct {
+	kind    byte
+	clocks  []clockHash // askClocks: in order of the replicas
+	replica Replica     // askMissing, askSnapshot
+	have    crdt.Clock  // askMissing
+	cursor  []byte      // askSnapshot; empty begins
+}
+
+// clockHash says what the asker knows of one replica: the hash of the last
+// report, 0 when there was none.
+type clockHash struct {
+	replica Replica
+	hash    uint64
+}
+
+// clockReport is where one replica stands.
+type clockReport struct {
+	replica      Replica
+	clock, least crdt.Clock
+}
+
+func (r Replica) compare(o Replica) int {
+	return cmp.Or(cmp.Compare(r.Placement, o.Placement), cmp.Compare(r.Partition, o.Partition))
+}
+
+// hashStanding names a report; never 0.
+func hashStanding(clock, least *crdt.Clock) uint64 {
+	b := crdt.AppendClock(make([]byte, 0, 256), clock)
+	return max(xxh3.Hash(crdt.AppendClock(b, least)), 1)
+}
+
+func appendReplica(b []byte, r Replica) []byte {
+	b = binary.AppendUvarint(b, uint64(r.Placement))
+	return binary.AppendUvarint(b, uint64(r.Partition))
+}
+
+func (r *reader) replica() Replica {
+	return Replica{r.uint32("placement"), r.uint32("partition")}
+}
+
+func (r *reader) clock(what string) crdt.Clock {
+	c, err := crdt.DecodeClock(r.bytes(what, maxClockBytes))
+	if err != nil {
+		r.fail(what + ": " + err.Error())
+	}
+	return c
+}
+
+func (q *query) append(b []byte) []byte {
+	b = append(b, queryVersion, q.kind)
+	switch q.kind {
+	case askClocks:
+		b = binary.AppendUvarint(b, uint64(len(q.clocks)))
+		for _, c := range q.clocks {
+			b = appendReplica(b, c.replica)
+			b = binary.BigEndian.AppendUint64(b, c.hash)
+		}
+	case askMissing:
+		b = appendReplica(b, q.replica)
+		b = appendBytes(b, crdt.AppendClock(nil, &q.have))
+	case askSnapshot:
+		b = appendReplica(b, q.replica)
+		b = appendBytes(b, q.cursor)
+	}
+	return b
+}
+
+// decodeQuery decodes what append made, and nothing else.
+func decodeQuery(b []byte) (*query, error) {
+	r := reader{b: b}
+	if r.byte("version") != queryVersion && r.err == nil {
+		r.fail("unknown version of a question")
+	}
+	q := &query{kind: r.byte("kind of question")}
+	switch q.kind {
+	case askClocks:
+		q.clocks = make([]clockHash, r.count("number of replicas", 10, maxAsked))
+		for i := range q.clocks {
+			q.clocks[i] = clockHash{r.replica(), r.fixed64("hash")}
+			if i > 0 && q.clocks[i-1].replica.compare(q.clocks[i].replica) >= 0 && r.err == nil {
+				r.fail("replicas are not in order")
+			}
+		}
+	case askMissing:
+		q.replica = r.replica()
+		q.have = r.clock("clock")
+	case askSnapshot:
+		q.replica = r.replica()
+		q.cursor = r.bytes("cursor", maxCursorBytes)
+	default:
+		if r.err == nil {
+			r.fail("unknown kind of question")
+		}
+	}
+	if err := r.done("question"); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+// appendReports appends the answer to askClocks: reports in order of their
+// replicas, and whether there are more that did not fit.
+func appendReports(b []byte, reports []clockReport, more bool) []byte {
+	b = append(b, queryVersion)
+	b = appendBool(b, more)
+	b = binary.AppendUvarint(b, uint64(len(reports)))
+	for i := range reports {
+		c := &reports[i]
+		b = appendReplica(b, c.replica)
+		b = appendBytes(b, crdt.AppendClock(nil, &c.clock))
+		if same := c.clock.Equal(&c.least); same { // the usual case when nothing is under way
+			b = appendBytes(b, "")
+		} else {
+			b = appendBytes(b, crdt.AppendClock(nil, &c.least))
+		}
+	}
+	return b
+}
+
+func decodeReports(b []byte) (reports []clockReport, more bool, err error) {
+	r := reader{b: b}
+	r.answerVersion()
+	more = r.bool("more")
+	n := r.count("number of reports", 5, maxAsked)
+	for i := range n {
+		c := clockReport{replica: r.replica(), clock: r.clock("clock")}
+		if len(r.b) > 0 && r.b[0] == 0 {
+			r.b = r.b[1:]
+			c.least = c.clock.Clone()
+		} else if c.least = r.clock("least clock"); c.least.Equal(&c.clock) && r.err == nil {
+			r.fail("least clock is repeated")
+		}
+		if i > 0 && reports[i-1].replica.compare(c.replica) >= 0 && r.err == nil {
+			r.fail("replicas are not in order")
+		}
+		if r.err != nil {
+			break
+		}
+		reports = append(reports, c)
+	}
+	if err := r.done("reports"); err != nil {
+		return nil, false, err
+	}
+	return reports, more, nil
+}
+
+// missing is the answer to askMissing.
+type missing struct {
+	more, trimmed bool
+	deltas        [][]byte
+}
+
+func (m *missing) append(b []byte) []byte {
+	b = append(b, queryVersion)
+	b = appendBool(b, m.more)
+	b = appendBool(b, m.trimmed)
+	b = binary.AppendUvarint(b, uint64(len(m.deltas)))
+	for _, d := range m.deltas {
+		b = appendBytes(b, d)
+	}
+	return b
+}
+
+func decodeMissing(b []byte) (*missing, error) {
+	r := reader{b: b}
+	r.answerVersion()
+	m := &missing{more: r.bool("more"), trimmed: r.bool("trimmed")}
+	n := r.count("number of deltas", 1, maxDeltas)
+	for range n {
+		m.deltas = append(m.deltas, r.bytes("delta", maxUnpacked))
+	}
+	if err := r.done("missing events"); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// appendPage appends the answer to askSnapshot; an empty next ends it.
+func appendPage(b, page, next []byte) []byte {
+	return appendBytes(appendBytes(append(b, queryVersion), page), next)
+}
+
+func decodePage(b []byte) (page, next []byte, err error) {
+	r := reader{b: b}
+	r.answerVersion()
+	page, next = r.bytes("page", maxUnpacked), r.bytes("cursor", maxCursorBytes)
+	if err := r.done("page"); err != nil {
+		return nil, nil, err
+	}
+	if len(next) == 0 {
+		next = nil
+	}
+	return slices.Clip(page), next, nil
+}
+
+func (r *reader) answerVersion() {
+	if r.byte("version") != queryVersion && r.err == nil {
+		r.fail("unknown version of an answer")
+	}
+}

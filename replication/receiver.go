@@ -1,0 +1,226 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	nakMin        = 100 * time.Millisecond
+	nakMax        = 5 * time.Second
+	partitionsPer = 8 // partitions of one message applied at once
+)
+
+// intake takes one lane of one peer in.
+type intake struct {
+	x    *Replicator
+	id   pullID
+	last map[uint32]arrival // by placement; of handle alone
+}
+
+// arrival is the last message of a placement.
+type arrival struct{ incarnation, seq uint64 }
+
+func (in *intake) run(ctx context.Context) {
+	err := in.x.opts.Link.Pull(ctx, in.id.peer, in.id.lane, in.handle)
+	if err != nil && ctx.Err() == nil {
+		in.x.opts.Logger.Warn("lane no longer pulled", "peer", in.id.peer.String(), "lane", in.id.lane, "error", err)
+	}
+}
+
+// handle checks a message and applies it beside others, as long as memory
+// allows: the peer keeps what is not taken.
+func (in *intake) handle(ctx context.Context, m Message) {
+	x := in.x
+	remote := x.remote(m.From.DC)
+	remote.receivedMessages.Add(1)
+	remote.receivedBytes.Add(uint64(len(m.Data)))
+	b, err := in.decode(m)
+	if err != nil {
+		x.park(Parked{From: m.From, Lane: m.Lane, Placement: m.Placement, Reason: err.Error()}, m.Data)
+		m.Ack()
+		return
+	}
+	if remote.beacon(x.opts.Now(), time.Now(), b) {
+		x.wakeAsker(m.From.DC)
+	}
+	if len(b.Sections) == 0 {
+		m.Ack()
+		return
+	}
+	if in.gap(b) {
+		remote.gaps.Add(1)
+		x.wakeAsker(m.From.DC)
+	}
+	size := int64(0)
+	for _, s := range b.Sections {
+		size += int64(len(s.Delta))
+	}
+	if x.inbound.Acquire(ctx, size) != nil {
+		return // it comes again
+	}
+	started := x.spawn(func() {
+		defer x.inbound.Release(size)
+		x.settle(ctx, m, x.apply(ctx, b))
+	})
+	if !started {
+		x.inbound.Release(size)
+	}
+}
+
+// decode takes a message apart and checks that it is what the way it came says.
+func (in *intake) decode(m Message) (*batch, error) {
+	raw, err := in.x.packer.unpack(m.Data)
+	if err != nil {
+		return nil, err
+	}
+	b, err := decodeBatch(raw)
+	switch {
+	case err != nil:
+		return nil, err
+	case b.From != m.From || int(b.Lane) != m.Lane || b.Placement != m.Placement:
+		return nil, errors.New("message is not from where it came")
+	case len(b.Sections) > 0 && !in.x.view.Load().shares(m.From.DC, b.Placement):
+		return nil, errors.New("placement is not one that both datacenters hold")
+	}
+	for _, s := range b.Sections {
+		if (Replica{b.Placement, s.Partition}).lane() != m.Lane {
+			return nil, errors.New("partition is not one of the lane")
+		}
+	}
+	return b, nil
+}
+
+// gap reports whether messages before b are missing. They may only be late:
+// what is really missing, the clocks know.
+func (in *intake) gap(b *batch) bool {
+	last, known := in.last[b.Placement]
+	if !known || last.incarnation != b.Incarnation {
+		in.last[b.Placement] = arrival{b.Incarnation, b.Seq}
+		return false
+	}
+	if b.Seq > last.seq {
+		in.last[b.Placement] = arrival{b.Incarnation, b.Seq}
+	}
+	return b.Seq > last.seq+1
+}
+
+// apply applies every partition of a message; it returns what can be tried
+// again. What cannot is parked.
+func (x *Replicator) apply(ctx context.Context, b *batch) error {
+	var g errgroup.Group // without its context: one failure does not undo the work of the others
+	g.SetLimit(partitionsPer)
+	for from := 0; from < len(b.Sections); {
+		to := from + 1
+		for to < len(b.Sections) && b.Sections[to].Partition == b.Sections[from].Partition {
+			to++
+		}
+		r := Replica{b.Placement, b.Sections[from].Partition}
+		deltas := make([][]byte, 0, to-from)
+		for _, s := range b.Sections[from:to] {
+			deltas = append(deltas, s.Delta)
+		}
+		note := Parked{From: b.From, Lane: int(b.Lane), Placement: b.Placement, Seq: b.Seq}
+		g.Go(func() error { return x.applyTo(ctx, r, deltas, note) })
+		from = to
+	}
+	return g.Wait()
+}
+
+// applyTo applies deltas to one replica. If one of them is bad for good, it is
+// parked and the others are applied without it.
+func (x *Replicator) applyTo(ctx context.Context, r Replica, deltas [][]byte, note Parked) error {
+	err := x.applyOnce(ctx, r, deltas)
+	if !errors.Is(err, ErrPermanent) {
+		return err
+	}
+	if len(deltas) == 1 {
+		note.Partition, note.Reason = r.Partition, err.Error()
+		x.park(note, deltas[0])
+		return nil
+	}
+	for _, d := range deltas {
+		if err := x.applyTo(ctx, r, [][]byte{d}, note); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *Replicator) applyOnce(ctx context.Context, r Replica, deltas [][]byte) error {
+	if err := x.appliers.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer x.appliers.Release(1)
+	ctx, cancel := context.WithTimeout(ctx, x.opts.ApplyTimeout)
+	defer cancel()
+	return x.opts.Local.Apply(ctx, r, deltas)
+}
+
+func (x *Replicator) settle(ctx context.Context, m Message, err error) {
+	remote := x.remote(m.From.DC)
+	switch {
+	case err == nil:
+		m.Ack()
+	case ctx.Err() == nil:
+		remote.refused.Add(1)
+		x.opts.Logger.Debug("message not applied, it comes again", "peer", m.From.String(), "lane", m.Lane, "error", err)
+		m.Nak(min(nakMin<<min(m.Deliveries-1, 10), nakMax))
+	}
+}
+
+// Parked is a message, or one partition's part of it, that can never be
+// applied or shipped. It blocks nothing; what it held is still asked for by
+// the clocks.
+type Parked struct {
+	From      Peer
+	Lane      int
+	Placement uint32
+	Partition uint32 // of a part; 0 for a whole message
+	Seq       uint64 // of the message; 0 when it could not be read
+	Reason    string
+	At        time.Time
+	Bytes     int    // of the whole
+	Data      []byte // the first bytes of it
+}
+
+const (
+	parkedMax  = 128
+	parkedData = 64 << 10
+)
+
+// parking keeps the last of what was parked.
+type parking struct {
+	mu    sync.Mutex
+	items []Parked
+	count uint64
+}
+
+func (x *Replicator) park(p Parked, data []byte) {
+	p.At, p.Bytes = x.opts.Now(), len(data)
+	p.Data = append([]byte(nil), data[:min(len(data), parkedData)]...)
+	x.opts.Logger.Error("message parked", "peer", p.From.String(), "lane", p.Lane, "placement", p.Placement,
+		"partition", p.Partition, "reason", p.Reason, "size_bytes", p.Bytes)
+	if p.From.DC != x.opts.Self.DC {
+		x.remote(p.From.DC).parked.Add(1)
+	}
+	x.parking.mu.Lock()
+	defer x.parking.mu.Unlock()
+	x.parking.count++
+	if len(x.parking.items) == parkedMax {
+		x.parking.items = append(x.parking.items[:0], x.parking.items[1:]...)
+	}
+	x.parking.items = append(x.parking.items, p)
+}
+
+// Parked lists the last 128 parked messages, oldest first, each with at most
+// its first 64 KiB. The caller must not change the data.
+func (x *Replicator) Parked() []Parked {
+	x.parking.mu.Lock()
+	defer x.parking.mu.Unlock()
+	return append([]Parked(nil), x.parking.items...)
+}
