@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -193,4 +194,55 @@ func (t *trimmer) entry(k, v []byte) error {
 	}
 	t.freed += int64(len(k) + len(v))
 	return t.batch.Delete(append([]byte(nil), k...), nil)
+}
+
+// LogState sums up a replica's event log.
+type LogState struct {
+	Events uint64
+	Oldest time.Time // zero when there is none
+}
+
+// Log tells how much the log holds. It looks at the first and last entry of
+// every actor, so what was trimmed from the middle counts as there.
+func (r *Replica) Log() LogState {
+	var s LogState
+	clock := r.Durable()
+	for actor := range clock.All() {
+		prefix := clockKeyAs(tableLog, r.id, actor)
+		_ = r.store.each(prefix, after(prefix), func(_, v []byte) error { // it stops at the first
+			if d, at, err := decodeLog(v); err == nil {
+				s.Events += clock.Last(actor) - d.Lo + 1
+				if s.Oldest.IsZero() || at.Before(s.Oldest) {
+					s.Oldest = at
+				}
+			}
+			return errEnough
+		})
+	}
+	return s
+}
+
+// Owed is what a peer's clock lacks, by the log.
+type Owed struct {
+	Events  uint64
+	Bytes   int64 // of the log entries that tell of them
+	Trimmed bool  // the log no longer reaches back
+}
+
+// Owed tells what would have to be sent to a peer with this clock.
+func (r *Replica) Owed(have *crdt.Clock) (Owed, error) {
+	clock := r.Durable()
+	lacks := crdt.Difference(&clock, have)
+	o := Owed{Events: lacks.Count()}
+	for actor, ranges := range lacks.All() {
+		for _, span := range ranges {
+			_, size, whole, err := r.entries(actor, span, math.MaxInt)
+			if err != nil {
+				return o, err
+			}
+			o.Bytes += int64(size)
+			o.Trimmed = o.Trimmed || !whole
+		}
+	}
+	return o, nil
 }

@@ -114,3 +114,6 @@ func (r *Replica) KeysOf(leaves []int) ([]Item, error) {
 
 // ClockHash identifies a clock by 64 bits.
 func ClockHash(c *crdt.Clock) uint64 { return xxh3.Hash(crdt.AppendClock(nil, c)) }
+
+// TreeLeaves is the number of leaves of the replica's tree.
+func (r *Replica) TreeLeaves() int { return r.tree.Len() }

@@ -775,6 +775,7 @@ type Apply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
 	Deltas        [][]byte               `protobuf:"bytes,2,rep,name=deltas,proto3" json:"deltas,omitempty"` // crdt.Delta each
+	Async         bool                   `protobuf:"varint,3,opt,name=async,proto3" json:"async,omitempty"`  // the answer need not wait for the disk
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -823,6 +824,13 @@ func (x *Apply) GetDeltas() [][]byte {
 	return nil
 }
 
+func (x *Apply) GetAsync() bool {
+	if x != nil {
+		return x.Async
+	}
+	return false
+}
+
 type ApplyDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -869,6 +877,7 @@ type Read struct {
 	Element       []byte                 `protobuf:"bytes,5,opt,name=element,proto3,oneof" json:"element,omitempty"`
 	After         []byte                 `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"` // page of a collection: paths after this one
 	Limit         uint32                 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
+	Durable       bool                   `protobuf:"varint,8,opt,name=durable,proto3" json:"durable,omitempty"` // what is not durable must not be in the answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -952,6 +961,13 @@ func (x *Read) GetLimit() uint32 {
 	return 0
 }
 
+func (x *Read) GetDurable() bool {
+	if x != nil {
+		return x.Durable
+	}
+	return false
+}
+
 type ReadDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
@@ -1024,7 +1040,9 @@ func (x *ReadDone) GetTotal() uint64 {
 type Repair struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
-	Snapshot      []byte                 `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Snapshot      []byte                 `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // crdt.Snapshot of the whole key
+	Bucket        string                 `protobuf:"bytes,3,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	Key           []byte                 `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1073,6 +1091,20 @@ func (x *Repair) GetSnapshot() []byte {
 	return nil
 }
 
+func (x *Repair) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *Repair) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 type RepairDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1109,10 +1141,12 @@ func (*RepairDone) Descriptor() ([]byte, []int) {
 	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
-// Clocks tells clock digests of the sender's replicas and asks for what differs.
+// Clocks tells the durable clocks of the sender's replicas that changed since
+// it last told them, and asks for those that differ.
 type Clocks struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Replicas      []*ReplicaClock        `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	All           bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"` // of replicas that are not named the sender has nothing: tell them as well
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1154,11 +1188,18 @@ func (x *Clocks) GetReplicas() []*ReplicaClock {
 	return nil
 }
 
+func (x *Clocks) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
 type ReplicaClock struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
-	Hash          uint64                 `protobuf:"fixed64,2,opt,name=hash,proto3" json:"hash,omitempty"` // of the durable clock
-	Clock         []byte                 `protobuf:"bytes,3,opt,name=clock,proto3" json:"clock,omitempty"` // the durable clock, where it is told
+	Clock         []byte                 `protobuf:"bytes,3,opt,name=clock,proto3" json:"clock,omitempty"`   // the durable clock, where it is told
+	Stable        []byte                 `protobuf:"bytes,4,opt,name=stable,proto3" json:"stable,omitempty"` // what every replica of every datacenter is known to have
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1200,13 +1241,6 @@ func (x *ReplicaClock) GetReplica() *Replica {
 	return nil
 }
 
-func (x *ReplicaClock) GetHash() uint64 {
-	if x != nil {
-		return x.Hash
-	}
-	return 0
-}
-
 func (x *ReplicaClock) GetClock() []byte {
 	if x != nil {
 		return x.Clock
@@ -1214,9 +1248,16 @@ func (x *ReplicaClock) GetClock() []byte {
 	return nil
 }
 
+func (x *ReplicaClock) GetStable() []byte {
+	if x != nil {
+		return x.Stable
+	}
+	return nil
+}
+
 type ClocksDone struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// replicas whose clock differs from the digest that was sent, with their clock.
+	// replicas whose clock differs from the one that was sent.
 	Replicas      []*ReplicaClock `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1388,7 +1429,7 @@ func (x *MissingDone) GetClock() []byte {
 	return nil
 }
 
-// SnapshotPage asks for a part of a consistent snapshot of a whole partition.
+// SnapshotPage asks for a page of a whole partition.
 type SnapshotPage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
@@ -1451,8 +1492,8 @@ func (x *SnapshotPage) GetMaxBytes() uint64 {
 
 type SnapshotDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Snapshot      []byte                 `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // crdt.Snapshot: cells of the page, clock and residue
-	Cursor        []byte                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`     // empty after the last page
+	Page          []byte                 `protobuf:"bytes,1,opt,name=page,proto3" json:"page,omitempty"`     // storage.Page
+	Cursor        []byte                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"` // empty after the last page
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1487,9 +1528,9 @@ func (*SnapshotDone) Descriptor() ([]byte, []int) {
 	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
-func (x *SnapshotDone) GetSnapshot() []byte {
+func (x *SnapshotDone) GetPage() []byte {
 	if x != nil {
-		return x.Snapshot
+		return x.Page
 	}
 	return nil
 }
@@ -2279,11 +2320,12 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\bmetadata\x18\x04 \x03(\v2$.godwit.peer.v1.Status.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"R\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"h\n" +
 	"\x05Apply\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x16\n" +
-	"\x06deltas\x18\x02 \x03(\fR\x06deltas\"\v\n" +
-	"\tApplyDone\"\xdb\x01\n" +
+	"\x06deltas\x18\x02 \x03(\fR\x06deltas\x12\x14\n" +
+	"\x05async\x18\x03 \x01(\bR\x05async\"\v\n" +
+	"\tApplyDone\"\xf5\x01\n" +
 	"\x04Read\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x10\n" +
@@ -2292,25 +2334,29 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"digestOnly\x12\x1d\n" +
 	"\aelement\x18\x05 \x01(\fH\x00R\aelement\x88\x01\x01\x12\x14\n" +
 	"\x05after\x18\x06 \x01(\fR\x05after\x12\x14\n" +
-	"\x05limit\x18\a \x01(\rR\x05limitB\n" +
+	"\x05limit\x18\a \x01(\rR\x05limit\x12\x18\n" +
+	"\adurable\x18\b \x01(\bR\adurableB\n" +
 	"\n" +
 	"\b_element\"h\n" +
 	"\bReadDone\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\fR\bsnapshot\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\x04R\x05total\"W\n" +
+	"\x05total\x18\x04 \x01(\x04R\x05total\"\x81\x01\n" +
 	"\x06Repair\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x1a\n" +
-	"\bsnapshot\x18\x02 \x01(\fR\bsnapshot\"\f\n" +
+	"\bsnapshot\x18\x02 \x01(\fR\bsnapshot\x12\x16\n" +
+	"\x06bucket\x18\x03 \x01(\tR\x06bucket\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\fR\x03key\"\f\n" +
 	"\n" +
-	"RepairDone\"B\n" +
+	"RepairDone\"T\n" +
 	"\x06Clocks\x128\n" +
-	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\"k\n" +
+	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x10\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\"o\n" +
 	"\fReplicaClock\x121\n" +
-	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x12\n" +
-	"\x04hash\x18\x02 \x01(\x06R\x04hash\x12\x14\n" +
-	"\x05clock\x18\x03 \x01(\fR\x05clock\"F\n" +
+	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
+	"\x05clock\x18\x03 \x01(\fR\x05clock\x12\x16\n" +
+	"\x06stable\x18\x04 \x01(\fR\x06stable\"F\n" +
 	"\n" +
 	"ClocksDone\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\"o\n" +
@@ -2326,9 +2372,9 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\fSnapshotPage\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x12\x1b\n" +
-	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\"B\n" +
-	"\fSnapshotDone\x12\x1a\n" +
-	"\bsnapshot\x18\x01 \x01(\fR\bsnapshot\x12\x16\n" +
+	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\":\n" +
+	"\fSnapshotDone\x12\x12\n" +
+	"\x04page\x18\x01 \x01(\fR\x04page\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"n\n" +
 	"\aForward\x12)\n" +
 	"\x03get\x18\x01 \x01(\v2\x15.godwit.v1.GetRequestH\x00R\x03get\x122\n" +

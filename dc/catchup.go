@@ -1,0 +1,313 @@
+package dc
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/storage"
+)
+
+// catchUp keeps this node's replicas level with their co-owners, and knows how
+// far everybody is. Co-owners tell each other their durable clocks, only what
+// changed and once a round; what a peer had a round ago and this replica still
+// lacks is asked for, since anything younger is on its way.
+type catchUp struct {
+	n *Node
+
+	mu    sync.Mutex
+	known map[storage.ReplicaID]*standing
+	told  map[string]map[storage.ReplicaID]uint64 // what each peer was last told, as a hash; nil before the first time
+}
+
+// standing is what is known of one replica's partition elsewhere.
+type standing struct {
+	peers  map[string]*heard    // co-owners in this datacenter
+	dcs    map[string]*remoteDC // other datacenters
+	stable crdt.Clock           // what every replica everywhere is known to have; only grows
+}
+
+// heard is a co-owner's durable clock, now and a round ago.
+type heard struct{ now, before crdt.Clock }
+
+// remoteDC is what another datacenter reported: the clock of the replica that
+// answered, and what all its replicas have.
+type remoteDC struct{ clock, least crdt.Clock }
+
+func newCatchUp(n *Node) *catchUp {
+	return &catchUp{n: n, known: map[storage.ReplicaID]*standing{}, told: map[string]map[storage.ReplicaID]uint64{}}
+}
+
+func (c *catchUp) at(id storage.ReplicaID) *standing {
+	s := c.known[id]
+	if s == nil {
+		s = &standing{peers: map[string]*heard{}, dcs: map[string]*remoteDC{}}
+		c.known[id] = s
+	}
+	return s
+}
+
+// run exchanges clocks with every other node, again and again.
+func (c *catchUp) run() {
+	d, _ := c.n.opts.Topology.DC(c.n.dc)
+	var peers sync.WaitGroup
+	for _, node := range d.Nodes {
+		if node.ID != c.n.id {
+			peers.Go(func() { c.follow(node.ID) })
+		}
+	}
+	peers.Wait()
+}
+
+// follow is the exchange with one peer.
+func (c *catchUp) follow(peer string) {
+	tick := time.NewTicker(c.n.opts.Exchange)
+	defer tick.Stop()
+	shared := c.shared(peer)
+	for {
+		if err := c.round(peer, shared); err != nil && c.n.ctx.Err() == nil {
+			c.n.opts.Logger.Debug("clock exchange", "peer", peer, "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-c.n.ctx.Done():
+			return
+		}
+	}
+}
+
+// shared lists the replicas that this node and a peer both own.
+func (c *catchUp) shared(peer string) []storage.ReplicaID {
+	var out []storage.ReplicaID
+	for _, p := range c.n.placements {
+		for i := range c.n.opts.Topology.Partitions {
+			id := storage.ReplicaID{Placement: p.id, Partition: uint32(i)}
+			owners := c.n.owners(c.n.dc, id)
+			if slices.Contains(owners, c.n.id) && slices.Contains(owners, peer) {
+				out = append(out, id)
+			}
+		}
+	}
+	return out
+}
+
+// round tells a peer what changed, hears what differs, and pulls what is missing.
+func (c *catchUp) round(peer string, shared []storage.ReplicaID) error {
+	ctx, cancel := context.WithTimeout(c.n.ctx, c.n.opts.Timeout)
+	defer cancel()
+	c.mu.Lock()
+	told, again := c.told[peer]
+	c.mu.Unlock()
+	req := &peerv1.Clocks{All: !again}
+	sent := map[storage.ReplicaID]crdt.Clock{}
+	hashes := map[storage.ReplicaID]uint64{}
+	for _, id := range shared {
+		clock := c.n.store.Replica(id).Durable()
+		stable := c.stable(id, &clock)
+		hash := storage.ClockHash(&clock) ^ storage.ClockHash(&stable)<<1
+		if clock.Empty() || told[id] == hash {
+			continue
+		}
+		sent[id], hashes[id] = clock, hash
+		req.Replicas = append(req.Replicas, &peerv1.ReplicaClock{
+			Replica: wireID(id), Clock: crdt.AppendClock(nil, &clock), Stable: crdt.AppendClock(nil, &stable),
+		})
+	}
+	if len(req.Replicas) > 0 || req.All {
+		resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Clocks{Clocks: req}})
+		if err != nil {
+			c.mu.Lock()
+			delete(c.told, peer) // it may come back with less than it had
+			c.mu.Unlock()
+			return err
+		}
+		if err := c.took(peer, sent, hashes, resp.GetClocks()); err != nil {
+			return err
+		}
+	}
+	return c.pullAll(ctx, peer, shared, !again)
+}
+
+// took notes the answer to a round.
+func (c *catchUp) took(peer string, sent map[storage.ReplicaID]crdt.Clock, hashes map[storage.ReplicaID]uint64, done *peerv1.ClocksDone) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told[peer] == nil {
+		c.told[peer] = map[storage.ReplicaID]uint64{}
+	}
+	for id, hash := range hashes {
+		c.told[peer][id] = hash
+		c.hear(peer, id, sent[id])
+	}
+	for _, rc := range done.GetReplicas() {
+		if err := c.note(peer, rc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note takes over a clock that a peer told. The caller holds the lock.
+func (c *catchUp) note(peer string, rc *peerv1.ReplicaClock) error {
+	clock, err := crdt.DecodeClock(rc.GetClock())
+	if err != nil {
+		return fmt.Errorf("clock of %s: %w", peer, err)
+	}
+	stable, err := crdt.DecodeClock(rc.GetStable())
+	if len(rc.GetStable()) > 0 && err != nil {
+		return fmt.Errorf("stable clock of %s: %w", peer, err)
+	}
+	id := replicaID(rc.GetReplica())
+	c.hear(peer, id, clock)
+	c.at(id).stable.Union(&stable)
+	return nil
+}
+
+func (c *catchUp) hear(peer string, id storage.ReplicaID, clock crdt.Clock) {
+	s := c.at(id)
+	if h := s.peers[peer]; h != nil {
+		h.now = clock
+	} else {
+		s.peers[peer] = &heard{now: clock}
+	}
+}
+
+// serveClocks is the other side of a round.
+func (c *catchUp) serveClocks(from string, req *peerv1.Clocks) (*peerv1.ClocksDone, error) {
+	done := &peerv1.ClocksDone{}
+	named := map[storage.ReplicaID]bool{}
+	for _, rc := range req.GetReplicas() {
+		if err := c.n.mine(rc.GetReplica()); err != nil {
+			return nil, err
+		}
+		id := replicaID(rc.GetReplica())
+		named[id] = true
+		c.mu.Lock()
+		err := c.note(from, rc)
+		c.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if clock := c.n.store.Replica(id).Durable(); !slices.Equal(crdt.AppendClock(nil, &clock), rc.GetClock()) {
+			done.Replicas = append(done.Replicas, c.tell(id, &clock))
+		}
+	}
+	if !req.GetAll() {
+		return done, nil
+	}
+	for _, id := range c.shared(from) {
+		if clock := c.n.store.Replica(id).Durable(); !named[id] && !clock.Empty() {
+			done.Replicas = append(done.Replicas, c.tell(id, &clock))
+		}
+	}
+	return done, nil
+}
+
+func (c *catchUp) tell(id storage.ReplicaID, clock *crdt.Clock) *peerv1.ReplicaClock {
+	stable := c.stable(id, clock)
+	return &peerv1.ReplicaClock{Replica: wireID(id), Clock: crdt.AppendClock(nil, clock), Stable: crdt.AppendClock(nil, &stable)}
+}
+
+// pullAll asks a peer for what it had a round ago and this node still lacks.
+func (c *catchUp) pullAll(ctx context.Context, peer string, shared []storage.ReplicaID, first bool) error {
+	for _, id := range shared {
+		clock := c.n.store.Replica(id).Durable()
+		c.mu.Lock()
+		h := c.at(id).peers[peer]
+		behind := h != nil && (!clock.Covers(&h.before) || first && !clock.Covers(&h.now))
+		if h != nil {
+			h.before = h.now
+		}
+		c.mu.Unlock()
+		if !behind {
+			continue
+		}
+		if err := c.pull(ctx, peer, id); err != nil {
+			return fmt.Errorf("catch up with %s on %s: %w", peer, id, err)
+		}
+	}
+	return nil
+}
+
+// pull brings a replica level with a peer's: from its log, or by a join of the
+// whole partition where the log no longer reaches back.
+func (c *catchUp) pull(ctx context.Context, peer string, id storage.ReplicaID) error {
+	replica := c.n.store.Replica(id)
+	for {
+		clock := replica.Durable()
+		resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Missing{Missing: &peerv1.Missing{
+			Replica: wireID(id), Clock: crdt.AppendClock(nil, &clock), MaxBytes: maxMissing / 2,
+		}}})
+		if err != nil {
+			return err
+		}
+		m := resp.GetMissing()
+		deltas, err := decodeDeltas(m.GetDeltas())
+		if err != nil {
+			return err
+		}
+		commit, err := replica.Apply(deltas, false)
+		if err == nil {
+			err = commit.Wait()
+		}
+		switch {
+		case err != nil:
+			return err
+		case m.GetTrimmed():
+			return c.n.join(ctx, id, func(ctx context.Context, cursor []byte) ([]byte, []byte, error) {
+				return c.fetch(ctx, peer, id, cursor)
+			})
+		case !m.GetMore():
+			return nil
+		}
+	}
+}
+
+func (c *catchUp) fetch(ctx context.Context, peer string, id storage.ReplicaID, cursor []byte) (page, next []byte, err error) {
+	resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Snapshot{Snapshot: &peerv1.SnapshotPage{
+		Replica: wireID(id), Cursor: cursor, MaxBytes: maxMissing / 2,
+	}}})
+	return resp.GetSnapshot().GetPage(), resp.GetSnapshot().GetCursor(), err
+}
+
+// join pulls a whole partition with fetch and joins it, a page at a time, while
+// the replica goes on serving.
+func (n *Node) join(ctx context.Context, id storage.ReplicaID, fetch func(ctx context.Context, cursor []byte) (page, next []byte, err error)) error {
+	var j *storage.Join
+	var cursor []byte
+	for {
+		encoded, next, err := fetch(ctx, cursor)
+		if err != nil {
+			return err
+		}
+		page, err := storage.DecodePage(encoded)
+		if err != nil {
+			return err
+		}
+		if j == nil {
+			if j, err = n.store.Replica(id).BeginJoin(page.Clock); err != nil {
+				return err
+			}
+			defer j.Abandon()
+		}
+		c, err := j.Page(page)
+		if err == nil {
+			err = c.Wait()
+		}
+		if err != nil {
+			return err
+		}
+		if cursor = next; len(cursor) == 0 {
+			break
+		}
+	}
+	c, err := j.Finish()
+	if err != nil {
+		return err
+	}
+	return c.Wait()
+}

@@ -1,0 +1,91 @@
+package dc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/storage"
+)
+
+// Code is a google.rpc.Code.
+type Code int32
+
+// The codes that this package answers with.
+const (
+	InvalidArgument    Code = 3
+	DeadlineExceeded   Code = 4
+	NotFound           Code = 5
+	PermissionDenied   Code = 7
+	ResourceExhausted  Code = 8
+	FailedPrecondition Code = 9
+	OutOfRange         Code = 11
+	Internal           Code = 13
+	Unavailable        Code = 14
+)
+
+// Error is an answer that is not a value: what went wrong, the reason in one
+// word for programs, and details.
+type Error struct {
+	Code     Code
+	Reason   string
+	Message  string
+	Metadata map[string]string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+func refuse(code Code, reason, format string, args ...any) *Error {
+	return &Error{Code: code, Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+func (e *Error) with(key, value string) *Error {
+	if e.Metadata == nil {
+		e.Metadata = map[string]string{}
+	}
+	e.Metadata[key] = value
+	return e
+}
+
+// ErrNotSent reports a request that never left this node, so it had no effect.
+var ErrNotSent = errors.New("request was not sent")
+
+// AsError makes an Error of any error.
+func AsError(err error) *Error {
+	var e *Error
+	var kind *crdt.KindError
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.As(err, &kind):
+		return refuse(FailedPrecondition, "WRONG_KIND", "%s", kind).with("have", kind.Have.String()).with("want", kind.Want.String())
+	case errors.Is(err, crdt.ErrOverflow):
+		return refuse(OutOfRange, "COUNTER_OVERFLOW", "%s", err)
+	case errors.Is(err, crdt.ErrNoContext):
+		return refuse(InvalidArgument, "NO_CONTEXT", "%s", err)
+	case errors.Is(err, crdt.ErrEncoding), errors.Is(err, storage.ErrPartition):
+		return refuse(InvalidArgument, "MALFORMED", "%s", err)
+	case errors.Is(err, storage.ErrRequestOld):
+		return refuse(FailedPrecondition, "REQUEST_TOO_OLD", "%s; whether it was carried out can no longer be told", err)
+	case errors.Is(err, storage.ErrDiskLow):
+		return refuse(ResourceExhausted, "DISK_LOW", "this node takes no writes: %s; free space, or delete", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return refuse(DeadlineExceeded, "TIMEOUT", "timed out: %s", err)
+	case errors.Is(err, ErrNotSent), errors.Is(err, storage.ErrClosed):
+		return refuse(Unavailable, "NOT_SENT", "%s", err)
+	case errors.Is(err, context.Canceled):
+		return refuse(Unavailable, "CANCELED", "%s", err)
+	}
+	return refuse(Internal, "INTERNAL", "%s", err)
+}
+
+// status and fromStatus carry errors between peers.
+func (e *Error) status() *peerv1.Status {
+	return &peerv1.Status{Code: int32(e.Code), Message: e.Message, Reason: e.Reason, Metadata: e.Metadata}
+}
+
+func fromStatus(s *peerv1.Status) *Error {
+	return &Error{Code: Code(s.GetCode()), Reason: s.GetReason(), Message: s.GetMessage(), Metadata: s.GetMetadata()}
+}

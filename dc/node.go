@@ -1,0 +1,267 @@
+package dc
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	"github.com/godwitdb/godwit/replication"
+	"github.com/godwitdb/godwit/ring"
+	"github.com/godwitdb/godwit/storage"
+	"github.com/godwitdb/godwit/topology"
+)
+
+// Transport reaches the other nodes of the datacenter.
+type Transport interface {
+	// Send sends req to a node and calls done once, from any goroutine, with
+	// the answer or an error. An error that is ErrNotSent says that the request
+	// had no effect. Send must not block, and done must be called within the
+	// timeout that req carries, or soon after.
+	Send(to string, req *peerv1.Request, done func(*peerv1.Response, error))
+}
+
+// Membership tells which nodes of the datacenter are believed to be up.
+type Membership interface {
+	// State is "alive", "suspect", "dead" or "left".
+	State(node string) string
+}
+
+// Replicator is replication, as a node uses it.
+type Replicator interface {
+	// Notify tells of a new durable event of this node's own replica. It must
+	// not block.
+	Notify(r replication.Replica, actor, seq uint64)
+	// Lag is what is known of the streams from the other datacenters.
+	Lag() []InboundLag
+}
+
+// InboundLag is the state of the stream from one other datacenter.
+type InboundLag struct {
+	From      string
+	BeaconAge time.Duration // of the newest beacon; negative before the first
+	P50, P99  time.Duration // arrival minus sending, over the last minute
+}
+
+// LinkControl changes emulated links; nil where links are real.
+type LinkControl interface {
+	Links() []Link
+	SetLink(c LinkChange) error
+}
+
+// Options configures Open. Zero fields take the default named beside them.
+type Options struct {
+	Topology   *topology.Topology // required
+	Node       string             // required: one of the topology's
+	Transport  Transport          // required
+	Membership Membership         // required
+	Links      LinkControl        // none
+	Storage    storage.Options    // Dir is required; Identity and Hash are filled in here
+	Exchange   time.Duration      // how often co-owners compare clocks; 1 s
+	Timeout    time.Duration      // of a request that has none, and the most for any; 30 s
+	Version    string             // of the program, for status
+	GRPCAddr   func(node string) string
+	Rand       *rand.Rand   // seeded by the machine
+	Logger     *slog.Logger // discards
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Topology == nil || o.Transport == nil || o.Membership == nil {
+		return o, errors.New("dc: Topology, Transport and Membership are required")
+	}
+	o.Exchange = cmp.Or(o.Exchange, time.Second)
+	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.GRPCAddr == nil {
+		o.GRPCAddr = func(string) string { return "" }
+	}
+	if o.Rand == nil {
+		o.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	if o.Storage.Wall == nil {
+		o.Storage.Wall = time.Now
+	}
+	if o.Storage.Logger == nil {
+		o.Storage.Logger = o.Logger
+	}
+	return o, nil
+}
+
+// Node is one node of a datacenter. Safe for concurrent use.
+type Node struct {
+	opts    Options
+	id      string
+	dc      string
+	store   *storage.Store
+	started time.Time
+
+	placements map[uint32]*placement
+	buckets    map[string]*bucket
+	contextKey []byte
+
+	peers *catchUp // what is known of the clocks of others
+
+	repl struct {
+		sync.RWMutex
+		Replicator
+	}
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+}
+
+// placement is one placement of the topology with the rings of its datacenters.
+type placement struct {
+	id    uint32
+	name  string
+	rings map[string]*ring.Ring // by datacenter
+}
+
+type bucket struct {
+	topology.Bucket
+	placement *placement
+	dcs       []string
+}
+
+// Open opens the node's data and makes it ready to serve. Close ends it.
+func Open(o Options) (*Node, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	_, dcName, ok := o.Topology.NodeByID(o.Node)
+	if !ok {
+		return nil, fmt.Errorf("dc: the topology has no node %q", o.Node)
+	}
+	n := &Node{opts: o, id: o.Node, dc: dcName, started: o.Storage.Wall(), contextKey: contextKey(o.Topology.Cluster)}
+	if err := n.layOut(); err != nil {
+		return nil, err
+	}
+	o.Storage.Identity = storage.Identity{Cluster: o.Topology.Cluster, DC: dcName, Node: o.Node, Partitions: o.Topology.Partitions}
+	o.Storage.Hash = ring.KeyHash
+	if n.store, err = storage.Open(o.Storage); err != nil {
+		return nil, err
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.peers = newCatchUp(n)
+	n.work.Go(n.peers.run)
+	n.work.Go(n.trim)
+	return n, nil
+}
+
+// Close stops background work and closes the data. Requests must have ended.
+func (n *Node) Close() error {
+	n.cancel()
+	n.work.Wait()
+	return n.store.Close()
+}
+
+// ID is the node's name, DC that of its datacenter.
+func (n *Node) ID() string { return n.id }
+
+// DC is the name of the node's datacenter.
+func (n *Node) DC() string { return n.dc }
+
+// SetReplicator gives the node its replication, once it runs.
+func (n *Node) SetReplicator(r Replicator) {
+	n.repl.Lock()
+	defer n.repl.Unlock()
+	n.repl.Replicator = r
+}
+
+func (n *Node) replicator() Replicator {
+	n.repl.RLock()
+	defer n.repl.RUnlock()
+	return n.repl.Replicator
+}
+
+// layOut computes the rings of every placement in every datacenter: partitions
+// are the same everywhere, owners differ.
+func (n *Node) layOut() error {
+	n.placements = map[uint32]*placement{}
+	n.buckets = map[string]*bucket{}
+	byName := map[string]*placement{}
+	for _, p := range n.opts.Topology.Placements {
+		pl := &placement{id: topology.PlacementID(p.Name), name: p.Name, rings: map[string]*ring.Ring{}}
+		for name, replicas := range p.Replicas {
+			d, ok := n.opts.Topology.DC(name)
+			if !ok {
+				return fmt.Errorf("dc: placement %q names no datacenter of the topology: %q", p.Name, name)
+			}
+			r, err := ring.New(members(d), ring.Options{Partitions: n.opts.Topology.Partitions, Replicas: replicas})
+			if err != nil {
+				return fmt.Errorf("dc: ring of %s in %s: %w", p.Name, name, err)
+			}
+			pl.rings[name] = r
+		}
+		n.placements[pl.id] = pl
+		byName[p.Name] = pl
+	}
+	for _, b := range n.opts.Topology.Buckets {
+		pl := byName[b.Placement]
+		if pl == nil {
+			return fmt.Errorf("dc: bucket %q: placement %q is not defined", b.Name, b.Placement)
+		}
+		p, _ := n.opts.Topology.Placement(b.Placement)
+		n.buckets[b.Name] = &bucket{Bucket: b, placement: pl, dcs: p.DCs()}
+	}
+	return nil
+}
+
+func members(d topology.Datacenter) []ring.Member {
+	out := make([]ring.Member, len(d.Nodes))
+	for i, node := range d.Nodes {
+		out[i] = ring.Member{ID: node.ID, Rack: node.Rack, Weight: node.Weight}
+	}
+	return out
+}
+
+// owners lists the owners of a replica in a datacenter, nearest first.
+func (n *Node) owners(dcName string, id storage.ReplicaID) []string {
+	if p := n.placements[id.Placement]; p != nil && p.rings[dcName] != nil {
+		return p.rings[dcName].Owners(int(id.Partition))
+	}
+	return nil
+}
+
+func (n *Node) alive(node string) bool {
+	return node == n.id || n.opts.Membership.State(node) == "alive"
+}
+
+// call sends a request to a node and waits for the answer.
+func (n *Node) call(ctx context.Context, to string, req *peerv1.Request) (*peerv1.Response, error) {
+	type answer struct {
+		resp *peerv1.Response
+		err  error
+	}
+	got := make(chan answer, 1)
+	if req.TimeoutMs == 0 {
+		req.TimeoutMs = n.left(ctx)
+	}
+	n.opts.Transport.Send(to, req, func(resp *peerv1.Response, err error) { got <- answer{resp, err} })
+	select {
+	case a := <-got:
+		if a.err == nil && a.resp.GetStatus() != nil {
+			a.err = fromStatus(a.resp.GetStatus())
+		}
+		return a.resp, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("ask %s: %w", to, ctx.Err())
+	}
+}
+
+// left is what remains of a request's time, in milliseconds and at least one.
+func (n *Node) left(ctx context.Context) uint64 {
+	left := n.opts.Timeout
+	if at, ok := ctx.Deadline(); ok {
+		left = min(left, time.Until(at))
+	}
+	return uint64(max(left.Milliseconds(), 1))
+}

@@ -1,0 +1,280 @@
+package dc
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/storage"
+)
+
+// Get reads one key from as many replicas as asked for. One sends its cells,
+// the others a digest; where they differ, the answer is the join of all.
+func (n *Node) Get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, error) {
+	t, err := n.target(req.GetBucket(), req.GetKey())
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(t.owners, n.id) {
+		resp, err := n.forward(ctx, t, &peerv1.Forward{Of: &peerv1.Forward_Get{Get: req}}, true)
+		return resp.GetGet(), err
+	}
+	r, err := copies(req.GetOptions().GetConsistency(), req.GetOptions().GetR(), t.bucket.Read, len(t.owners))
+	if err != nil {
+		return nil, err
+	}
+	q := storage.Query{Key: t.key, After: string(req.GetPage()), Limit: int(req.GetLimit())}
+	if q.Limit == 0 || q.Limit > defaultLimit {
+		q.Limit = defaultLimit
+	}
+	if req.Element != nil {
+		e := string(req.GetElement())
+		q.Element = &e
+	}
+	a, err := n.store.Replica(t.id).Read(q)
+	if err != nil {
+		return nil, err
+	}
+	if r > 1 {
+		equal, err := n.sameDigest(ctx, t, a.State[:], r-1)
+		if err != nil {
+			return nil, err
+		}
+		if !equal {
+			if a, err = n.readAll(ctx, t, q, r); err != nil {
+				return nil, err
+			}
+		}
+	}
+	resp, err := n.answer(t, a, &q)
+	if err != nil {
+		return nil, err
+	}
+	resp.Answer = &v1.Answer{Copies: uint32(r), Replicas: uint32(len(t.owners)), Dc: n.dc, Node: n.id}
+	return resp, nil
+}
+
+// sameDigest asks `others` co-owners for a key's digest and reports whether all
+// agree with mine. It asks more of them when some do not answer.
+func (n *Node) sameDigest(ctx context.Context, t *target, mine []byte, others int) (bool, error) {
+	got, err := n.ask(ctx, t, others, func() *peerv1.Read {
+		return &peerv1.Read{Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), DigestOnly: true}
+	})
+	if err != nil {
+		return false, err
+	}
+	for _, d := range got {
+		if !bytes.Equal(d.done.GetDigest(), mine) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+type readAnswer struct {
+	from string
+	done *peerv1.ReadDone
+}
+
+// ask sends a read to co-owners, the healthiest first, until `want` have
+// answered; a failure is made good by the next.
+func (n *Node) ask(ctx context.Context, t *target, want int, read func() *peerv1.Read) ([]readAnswer, error) {
+	others := slices.DeleteFunc(n.byHealth(t.owners), func(o string) bool { return o == n.id })
+	if want > len(others) {
+		return nil, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d replicas asked for, %d exist", want+1, len(others)+1)
+	}
+	type result struct {
+		readAnswer
+		err error
+	}
+	ch := make(chan result, len(others))
+	send := func(to string) {
+		req := &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Read{Read: read()}}
+		n.opts.Transport.Send(to, req, func(resp *peerv1.Response, err error) {
+			if err == nil && resp.GetStatus() != nil {
+				err = fromStatus(resp.GetStatus())
+			}
+			ch <- result{readAnswer{to, resp.GetRead()}, err}
+		})
+	}
+	for _, to := range others[:want] {
+		send(to)
+	}
+	next := want
+	var got []readAnswer
+	var last error
+	for pending := want; pending > 0; pending-- {
+		select {
+		case r := <-ch:
+			if r.err == nil {
+				got = append(got, r.readAnswer)
+				continue
+			}
+			last = fmt.Errorf("%s: %w", r.from, r.err)
+			if next < len(others) {
+				send(others[next])
+				next++
+				pending++
+			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("read %d replicas, %d answered: %w", want+1, len(got)+1, ctx.Err())
+		}
+	}
+	if len(got) < want {
+		return nil, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d of %d replicas answered, %d were asked for: %v", len(got)+1, len(t.owners), want+1, last)
+	}
+	return got, nil
+}
+
+// readAll reads a key from r replicas, joins what they hold and repairs those
+// that lagged. Only what is durable takes part: an answer that a crash could
+// take back must not be given to another replica.
+func (n *Node) readAll(ctx context.Context, t *target, q storage.Query, r int) (*storage.Answer, error) {
+	replica := n.store.Replica(t.id)
+	mine, err := replica.Read(q)
+	if err != nil {
+		return nil, err
+	}
+	if err := replica.Barrier(); err != nil {
+		return nil, err
+	}
+	theirs, err := n.ask(ctx, t, r-1, func() *peerv1.Read {
+		return &peerv1.Read{
+			Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), Element: elementOf(&q),
+			After: []byte(q.After), Limit: uint32(q.Limit), Durable: true,
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	pages := []*crdt.Snapshot{&mine.Snapshot}
+	out := &storage.Answer{Total: mine.Total, More: mine.More}
+	whole := !mine.More && q.After == "" && q.Element == nil
+	for _, a := range theirs {
+		s, err := crdt.DecodeSnapshot(a.done.GetSnapshot())
+		if err != nil {
+			return nil, fmt.Errorf("answer of %s: %w", a.from, err)
+		}
+		pages = append(pages, s)
+		out.Total = max(out.Total, a.done.GetTotal())
+		out.More = out.More || a.done.GetMore()
+		whole = whole && !a.done.GetMore()
+	}
+	if out.More {
+		cutToCommon(pages, mine.More, theirs)
+	}
+	out.Snapshot = *crdt.Merge(pages...)
+	if whole {
+		n.repair(t, replica, &out.Snapshot, theirs)
+	}
+	return out, nil
+}
+
+func elementOf(q *storage.Query) []byte {
+	if q.Element == nil {
+		return nil
+	}
+	return append([]byte{}, *q.Element...)
+}
+
+// cutToCommon drops what lies behind the end of the shortest page: of that,
+// not every replica has told.
+func cutToCommon(pages []*crdt.Snapshot, mineMore bool, theirs []readAnswer) {
+	end := ""
+	for i, p := range pages {
+		more := mineMore
+		if i > 0 {
+			more = theirs[i-1].done.GetMore()
+		}
+		if more && len(p.Cells) > 0 {
+			if last := p.Cells[len(p.Cells)-1].ID.Path; end == "" || last < end {
+				end = last
+			}
+		}
+	}
+	for _, p := range pages {
+		p.Cells = slices.DeleteFunc(p.Cells, func(c crdt.CellState) bool { return end != "" && c.ID.Path > end })
+	}
+}
+
+// repair gives the join to every replica that took part. It goes on after the
+// answer is out; catch-up does the same work if it fails.
+func (n *Node) repair(t *target, replica *storage.Replica, joined *crdt.Snapshot, theirs []readAnswer) {
+	if c, err := replica.Repair([]crdt.KeyID{t.key}, joined); err != nil {
+		n.opts.Logger.Warn("read repair", "replica", t.id.String(), "error", err)
+	} else if err := c.Wait(); err != nil {
+		n.opts.Logger.Warn("read repair", "replica", t.id.String(), "error", err)
+	}
+	encoded := crdt.AppendSnapshot(nil, joined)
+	for _, a := range theirs {
+		req := &peerv1.Request{TimeoutMs: uint64(n.opts.Timeout.Milliseconds()), Of: &peerv1.Request_Repair{Repair: &peerv1.Repair{
+			Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), Snapshot: encoded,
+		}}}
+		n.opts.Transport.Send(a.from, req, func(*peerv1.Response, error) {})
+	}
+}
+
+// answer turns cells into what a client sees.
+func (n *Node) answer(t *target, a *storage.Answer, q *storage.Query) (*v1.GetResponse, error) {
+	kinds, cells := a.Kinds()
+	kinds = slices.DeleteFunc(kinds, func(k crdt.Kind) bool {
+		return !slices.ContainsFunc(cells[k], func(c crdt.CellState) bool { return crdt.PresentCell(k, c.Live) })
+	})
+	switch {
+	case len(kinds) == 0 && a.Total > 0 && (q.Element != nil || q.After != ""): // the set is there, the element is not
+		kinds = []crdt.Kind{crdt.Set}
+	case len(kinds) == 0:
+		return nil, refuse(NotFound, "NOT_FOUND", "key is not in bucket %q", t.key.Bucket)
+	case len(kinds) > 1:
+		names := kindNames(kinds)
+		return nil, refuse(FailedPrecondition, "KIND_CONFLICT", "key was created under several kinds at once: %s", names).with("kinds", names)
+	}
+	kind := kinds[0]
+	v := crdt.ReadValue(kind, cells[kind])
+	observed := crdt.ObservedContext(cells[kind], &a.Clock)
+	resp := &v1.GetResponse{Kind: v1.Kind(kind), Conflict: v.Conflict(), Context: n.sealContext(t.key, &observed)}
+	switch {
+	case len(v.Siblings) > 0:
+		resp.Value = &v1.Value{Of: &v1.Value_Bytes{Bytes: v.Siblings[0].Value}}
+		if len(v.Siblings) > 1 {
+			resp.Siblings = siblings(v.Siblings)
+		}
+	case !kind.Collection():
+		resp.Value = &v1.Value{Of: &v1.Value_Integer{Integer: v.Int}}
+	default:
+		resp.Value = &v1.Value{Of: &v1.Value_Set{Set: &v1.Elements{Elements: byteSlices(v.Elements), Total: a.Total}}}
+		if a.More && len(cells[kind]) > 0 {
+			resp.NextPage = []byte(cells[kind][len(cells[kind])-1].ID.Path)
+		}
+	}
+	return resp, nil
+}
+
+func kindNames(kinds []crdt.Kind) string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.String()
+	}
+	return strings.Join(names, ", ")
+}
+
+func siblings(in []crdt.Sibling) []*v1.Sibling {
+	out := make([]*v1.Sibling, len(in))
+	for i, s := range in {
+		out[i] = &v1.Sibling{Value: s.Value, Stamp: uint64(s.Stamp), Dot: &v1.Dot{Actor: uint64(s.Dot.Actor), Seq: s.Dot.Seq}}
+	}
+	return out
+}
+
+func byteSlices(in []string) [][]byte {
+	out := make([][]byte, len(in))
+	for i, s := range in {
+		out[i] = []byte(s)
+	}
+	return out
+}

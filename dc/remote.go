@@ -1,0 +1,159 @@
+package dc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/replication"
+	"github.com/godwitdb/godwit/storage"
+)
+
+// Remote is this node as package replication sees it: the local end of the
+// streams between datacenters.
+type Remote struct{ n *Node }
+
+var _ replication.Local = Remote{}
+
+// Remote returns the node as replication.Local.
+func (n *Node) Remote() Remote { return Remote{n} }
+
+// Collect implements replication.Local.
+func (r Remote) Collect(id replication.Replica, actor crdt.Actor, after uint64, maxBytes int) (delta []byte, upTo uint64, events int, err error) {
+	d, err := r.n.store.Replica(replicaOf(id)).Collect(actor, after, maxBytes)
+	if err != nil || d == nil {
+		return nil, 0, 0, err
+	}
+	return abroad(d), d.Hi, int(d.Hi - d.Lo + 1), nil
+}
+
+// abroad encodes a delta for another datacenter. Request ids stay at home:
+// they make retries exact at the replicas of one datacenter only.
+func abroad(d *crdt.Delta) []byte {
+	d.Requests = nil
+	return crdt.AppendDelta(nil, d)
+}
+
+// Led implements replication.Local: the first owner that is alive speaks.
+func (r Remote) Led() []replication.Replica {
+	var out []replication.Replica
+	for _, p := range r.n.placements {
+		for i := range r.n.opts.Topology.Partitions {
+			id := storage.ReplicaID{Placement: p.id, Partition: uint32(i)}
+			first := slices.IndexFunc(r.n.owners(r.n.dc, id), r.n.alive)
+			if first >= 0 && r.n.owners(r.n.dc, id)[first] == r.n.id {
+				out = append(out, replication.Replica(id))
+			}
+		}
+	}
+	return out
+}
+
+// Candidates implements replication.Local.
+func (r Remote) Candidates(dcName string, id replication.Replica) []string {
+	return r.n.owners(dcName, replicaOf(id))
+}
+
+// Standing implements replication.Local.
+func (r Remote) Standing(id replication.Replica) (clock, least crdt.Clock, err error) {
+	sid := replicaOf(id)
+	clock = r.n.store.Replica(sid).Durable()
+	r.n.peers.mu.Lock()
+	defer r.n.peers.mu.Unlock()
+	return clock, r.n.peers.least(sid, &clock), nil
+}
+
+// Heard implements replication.Local.
+func (r Remote) Heard(dcName string, id replication.Replica, clock, least crdt.Clock) {
+	r.n.peers.mu.Lock()
+	defer r.n.peers.mu.Unlock()
+	r.n.peers.at(replicaOf(id)).dcs[dcName] = &remoteDC{clock, least}
+}
+
+// Missing implements replication.Local.
+func (r Remote) Missing(id replication.Replica, have *crdt.Clock, maxBytes int) (deltas [][]byte, more, trimmed bool, err error) {
+	m, err := r.n.store.Replica(replicaOf(id)).Missing(have, maxBytes)
+	if err != nil {
+		return nil, false, false, err
+	}
+	for _, d := range m.Deltas {
+		deltas = append(deltas, abroad(d))
+	}
+	return deltas, m.More, m.Trimmed, nil
+}
+
+// Apply implements replication.Local: through the owners of this datacenter,
+// with a write quorum of them.
+func (r Remote) Apply(ctx context.Context, id replication.Replica, encoded [][]byte) error {
+	n, sid := r.n, replicaOf(id)
+	owners := n.owners(n.dc, sid)
+	if len(owners) == 0 {
+		return fmt.Errorf("%w: placement %08x is not kept in datacenter %s", replication.ErrPermanent, id.Placement, n.dc)
+	}
+	deltas, err := decodeDeltas(encoded)
+	if err != nil {
+		return errors.Join(replication.ErrPermanent, err)
+	}
+	a := &acks{ch: make(chan bool, len(owners))}
+	own := slices.Contains(owners, n.id)
+	for _, owner := range owners {
+		if owner == n.id {
+			continue
+		}
+		req := &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Apply{Apply: &peerv1.Apply{Replica: wireID(sid), Deltas: encoded}}}
+		a.sent++
+		n.opts.Transport.Send(owner, req, func(resp *peerv1.Response, err error) { a.ch <- err == nil && resp.GetStatus() == nil })
+	}
+	got, want := 0, len(owners)/2+1
+	if own {
+		c, err := n.store.Replica(sid).Apply(deltas, false)
+		if err != nil {
+			return permanent(err)
+		}
+		if err := c.Wait(); err != nil {
+			return err
+		}
+		got = 1
+	}
+	if got += a.wait(ctx, want-got); got < want {
+		return fmt.Errorf("%d of %d replicas took the events, %d are needed", got, len(owners), want)
+	}
+	return nil
+}
+
+// permanent marks what trying again cannot mend.
+func permanent(err error) error {
+	if errors.Is(err, storage.ErrPartition) || errors.Is(err, crdt.ErrEncoding) {
+		return errors.Join(replication.ErrPermanent, err)
+	}
+	return err
+}
+
+// Snapshot implements replication.Local.
+func (r Remote) Snapshot(_ context.Context, id replication.Replica, cursor []byte, maxBytes int) (page, next []byte, err error) {
+	p, next, err := r.n.store.Replica(replicaOf(id)).ReadPage(cursor, maxBytes)
+	if err != nil {
+		return nil, nil, err
+	}
+	return storage.AppendPage(nil, p), next, nil
+}
+
+// Join implements replication.Local. The co-owners follow by catch-up.
+func (r Remote) Join(ctx context.Context, id replication.Replica, fetch func(ctx context.Context, cursor []byte) (page, next []byte, err error)) error {
+	return r.n.join(ctx, replicaOf(id), fetch)
+}
+
+func replicaOf(id replication.Replica) storage.ReplicaID { return storage.ReplicaID(id) }
+
+// remoteClock is what another datacenter last reported to have.
+func (c *catchUp) remoteClock(dcName string, id replication.Replica) crdt.Clock {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.at(replicaOf(id)).dcs[dcName]; r != nil {
+		return r.clock
+	}
+	return crdt.Clock{}
+}

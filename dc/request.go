@@ -1,0 +1,144 @@
+package dc
+
+import (
+	"strings"
+
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/ring"
+	"github.com/godwitdb/godwit/storage"
+)
+
+// Limits of a request.
+const (
+	maxElements  = 1000 // elements of one operation
+	defaultLimit = 1000 // elements of one answer
+)
+
+// target is where a key lives.
+type target struct {
+	bucket *bucket
+	key    crdt.KeyID
+	id     storage.ReplicaID
+	owners []string // in this datacenter, nearest first
+}
+
+func (n *Node) target(bucketName string, key []byte) (*target, error) {
+	b := n.buckets[bucketName]
+	switch {
+	case bucketName == "":
+		return nil, refuse(InvalidArgument, "NO_BUCKET", "bucket is missing")
+	case b == nil:
+		return nil, refuse(InvalidArgument, "UNKNOWN_BUCKET", "unknown bucket %.80q", bucketName).with("bucket", bucketName)
+	case len(key) == 0:
+		return nil, refuse(InvalidArgument, "NO_KEY", "key is empty")
+	case len(key) > crdt.MaxKeyBytes:
+		return nil, refuse(InvalidArgument, "KEY_TOO_LONG", "key has %d bytes, at most %d are allowed", len(key), crdt.MaxKeyBytes)
+	case b.placement.rings[n.dc] == nil:
+		return nil, refuse(PermissionDenied, "RESIDENCY", "bucket %q is not kept in datacenter %s; ask %s", bucketName, n.dc, strings.Join(b.dcs, ", ")).
+			with("datacenters", strings.Join(b.dcs, ","))
+	}
+	t := &target{bucket: b, key: crdt.KeyID{Bucket: bucketName, Key: string(key)}}
+	hash := ring.KeyHash(bucketName, key)
+	t.id = storage.ReplicaID{Placement: b.placement.id, Partition: uint32(ring.PartitionOf(hash, n.opts.Topology.Partitions))}
+	t.owners = n.owners(n.dc, t.id)
+	return t, nil
+}
+
+// copies is the number of replicas that a request must reach.
+func copies(c v1.Consistency, exact uint32, fallback string, owners int) (int, error) {
+	if exact > 0 {
+		if int(exact) > owners {
+			return 0, refuse(InvalidArgument, "TOO_MANY_COPIES", "%d copies asked for, this datacenter keeps %d", exact, owners)
+		}
+		return int(exact), nil
+	}
+	switch {
+	case c == v1.Consistency_CONSISTENCY_ONE, c == 0 && fallback == "one":
+		return 1, nil
+	case c == v1.Consistency_CONSISTENCY_ALL, c == 0 && fallback == "all":
+		return owners, nil
+	case c == v1.Consistency_CONSISTENCY_QUORUM, c == 0:
+		return owners/2 + 1, nil
+	}
+	return 0, refuse(InvalidArgument, "UNKNOWN_CONSISTENCY", "unknown consistency %d", c)
+}
+
+// operation turns a request into crdt's words.
+func (n *Node) operation(t *target, req *v1.UpdateRequest) (*crdt.Op, error) {
+	op := &crdt.Op{Kind: crdt.Kind(req.GetKind())}
+	if op.Kind != crdt.NoKind && !op.Kind.Supported() {
+		return nil, refuse(InvalidArgument, "UNKNOWN_KIND", "unknown kind %d (kinds: %v)", req.GetKind(), crdt.SupportedKinds())
+	}
+	op.Default, _ = crdt.ParseKind(t.bucket.Kind)
+	switch o := req.GetOp().(type) {
+	case *v1.UpdateRequest_Assign:
+		op.Code, op.Value = crdt.OpAssign, o.Assign.GetValue()
+	case *v1.UpdateRequest_Remove:
+		op.Code = crdt.OpDelete
+	case *v1.UpdateRequest_CounterAdd:
+		op.Code, op.N = crdt.OpAdd, o.CounterAdd.GetDelta()
+	case *v1.UpdateRequest_CounterReset:
+		op.Code = crdt.OpReset
+	case *v1.UpdateRequest_SetAdd:
+		op.Code, op.Elements = crdt.OpInsert, elements(o.SetAdd.GetElements())
+	case *v1.UpdateRequest_SetRemove:
+		op.Code, op.Elements = crdt.OpRemove, elements(o.SetRemove.GetElements())
+	default:
+		return nil, refuse(InvalidArgument, "NO_OPERATION", "update names no operation that this version knows")
+	}
+	if err := checkOp(t.bucket, op); err != nil {
+		return nil, err
+	}
+	var err error
+	opts := req.GetOptions()
+	op.Context, err = n.openContext(t.key, opts.GetContext(), opts != nil && opts.Context != nil)
+	return op, err
+}
+
+func elements(in [][]byte) []string {
+	out := make([]string, len(in))
+	for i, e := range in {
+		out[i] = string(e)
+	}
+	return out
+}
+
+func checkOp(b *bucket, op *crdt.Op) error {
+	if int64(len(op.Value)) > b.MaxValue {
+		return refuse(InvalidArgument, "VALUE_TOO_LARGE", "value has %d bytes, bucket %q allows %d", len(op.Value), b.Name, b.MaxValue)
+	}
+	if len(op.Elements) > maxElements {
+		return refuse(InvalidArgument, "TOO_MANY_ELEMENTS", "%d elements in one operation, at most %d are allowed", len(op.Elements), maxElements)
+	}
+	if (op.Code == crdt.OpInsert || op.Code == crdt.OpRemove) && len(op.Elements) == 0 {
+		return refuse(InvalidArgument, "NO_ELEMENTS", "operation names no elements")
+	}
+	for _, e := range op.Elements {
+		if len(e) > crdt.MaxElementBytes {
+			return refuse(InvalidArgument, "ELEMENT_TOO_LARGE", "element has %d bytes, at most %d are allowed", len(e), crdt.MaxElementBytes)
+		}
+	}
+	return nil
+}
+
+// allowed refuses kinds that the bucket does not take.
+func (b *bucket) allowed(k crdt.Kind) error {
+	if len(b.KindsAllowed) == 0 {
+		return nil
+	}
+	for _, name := range b.KindsAllowed {
+		if name == k.String() {
+			return nil
+		}
+	}
+	return refuse(FailedPrecondition, "KIND_NOT_ALLOWED", "bucket %q takes no %s (it takes: %s)", b.Name, k, strings.Join(b.KindsAllowed, ", "))
+}
+
+func requestID(b []byte) (id crdt.RequestID, err error) {
+	if len(b) != 0 && len(b) != len(id) {
+		return id, refuse(InvalidArgument, "BAD_REQUEST_ID", "request id has %d bytes, want a ULID of %d", len(b), len(id))
+	}
+	copy(id[:], b)
+	return id, nil
+}

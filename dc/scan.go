@@ -1,0 +1,185 @@
+package dc
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/storage"
+)
+
+const (
+	scanPage  = 1000 // keys of one page of a scan
+	scanAhead = 8    // partitions that are read at once
+)
+
+// Scan lists the keys of a bucket in the order of their hashes, a page at a
+// time, each read from a quorum of its partition's owners. It is no snapshot:
+// keys that change meanwhile may be listed or not.
+func (n *Node) Scan(ctx context.Context, req *v1.ScanRequest, emit func(*v1.ScanResponse) error) error {
+	t, err := n.target(req.GetBucket(), []byte{0}) // any key: it is the bucket that is checked
+	if err != nil {
+		return err
+	}
+	r, err := copies(req.GetOptions().GetConsistency(), req.GetOptions().GetR(), t.bucket.Read, len(t.owners))
+	if err != nil {
+		return err
+	}
+	s := &scan{n: n, bucket: t.bucket, prefix: req.GetPrefix(), r: r, left: int(req.GetLimit()), emit: emit}
+	if s.left == 0 {
+		s.left = -1
+	}
+	var behind []byte
+	if page := req.GetPage(); len(page) > 0 {
+		if len(page) < 4 {
+			return refuse(InvalidArgument, "BAD_PAGE", "page token is damaged")
+		}
+		s.partition, behind = binary.BigEndian.Uint32(page), page[4:]
+		if int(s.partition) >= n.opts.Topology.Partitions {
+			return refuse(InvalidArgument, "BAD_PAGE", "page token is of another cluster")
+		}
+	}
+	return s.run(ctx, behind)
+}
+
+type scan struct {
+	n         *Node
+	bucket    *bucket
+	prefix    []byte
+	r         int
+	left      int // keys still to be listed; negative is all
+	partition uint32
+	emit      func(*v1.ScanResponse) error
+}
+
+type scanned struct {
+	items []*peerv1.ScanItem
+	more  bool
+}
+
+func (s *scan) run(ctx context.Context, behind []byte) error {
+	last := uint32(s.n.opts.Topology.Partitions)
+	for s.partition < last {
+		pages := make([]scanned, min(scanAhead, last-s.partition))
+		g, gctx := errgroup.WithContext(ctx)
+		for i := range pages {
+			g.Go(func() (err error) {
+				var after []byte
+				if i == 0 {
+					after = behind
+				}
+				pages[i], err = s.page(gctx, s.partition+uint32(i), after)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		behind = nil
+		for _, p := range pages {
+			stop, err := s.send(p)
+			if err != nil || stop {
+				return err
+			}
+			if p.more { // read on behind it before the partitions after it
+				behind = p.items[len(p.items)-1].GetPosition()
+				break
+			}
+			s.partition++
+		}
+	}
+	return nil
+}
+
+// send emits a page, and says whether the limit is reached.
+func (s *scan) send(p scanned) (stop bool, err error) {
+	if len(p.items) == 0 {
+		return false, nil
+	}
+	cut := s.left >= 0 && len(p.items) >= s.left
+	if cut {
+		p.items = p.items[:s.left]
+	}
+	s.left -= len(p.items)
+	resp := &v1.ScanResponse{}
+	for _, it := range p.items {
+		resp.Items = append(resp.Items, &v1.ScanResponse_Item{Key: it.GetKey(), Kind: it.GetKind()})
+	}
+	resp.NextPage = append(binary.BigEndian.AppendUint32(nil, s.partition), p.items[len(p.items)-1].GetPosition()...)
+	return cut, s.emit(resp)
+}
+
+// page reads the keys of one partition from r owners and unites them, as far
+// as all of them have told.
+func (s *scan) page(ctx context.Context, partition uint32, behind []byte) (scanned, error) {
+	id := storage.ReplicaID{Placement: s.bucket.placement.id, Partition: partition}
+	owners := s.n.byHealth(s.n.owners(s.n.dc, id))
+	if i := slices.Index(owners, s.n.id); i > 0 {
+		owners[0], owners[i] = owners[i], owners[0] // this node costs nothing to ask
+	}
+	var out scanned
+	var end []byte
+	got := 0
+	var last error
+	for _, owner := range owners {
+		if got == s.r {
+			break
+		}
+		done, err := s.ask(ctx, owner, id, behind)
+		if err != nil {
+			last = err
+			continue
+		}
+		got++
+		if done.GetMore() {
+			out.more = true
+			if p := done.GetItems()[len(done.GetItems())-1].GetPosition(); end == nil || bytes.Compare(p, end) < 0 {
+				end = p
+			}
+		}
+		out.items = append(out.items, done.GetItems()...)
+	}
+	if got < s.r {
+		return out, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d of %d replicas of partition %d answered, %d were asked for: %v", got, len(owners), partition, s.r, last)
+	}
+	slices.SortFunc(out.items, func(a, b *peerv1.ScanItem) int { return bytes.Compare(a.GetPosition(), b.GetPosition()) })
+	out.items = slices.CompactFunc(out.items, func(a, b *peerv1.ScanItem) bool { return bytes.Equal(a.GetPosition(), b.GetPosition()) })
+	if end != nil {
+		out.items = slices.DeleteFunc(out.items, func(it *peerv1.ScanItem) bool { return bytes.Compare(it.GetPosition(), end) > 0 })
+	}
+	return out, nil
+}
+
+func (s *scan) ask(ctx context.Context, owner string, id storage.ReplicaID, behind []byte) (*peerv1.ScanDone, error) {
+	req := &peerv1.ScanPage{Replica: wireID(id), Bucket: s.bucket.Name, Prefix: s.prefix, After: behind, Limit: scanPage}
+	if owner == s.n.id {
+		return s.n.serveScan(req)
+	}
+	resp, err := s.n.call(ctx, owner, &peerv1.Request{Of: &peerv1.Request_Scan{Scan: req}})
+	return resp.GetScan(), err
+}
+
+func (n *Node) serveScan(req *peerv1.ScanPage) (*peerv1.ScanDone, error) {
+	limit := int(req.GetLimit())
+	if limit <= 0 || limit > scanPage {
+		limit = scanPage
+	}
+	items, more, err := n.store.Replica(replicaID(req.GetReplica())).Scan(req.GetBucket(), string(req.GetPrefix()), req.GetAfter(), limit)
+	if err != nil {
+		return nil, err
+	}
+	done := &peerv1.ScanDone{More: more}
+	for _, it := range items {
+		done.Items = append(done.Items, &peerv1.ScanItem{Position: it.Position, Key: []byte(it.Key.Key), Kind: v1.Kind(it.Kind)})
+	}
+	return done, nil
+}
+
+func replicaID(r *peerv1.Replica) storage.ReplicaID {
+	return storage.ReplicaID{Placement: r.GetPlacement(), Partition: r.GetPartition()}
+}

@@ -1,0 +1,203 @@
+package dc
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/storage"
+)
+
+const (
+	maxDeltas  = 4096    // of one message
+	maxMissing = 2 << 20 // bytes of one answer of missing events, or of one page
+)
+
+// Serve answers a request of another node of the datacenter. It always
+// returns a response; what goes wrong is in its status.
+func (n *Node) Serve(ctx context.Context, from string, req *peerv1.Request) *peerv1.Response {
+	timeout := min(time.Duration(req.GetTimeoutMs())*time.Millisecond, n.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	resp, err := n.serve(ctx, from, req)
+	if err != nil {
+		return &peerv1.Response{Status: AsError(err).status()}
+	}
+	return resp
+}
+
+func (n *Node) serve(ctx context.Context, from string, req *peerv1.Request) (*peerv1.Response, error) {
+	switch of := req.GetOf().(type) {
+	case *peerv1.Request_Apply:
+		err := n.serveApply(of.Apply)
+		return &peerv1.Response{Of: &peerv1.Response_Apply{Apply: &peerv1.ApplyDone{}}}, err
+	case *peerv1.Request_Read:
+		done, err := n.serveRead(of.Read)
+		return &peerv1.Response{Of: &peerv1.Response_Read{Read: done}}, err
+	case *peerv1.Request_Repair:
+		err := n.serveRepair(of.Repair)
+		return &peerv1.Response{Of: &peerv1.Response_Repair{Repair: &peerv1.RepairDone{}}}, err
+	case *peerv1.Request_Clocks:
+		done, err := n.peers.serveClocks(from, of.Clocks)
+		return &peerv1.Response{Of: &peerv1.Response_Clocks{Clocks: done}}, err
+	case *peerv1.Request_Missing:
+		done, err := n.serveMissing(of.Missing)
+		return &peerv1.Response{Of: &peerv1.Response_Missing{Missing: done}}, err
+	case *peerv1.Request_Snapshot:
+		done, err := n.serveSnapshot(of.Snapshot)
+		return &peerv1.Response{Of: &peerv1.Response_Snapshot{Snapshot: done}}, err
+	case *peerv1.Request_Forward:
+		done, err := n.serveForward(ctx, of.Forward)
+		return &peerv1.Response{Of: &peerv1.Response_Forward{Forward: done}}, err
+	case *peerv1.Request_Scan:
+		if err := n.mine(of.Scan.GetReplica()); err != nil {
+			return nil, err
+		}
+		done, err := n.serveScan(of.Scan)
+		return &peerv1.Response{Of: &peerv1.Response_Scan{Scan: done}}, err
+	case *peerv1.Request_Inspect:
+		done, err := n.inspect(ctx, of.Inspect)
+		return &peerv1.Response{Of: &peerv1.Response_Inspect{Inspect: done}}, err
+	}
+	return nil, refuse(InvalidArgument, "UNKNOWN_REQUEST", "request of a kind that this version does not know")
+}
+
+// mine refuses requests for partitions that this node does not own.
+func (n *Node) mine(r *peerv1.Replica) error {
+	if id := replicaID(r); !slices.Contains(n.owners(n.dc, id), n.id) {
+		return refuse(FailedPrecondition, "NOT_OWNER", "node %s does not own partition %s", n.id, id)
+	}
+	return nil
+}
+
+func decodeDeltas(encoded [][]byte) ([]*crdt.Delta, error) {
+	if len(encoded) > maxDeltas {
+		return nil, refuse(InvalidArgument, "TOO_MANY_EVENTS", "%d events in one message, at most %d are allowed", len(encoded), maxDeltas)
+	}
+	deltas := make([]*crdt.Delta, len(encoded))
+	for i, b := range encoded {
+		d, err := crdt.DecodeDelta(b)
+		if err != nil {
+			return nil, err
+		}
+		deltas[i] = d
+	}
+	return deltas, nil
+}
+
+func (n *Node) serveApply(req *peerv1.Apply) error {
+	if err := n.mine(req.GetReplica()); err != nil {
+		return err
+	}
+	deltas, err := decodeDeltas(req.GetDeltas())
+	if err != nil {
+		return err
+	}
+	c, err := n.store.Replica(replicaID(req.GetReplica())).Apply(deltas, req.GetAsync())
+	if err != nil {
+		return err
+	}
+	return c.Wait()
+}
+
+func (n *Node) serveRead(req *peerv1.Read) (*peerv1.ReadDone, error) {
+	if err := n.mine(req.GetReplica()); err != nil {
+		return nil, err
+	}
+	q := storage.Query{
+		Key:   crdt.KeyID{Bucket: req.GetBucket(), Key: string(req.GetKey())},
+		After: string(req.GetAfter()), Limit: int(req.GetLimit()),
+	}
+	if req.Element != nil {
+		e := string(req.GetElement())
+		q.Element = &e
+	}
+	if req.GetDigestOnly() {
+		q.Limit = 1
+	}
+	replica := n.store.Replica(replicaID(req.GetReplica()))
+	a, err := replica.Read(q)
+	if err != nil {
+		return nil, err
+	}
+	done := &peerv1.ReadDone{Digest: a.State[:], More: a.More, Total: a.Total}
+	if !req.GetDigestOnly() {
+		done.Snapshot = crdt.AppendSnapshot(nil, &a.Snapshot)
+	}
+	if req.GetDurable() {
+		err = replica.Barrier()
+	}
+	return done, err
+}
+
+func (n *Node) serveRepair(req *peerv1.Repair) error {
+	if err := n.mine(req.GetReplica()); err != nil {
+		return err
+	}
+	s, err := crdt.DecodeSnapshot(req.GetSnapshot())
+	if err != nil {
+		return err
+	}
+	key := crdt.KeyID{Bucket: req.GetBucket(), Key: string(req.GetKey())}
+	c, err := n.store.Replica(replicaID(req.GetReplica())).Repair([]crdt.KeyID{key}, s)
+	if err != nil {
+		return err
+	}
+	return c.Wait()
+}
+
+func (n *Node) serveMissing(req *peerv1.Missing) (*peerv1.MissingDone, error) {
+	have, err := crdt.DecodeClock(req.GetClock())
+	if err != nil {
+		return nil, err
+	}
+	limit := min(int(req.GetMaxBytes()), maxMissing)
+	m, err := n.store.Replica(replicaID(req.GetReplica())).Missing(&have, limit)
+	if err != nil {
+		return nil, err
+	}
+	done := &peerv1.MissingDone{More: m.More, Trimmed: m.Trimmed, Clock: crdt.AppendClock(nil, &m.Clock)}
+	for _, d := range m.Deltas {
+		done.Deltas = append(done.Deltas, crdt.AppendDelta(nil, d))
+	}
+	return done, nil
+}
+
+func (n *Node) serveSnapshot(req *peerv1.SnapshotPage) (*peerv1.SnapshotDone, error) {
+	limit := min(int(req.GetMaxBytes()), maxMissing)
+	page, cursor, err := n.store.Replica(replicaID(req.GetReplica())).ReadPage(req.GetCursor(), limit)
+	if err != nil {
+		return nil, err
+	}
+	return &peerv1.SnapshotDone{Page: storage.AppendPage(nil, page), Cursor: cursor}, nil
+}
+
+// serveForward coordinates for a node that owns no replica. A request is
+// forwarded once: the two nodes may disagree about the owners, but not for ever.
+func (n *Node) serveForward(ctx context.Context, f *peerv1.Forward) (*peerv1.ForwardDone, error) {
+	switch of := f.GetOf().(type) {
+	case *peerv1.Forward_Get:
+		if err := n.ownsKey(of.Get.GetBucket(), of.Get.GetKey()); err != nil {
+			return nil, err
+		}
+		resp, err := n.Get(ctx, of.Get)
+		return &peerv1.ForwardDone{Of: &peerv1.ForwardDone_Get{Get: resp}}, err
+	case *peerv1.Forward_Update:
+		if err := n.ownsKey(of.Update.GetBucket(), of.Update.GetKey()); err != nil {
+			return nil, err
+		}
+		resp, err := n.Update(ctx, of.Update)
+		return &peerv1.ForwardDone{Of: &peerv1.ForwardDone_Update{Update: resp}}, err
+	}
+	return nil, refuse(InvalidArgument, "UNKNOWN_REQUEST", "forwarded request of a kind that this version does not know")
+}
+
+func (n *Node) ownsKey(bucketName string, key []byte) error {
+	t, err := n.target(bucketName, key)
+	if err != nil {
+		return err
+	}
+	return n.mine(wireID(t.id))
+}

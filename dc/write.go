@@ -1,0 +1,193 @@
+package dc
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/replication"
+	"github.com/godwitdb/godwit/storage"
+)
+
+// Update carries out one operation on one key and answers when as many copies
+// as asked for are durable. An error with reason WRITE_INDETERMINATE says that
+// fewer are: the write may still become visible.
+func (n *Node) Update(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
+	t, err := n.target(req.GetBucket(), req.GetKey())
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(t.owners, n.id) {
+		resp, err := n.forward(ctx, t, &peerv1.Forward{Of: &peerv1.Forward_Update{Update: req}}, false)
+		return resp.GetUpdate(), err
+	}
+	op, err := n.operation(t, req)
+	if err != nil {
+		return nil, err
+	}
+	request, err := requestID(req.GetOptions().GetRequestId())
+	if err != nil {
+		return nil, err
+	}
+	w, err := copies(req.GetOptions().GetConsistency(), req.GetOptions().GetW(), t.bucket.Write, len(t.owners))
+	if err != nil {
+		return nil, err
+	}
+	if err := n.lookFirst(ctx, t, op, w); err != nil {
+		return nil, err
+	}
+	return n.coordinate(ctx, t, op, request, w)
+}
+
+// coordinate is rule 1 at this replica, and at the same time the event goes to
+// the other owners.
+func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request crdt.RequestID, w int) (*v1.UpdateResponse, error) {
+	replica := n.store.Replica(t.id)
+	if op.Kind != crdt.NoKind {
+		if err := t.bucket.allowed(op.Kind); err != nil {
+			return nil, err
+		}
+	}
+	async := t.bucket.Durability == "async"
+	done, err := replica.Mutate(&storage.Mutation{Key: t.key, Op: op, Request: request, Async: async})
+	if err != nil {
+		return nil, err
+	}
+	resp := &v1.UpdateResponse{
+		Kind: v1.Kind(done.Kind), Changed: uint64(done.Changed),
+		Answer: &v1.Answer{Copies: 1, Replicas: uint32(len(t.owners)), Dc: n.dc, Node: n.id},
+	}
+	if done.Kind == crdt.Counter {
+		resp.Value = &v1.Value{Of: &v1.Value_Integer{Integer: done.Total}}
+	}
+	if done.Delta == nil { // nothing to change; but what it saw must not be lost either
+		return resp, replica.Barrier()
+	}
+	resp.Dot = &v1.Dot{Actor: uint64(done.Delta.Actor), Seq: done.Delta.Lo}
+	acks := n.spread(ctx, t, done.Delta)
+	if err := done.Commit.Wait(); err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
+	if r := n.replicator(); r != nil && !done.Repeats {
+		r.Notify(replication.Replica(t.id), uint64(done.Delta.Actor), done.Delta.Hi)
+	}
+	got := 1 + acks.wait(ctx, w-1)
+	resp.Answer.Copies = uint32(got)
+	if got < w {
+		return nil, refuse(Unavailable, "WRITE_INDETERMINATE", "%d of %d copies are durable, %d were asked for; the write may still become visible", got, len(t.owners), w).
+			with("copies", strconv.Itoa(got)).with("wanted", strconv.Itoa(w))
+	}
+	return resp, nil
+}
+
+// acks counts the answers of co-owners.
+type acks struct {
+	ch   chan bool
+	sent int
+}
+
+// spread sends an event to the other owners.
+func (n *Node) spread(ctx context.Context, t *target, d *crdt.Delta) *acks {
+	a := &acks{ch: make(chan bool, len(t.owners))}
+	encoded := crdt.AppendDelta(nil, d)
+	for _, owner := range t.owners {
+		if owner == n.id {
+			continue
+		}
+		req := &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Apply{Apply: &peerv1.Apply{
+			Replica: wireID(t.id), Deltas: [][]byte{encoded}, Async: t.bucket.Durability == "async",
+		}}}
+		a.sent++
+		n.opts.Transport.Send(owner, req, func(resp *peerv1.Response, err error) {
+			a.ch <- err == nil && resp.GetStatus() == nil
+		})
+	}
+	return a
+}
+
+// wait returns the number of copies once there are as many as wanted, or once
+// there can be no more.
+func (a *acks) wait(ctx context.Context, want int) int {
+	got := 0
+	for answers := 0; got < want && answers < a.sent; answers++ {
+		select {
+		case ok := <-a.ch:
+			if ok {
+				got++
+			}
+		case <-ctx.Done():
+			return got
+		}
+	}
+	return got
+}
+
+// lookFirst joins what other replicas hold of a key before something is
+// removed from it without a context: an acknowledged delete that is
+// coordinated by a replica which missed the put must not do nothing.
+func (n *Node) lookFirst(ctx context.Context, t *target, op *crdt.Op, w int) error {
+	removes := op.Code == crdt.OpDelete || op.Code == crdt.OpRemove || op.Code == crdt.OpReset
+	if !removes || op.Context != nil || w < 2 {
+		return nil
+	}
+	q := storage.Query{Key: t.key, Limit: 1}
+	if op.Code == crdt.OpRemove && len(op.Elements) == 1 {
+		q.Element = &op.Elements[0]
+	}
+	mine, err := n.store.Replica(t.id).Read(q)
+	if err != nil {
+		return err
+	}
+	r := len(t.owners)/2 + 1
+	equal, err := n.sameDigest(ctx, t, mine.State[:], r-1)
+	if err != nil || equal {
+		return err
+	}
+	_, err = n.readAll(ctx, t, storage.Query{Key: t.key}, r)
+	return err
+}
+
+// forward hands a request to an owner. A read goes on to the next owner after
+// any failure; a write only while it was never sent.
+func (n *Node) forward(ctx context.Context, t *target, f *peerv1.Forward, read bool) (*peerv1.ForwardDone, error) {
+	var last error
+	for _, owner := range n.byHealth(t.owners) {
+		resp, err := n.call(ctx, owner, &peerv1.Request{Of: &peerv1.Request_Forward{Forward: f}})
+		if err == nil {
+			return resp.GetForward(), nil
+		}
+		last = err
+		e := AsError(err)
+		answered := resp.GetStatus() != nil && e.Reason != "NOT_SENT"
+		if answered {
+			return nil, e
+		}
+		if !read && e.Reason != "NOT_SENT" {
+			return nil, refuse(Unavailable, "WRITE_INDETERMINATE", "owner %s did not answer: %s; the write may still become visible", owner, err)
+		}
+	}
+	return nil, refuse(Unavailable, "NO_OWNER", "no owner of the key's partition answers (owners: %v): %v", t.owners, last)
+}
+
+// byHealth orders nodes: those believed alive first, else as they were.
+func (n *Node) byHealth(nodes []string) []string {
+	out := slices.Clone(nodes)
+	slices.SortStableFunc(out, func(a, b string) int {
+		switch x, y := n.alive(a), n.alive(b); {
+		case x == y:
+			return 0
+		case x:
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+func wireID(id storage.ReplicaID) *peerv1.Replica {
+	return &peerv1.Replica{Placement: id.Placement, Partition: id.Partition}
+}
