@@ -88,6 +88,12 @@ func (c Cell) Has(d Dot) bool {
 	return ok
 }
 
+// with returns c with e, whose dot it lacks. It may change c.
+func (c Cell) with(e Entry) Cell {
+	i, _ := c.find(e.Dot)
+	return slices.Insert(c, i, e)
+}
+
 // Dots returns the live dots of c.
 func (c Cell) Dots() []Dot {
 	ds := make([]Dot, len(c))

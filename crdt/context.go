@@ -14,11 +14,16 @@ type Context struct {
 const MaxContextDots = 16
 
 // ObservedContext returns the context of an answer that showed these cells,
-// read from a replica (or the join of several) with this clock.
+// read from a replica (or the join of several) with this clock. A dot of a
+// collection that stands ahead of the clock is left out: its event may have
+// touched elements that the answer lacks, and a context names whole events.
 func ObservedContext(cells []CellState, clock *Clock) Context {
 	var dots []Dot
 	for _, cs := range cells {
 		for _, e := range cs.Live {
+			if cs.ID.Kind.Collection() && !clock.Contains(e.Dot) {
+				continue
+			}
 			if dots = append(dots, e.Dot); len(dots) > MaxContextDots {
 				return clockContext(cells, clock)
 			}
@@ -28,12 +33,14 @@ func ObservedContext(cells []CellState, clock *Clock) Context {
 	return Context{Dots: slices.Compact(dots)}
 }
 
-// clockContext covers dots that stand ahead of the clock as well.
+// clockContext covers the dots of single cells that stand ahead of the clock as well.
 func clockContext(cells []CellState, clock *Clock) Context {
 	c := clock.Clone()
 	for _, cs := range cells {
 		for _, e := range cs.Live {
-			c.Add(e.Dot)
+			if !cs.ID.Kind.Collection() {
+				c.Add(e.Dot)
+			}
 		}
 	}
 	return Context{Clock: c}

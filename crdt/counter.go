@@ -17,6 +17,7 @@ import (
 var counterRow = kindRow{
 	name:    "counter",
 	join:    joinRuns,
+	carry:   carryRun,
 	check:   checkRun,
 	present: func(c Cell) bool { return anyRun(c, run.counts) },
 	mutate: map[OpCode]func(m *mutation) error{
@@ -84,6 +85,18 @@ func joinRuns(mine, theirs []byte) []byte {
 		panic(fmt.Sprintf("crdt: unchecked run: %v, %v", errA, errB))
 	}
 	return run{a.now.max(b.now), a.reset.max(b.reset)}.encode()
+}
+
+// carryRun moves what a run counts. The old run stays, reset: should more of it
+// turn up, in an old message or an old copy, only what is new will count.
+func carryRun(payload []byte) (left, carried []byte) {
+	u, err := decodeRun(payload)
+	if err != nil {
+		panic(fmt.Sprintf("crdt: unchecked run: %v", err))
+	}
+	moved := run{now: totals{u.now.up - u.reset.up, u.now.down - u.reset.down, u.now.ops - u.reset.ops}}
+	u.reset = u.now
+	return u.encode(), moved.encode()
 }
 
 func anyRun(c Cell, is func(run) bool) bool {
@@ -179,9 +192,7 @@ func (m *mutation) reset(stay bool) error {
 		return nil
 	}
 	if stay {
-		i, _ := Cell(ch.Puts).find(m.dot)
-		fresh := Entry{m.dot, run{now: totals{ops: 1}}.encode()}
-		ch.Puts = append(ch.Puts[:i:i], append([]Entry{fresh}, ch.Puts[i:]...)...)
+		ch.Puts = Cell(ch.Puts).with(Entry{m.dot, run{now: totals{ops: 1}}.encode()})
 	}
 	m.changes = append(m.changes, ch)
 	m.result.Changed = 1

@@ -36,6 +36,9 @@ type kindRow struct {
 	// join merges the payloads that two replicas hold for the same dot; nil
 	// where a dot's payload never changes.
 	join func(mine, theirs []byte) []byte
+	// carry splits a payload in two, for an actor that is gone: what stays under
+	// its dot and what goes on under a new one. Nil where the whole of it moves.
+	carry func(payload []byte) (left, carried []byte)
 	// check refuses a payload that no operation of the kind makes.
 	check func(payload []byte) error
 	// present reports whether a cell makes its key exist; nil means any live dot does.

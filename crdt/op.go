@@ -107,10 +107,7 @@ func (m *mutation) resolve(present []Kind) ([]Kind, error) {
 		return nil, err
 	}
 	if m.op.Code == OpDelete {
-		if m.op.Kind != NoKind && len(have) > 0 && !slices.Contains(have, m.op.Kind) {
-			return nil, &KindError{Have: have[0], Want: m.op.Kind}
-		}
-		return have, nil
+		return m.resolveDelete(have)
 	}
 	want := m.op.Kind
 	if want == NoKind {
@@ -120,6 +117,29 @@ func (m *mutation) resolve(present []Kind) ([]Kind, error) {
 		return nil, &KindError{Have: have[0], Want: want}
 	}
 	return []Kind{want}, nil
+}
+
+// resolveDelete adds, where a client says what it observed, every kind that
+// takes a context: this replica may have yet to see what the client saw.
+func (m *mutation) resolveDelete(have []Kind) ([]Kind, error) {
+	if m.op.Kind != NoKind {
+		switch {
+		case len(have) > 0 && !slices.Contains(have, m.op.Kind):
+			return nil, &KindError{Have: have[0], Want: m.op.Kind}
+		case len(have) > 0 || m.op.Context != nil:
+			return []Kind{m.op.Kind}, nil
+		}
+	}
+	if m.op.Context == nil {
+		return have, nil
+	}
+	all := have
+	for k := NoKind + 1; k < kindEnd; k++ {
+		if row := k.row(); row.mutate[OpDelete] != nil && row.join == nil && !slices.Contains(have, k) {
+			all = append(all, k)
+		}
+	}
+	return all, nil
 }
 
 // impliedKind is the kind of an operation that names none: the key's own if it
@@ -187,18 +207,25 @@ func (m *mutation) removeAll() error {
 	}
 	if !ch.Below.Empty() {
 		m.changes = append(m.changes, ch)
+	}
+	if len(m.changes) > 0 {
 		m.result.Changed = 1
 	}
 	return nil
 }
 
-// observeBelow covers what is live: what the clock contains, and the dots that
-// repair has placed ahead of it.
+// observeBelow covers what is live: all that the clock contains and, cell by
+// cell, the dots that stand ahead of it. Those may be of events that also
+// touched elements which this replica has not seen, and must not lose.
 func (m *mutation) observeBelow(ch *Change) error {
-	ch.Below = m.replica.Clock.Clone()
-	return m.cells.Below(ch.ID, func(_ CellID, c Cell) error {
-		for _, e := range c {
-			ch.Below.Add(e.Dot)
+	known := &m.replica.Clock
+	return m.cells.Below(ch.ID, func(id CellID, c Cell) error {
+		ahead := slices.DeleteFunc(c.Dots(), known.Contains)
+		if len(ahead) > 0 {
+			m.changes = append(m.changes, Change{ID: id, Removes: ahead})
+		}
+		if len(ahead) < len(c) && ch.Below.Empty() {
+			ch.Below = known.Clone()
 		}
 		return nil
 	})

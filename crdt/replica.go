@@ -103,8 +103,7 @@ func (r *Replica) put(id CellID, cell Cell, e Entry) Cell {
 	if r.saw(id, e.Dot) || r.Residue.Contains(id, e.Dot) {
 		return cell
 	}
-	i, _ := cell.find(e.Dot)
-	return slices.Insert(cell, i, e)
+	return cell.with(e)
 }
 
 // joinPayload changes cell in place: it belongs to the rule under way.

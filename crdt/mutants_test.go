@@ -1,0 +1,73 @@
+package crdt
+
+import (
+	"testing"
+
+	"github.com/godwitdb/godwit/internal/mutants"
+)
+
+// TestMutants is the test of the tests: one bug for every line that the rules
+// stand on, each of which the model, or the test that is named, must notice.
+func TestMutants(t *testing.T) {
+	list := plantedBugs()
+	if testing.Short() {
+		list = list[:6]
+	}
+	for _, r := range mutants.Run(t.Context(), "..", list) {
+		if r.Outcome != mutants.Caught {
+			t.Errorf("%s: %v %v", r.Mutant.Name, r.Outcome, r.Err)
+		}
+		t.Logf("%s: %v after %v by %v", r.Mutant.Name, r.Outcome, r.Took, r.By)
+	}
+}
+
+func plantedBugs() []mutants.Mutant {
+	var out []mutants.Mutant
+	for _, b := range []struct{ name, file, was, now, tests string }{
+		{"removal-before-its-dot-forgotten", "replica.go", "r.Residue.addDot(ch.ID, dot)", "_ = dot", ""},
+		{"own-dots-need-no-residue", "replica.go", "own := dot.Actor == d.Actor && d.Lo <= dot.Seq && dot.Seq <= d.Hi", "own := dot.Actor == d.Actor", ""},
+		{"put-ignores-residue", "replica.go", "if r.saw(id, e.Dot) || r.Residue.Contains(id, e.Dot) {", "if r.saw(id, e.Dot) {", ""},
+		{"put-ignores-clock", "replica.go", "if r.saw(id, e.Dot) || r.Residue.Contains(id, e.Dot) {", "if r.Residue.Contains(id, e.Dot) {", ""},
+		{"transfer-not-seen", "replica.go", "return r.Clock.Contains(d) || r.Transfer != nil && r.Transfer.Clock.Contains(d) && r.Transfer.Joined(id)", "return r.Clock.Contains(d)", ""},
+		{"transfer-seen-too-soon", "replica.go", " && r.Transfer.Joined(id)", "", ""},
+		{"residue-not-carried", "replica.go", "{ r.Residue.add(residue, &r.Clock) }", "{}", ""},
+		{"residue-of-peer-ignored", "replica.go", " || peer.Residue.Contains(id, e.Dot)", "", ""},
+		{"clock-of-peer-ignored", "replica.go", "(peer.Clock.Contains(e.Dot) || peer.Residue.Contains(id, e.Dot))", "peer.Residue.Contains(id, e.Dot)", ""},
+		{"dropped-dot-not-kept-dead", "replica.go", "\t\t\t\tr.Residue.addDot(id, e.Dot)\n", "", ""},
+		{"clock-joined-before-cells", "replica.go", "\tcell := make(Cell, 0, len(have)+len(theirs))\n", "\tdefer r.Clock.Union(&peer.Clock)\n\tcell := make(Cell, 0, len(have)+len(theirs))\n", ""},
+		{"join-keeps-covered-residue", "replica.go", "\tr.Residue.dropCovered(c)\n", "", ""},
+		{"apply-keeps-covered-residue", "replica.go", "\t\tr.Residue.dropCovered(&covered)\n", "", ""},
+		{"partly-known-run-skipped", "replica.go", "if r.Clock.ContainsRange(d.Actor, d.Lo, d.Hi) {", "if r.Clock.Contains(Dot{d.Actor, d.Hi}) {", ""},
+		{"below-forgets-what-is-ahead", "replica.go", "!ahead.Empty() {", "ahead.Empty() {", ""},
+		{"below-spares-what-is-ahead", "replica.go", "return ch.Below.Contains(e.Dot)", "return ch.Below.Contains(e.Dot) && r.Clock.Contains(e.Dot)", ""},
+		{"below-not-in-residue", "residue.go", "if strings.HasPrefix(id.Path, prefix) && c.Contains(d) {", "if id.Path == prefix && c.Contains(d) {", ""},
+		{"residue-of-seen-dots", "residue.go", "if seen == nil || !seen.Contains(d) {", "if seen == nil || d.Seq > 0 {", ""},
+		{"coalesce-only-own-dots", "coalesce.go", "ch.Puts = live", "ch.Puts = slices.DeleteFunc(slices.Clone(live), func(e Entry) bool { return e.Dot.Actor != out.Actor })", ""},
+		{"coalesce-wider-than-sent", "coalesce.go", "max(out.Hi, e.Hi)", "max(out.Hi, e.Hi+1)", ""},
+		{"coalesce-forgets-removes", "coalesce.go", "ch.Removes = append(ch.Removes, from.Removes...)", "ch.Removes = from.Removes", ""},
+		{"coalesce-forgets-below", "coalesce.go", "\tch.Below.Union(&from.Below)\n", "", ""},
+		{"merge-forgets-residue", "memory.go", "\t\tr.JoinResidue(s.Residue)\n", "", ""},
+		{"reset-takes-what-it-did-not-see", "counter.go", "return run{a.now.max(b.now), a.reset.max(b.reset)}.encode()", "u := run{a.now.max(b.now), a.reset.max(b.reset)}\n\tif u.reset.ops > 0 {\n\t\tu.reset = u.now\n\t}\n\treturn u.encode()", ""},
+		{"run-last-one-wins", "counter.go", "return run{a.now.max(b.now), a.reset.max(b.reset)}.encode()", "_ = a\n\treturn b.encode()", ""},
+		{"run-of-others-continued", "counter.go", "if e.Dot.Actor != m.dot.Actor {\n\t\t\tcontinue\n\t\t}\n\t\tif u, err", "if u, err", ""},
+		{"reset-drops-runs-of-others", "counter.go", "ch.Puts = append(ch.Puts, Entry{e.Dot, u.encode()})", "ch.Removes = append(ch.Removes, e.Dot)", ""},
+		{"carry-counts-twice", "counter.go", "\tu.reset = u.now\n\treturn u.encode(), moved.encode()", "\treturn u.encode(), moved.encode()", ""},
+		{"carry-removes-the-run", "counter.go", "\tcarry:   carryRun,\n", "", ""},
+		{"orphans-left", "remint.go", "if closed(e.Dot.Actor) && ", "if !closed(e.Dot.Actor) && ", ""},
+		{"orphan-lives-twice", "remint.go", "ch.Removes, ch.Puts = []Dot{e.Dot}, ", "ch.Puts = ", ""},
+		{"total-forgets-reset", "counter.go", "u.now.down-u.reset.down", "u.now.down", ""},
+		{"register-is-blind", "register.go", "if !blind || m.op.Context != nil {", "if m.op.Context != nil {", ""},
+		{"stamp-of-one-sibling", "register.go", "seen = max(seen, stampOf(e.Payload))", "seen = stampOf(e.Payload)", ""},
+		{"tie-to-smaller-actor", "register.go", "return s.Dot.Compare(o.Dot)", "return o.Dot.Compare(s.Dot)", ""},
+		{"context-ignored", "op.go", "if m.op.Context == nil {\n\t\tch.Removes = live.Dots()", "if true {\n\t\tch.Removes = live.Dots()", ""},
+		{"add-leaves-old-dots", "set.go", "Removes: live.Dots(), Puts", "Puts", ""},
+		{"delete-of-what-is-ahead-everywhere", "op.go", "m.changes = append(m.changes, Change{ID: id, Removes: ahead})", "for _, d := range ahead {\n\t\t\t\tch.Below.Add(d)\n\t\t\t}", ""},
+		{"delete-ignores-unseen-kinds", "op.go", "row.mutate[OpDelete] != nil && row.join == nil && ", "row.mutate == nil && ", ""},
+	} {
+		out = append(out, mutants.Mutant{
+			Name: "crdt/" + b.name, File: "crdt/" + b.file, Old: b.was, New: b.now,
+			Packages: []string{"./crdt"}, Run: "^TestModel$",
+		})
+	}
+	return out
+}

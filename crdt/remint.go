@@ -1,0 +1,45 @@
+package crdt
+
+// Repair and coalesced messages place live dots ahead of the clock. If the
+// only replica that held their event is lost, no clock difference tells of
+// them ever again. So when an actor is known to be closed, all replicas join
+// all cells once, and what is then still in nobody's clock is minted again.
+
+// Orphan returns the first live entry of c that awaits an event which nobody
+// has: its actor is closed and the clock, which must be that of a replica that
+// has just joined all others, lacks its dot. Entries that no reader can see,
+// such as the runs of a counter that were fully reset, are left alone.
+func (r *Replica) Orphan(kind Kind, c Cell, closed func(Actor) bool) (Entry, bool) {
+	for _, e := range c {
+		if closed(e.Dot.Actor) && !r.Clock.Contains(e.Dot) && PresentCell(kind, Cell{e}) {
+			return e, true
+		}
+	}
+	return Entry{}, false
+}
+
+// Remint returns the event that gives the first orphan of each cell a dot of
+// its own, or nil if there are no orphans. The cells are of one key, in order.
+// One replica mints it, and goes on until nil: a cell may hold several. Like
+// Mutate it changes nothing; the caller applies the event.
+func (r *Replica) Remint(cells []CellState, closed func(Actor) bool, dot Dot) *Delta {
+	var changes []Change
+	for _, cs := range cells {
+		e, ok := r.Orphan(cs.ID.Kind, cs.Live, closed)
+		if !ok {
+			continue
+		}
+		ch := Change{ID: cs.ID}
+		if carry := cs.ID.Kind.row().carry; carry != nil {
+			left, carried := carry(e.Payload)
+			ch.Puts = Cell{{e.Dot, left}}.with(Entry{dot, carried})
+		} else {
+			ch.Removes, ch.Puts = []Dot{e.Dot}, []Entry{{dot, e.Payload}}
+		}
+		changes = append(changes, ch)
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	return &Delta{Actor: dot.Actor, Lo: dot.Seq, Hi: dot.Seq, Changes: changes}
+}
