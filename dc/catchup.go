@@ -21,7 +21,7 @@ type catchUp struct {
 
 	mu    sync.Mutex
 	known map[storage.ReplicaID]*standing
-	told  map[string]map[storage.ReplicaID]uint64 // what each peer was last told, as a hash; nil before the first time
+	told  map[string]map[storage.ReplicaID]uint64 // what each peer was last told, as a hash; nil while it does not answer
 }
 
 // standing is what is known of one replica's partition elsewhere.
@@ -65,19 +65,32 @@ func (c *catchUp) run() {
 
 // follow is the exchange with one peer.
 func (c *catchUp) follow(peer string) {
-	tick := time.NewTicker(c.n.opts.Exchange)
-	defer tick.Stop()
 	shared := c.shared(peer)
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	for {
-		if err := c.round(peer, shared); err != nil && c.n.ctx.Err() == nil {
-			c.n.opts.Logger.Debug("clock exchange", "peer", peer, "error", err)
-		}
 		select {
-		case <-tick.C:
+		case <-pause.C:
 		case <-c.n.ctx.Done():
 			return
 		}
+		err := c.round(peer, shared)
+		if err != nil && c.n.ctx.Err() == nil {
+			c.n.opts.Logger.Debug("clock exchange", "peer", peer, "error", err)
+		}
+		if c.reaches(peer) {
+			pause.Reset(c.n.opts.Exchange)
+		} else {
+			pause.Reset(c.n.opts.Exchange / 10) // to notice its return at once
+		}
 	}
+}
+
+// reaches reports whether a peer answered the last exchange.
+func (c *catchUp) reaches(peer string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.told[peer] != nil
 }
 
 // shared lists the replicas that this node and a peer both own.
@@ -95,9 +108,12 @@ func (c *catchUp) shared(peer string) []storage.ReplicaID {
 	return out
 }
 
+// roundTimeout is how long a peer may take to answer before it counts as away.
+const roundTimeout = 2 * time.Second
+
 // round tells a peer what changed, hears what differs, and pulls what is missing.
 func (c *catchUp) round(peer string, shared []storage.ReplicaID) error {
-	ctx, cancel := context.WithTimeout(c.n.ctx, c.n.opts.Timeout)
+	ctx, cancel := context.WithTimeout(c.n.ctx, roundTimeout)
 	defer cancel()
 	c.mu.Lock()
 	told, again := c.told[peer]
@@ -117,19 +133,18 @@ func (c *catchUp) round(peer string, shared []storage.ReplicaID) error {
 			Replica: wireID(id), Clock: crdt.AppendClock(nil, &clock), Stable: crdt.AppendClock(nil, &stable),
 		})
 	}
-	if len(req.Replicas) > 0 || req.All {
-		resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Clocks{Clocks: req}})
-		if err != nil {
-			c.mu.Lock()
-			delete(c.told, peer) // it may come back with less than it had
-			c.mu.Unlock()
-			return err
-		}
-		if err := c.took(peer, sent, hashes, resp.GetClocks()); err != nil {
-			return err
-		}
+	// Even when nothing changed: the exchange is the heartbeat as well.
+	resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Clocks{Clocks: req}})
+	if err != nil {
+		c.mu.Lock()
+		delete(c.told, peer) // it may come back with less than it had
+		c.mu.Unlock()
+		return err
 	}
-	return c.pullAll(ctx, peer, shared, !again)
+	if err := c.took(peer, sent, hashes, resp.GetClocks()); err != nil {
+		return err
+	}
+	return c.pullAll(peer, shared, !again)
 }
 
 // took notes the answer to a round.
@@ -213,7 +228,9 @@ func (c *catchUp) tell(id storage.ReplicaID, clock *crdt.Clock) *peerv1.ReplicaC
 }
 
 // pullAll asks a peer for what it had a round ago and this node still lacks.
-func (c *catchUp) pullAll(ctx context.Context, peer string, shared []storage.ReplicaID, first bool) error {
+func (c *catchUp) pullAll(peer string, shared []storage.ReplicaID, first bool) error {
+	ctx, cancel := context.WithTimeout(c.n.ctx, c.n.opts.Timeout)
+	defer cancel()
 	for _, id := range shared {
 		clock := c.n.store.Replica(id).Durable()
 		c.mu.Lock()

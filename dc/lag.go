@@ -16,25 +16,15 @@ func (n *Node) lag() (*v1.LagResponse, error) {
 	resp := &v1.LagResponse{Dc: n.dc}
 	if r := n.replicator(); r != nil {
 		for _, l := range r.Lag() {
-			in := &v1.Inbound{From: l.From, BeaconAgeMs: ms(l.BeaconAge), LagP50Ms: ms(l.P50), LagP99Ms: ms(l.P99)}
-			if l.BeaconAge < 0 {
-				in.BeaconAgeMs = -1
-			}
-			resp.Inbound = append(resp.Inbound, in)
+			resp.Inbound = append(resp.Inbound, &v1.Inbound{
+				From: l.DC, BeaconAgeMs: max(ms(l.Newest), -1), LagP50Ms: ms(l.P50), LagP99Ms: ms(l.P99),
+			})
 		}
 	}
 	out := map[string]*v1.Outbound{}
 	for _, id := range n.Remote().Led() {
-		for dcName := range n.placements[id.Placement].rings {
-			if dcName == n.dc {
-				continue
-			}
-			if out[dcName] == nil {
-				out[dcName] = &v1.Outbound{To: dcName}
-			}
-			if err := n.owe(out[dcName], id); err != nil {
-				return nil, err
-			}
+		if err := n.oweAll(out, id); err != nil {
+			return nil, err
 		}
 	}
 	for _, d := range n.opts.Topology.Datacenters {
@@ -43,6 +33,22 @@ func (n *Node) lag() (*v1.LagResponse, error) {
 		}
 	}
 	return resp, nil
+}
+
+// oweAll adds what every other datacenter lacks of one replica.
+func (n *Node) oweAll(out map[string]*v1.Outbound, id replication.Replica) error {
+	for dcName := range n.placements[id.Placement].rings {
+		if dcName == n.dc {
+			continue
+		}
+		if out[dcName] == nil {
+			out[dcName] = &v1.Outbound{To: dcName}
+		}
+		if err := n.owe(out[dcName], id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // owe adds what a datacenter lacks of one replica.

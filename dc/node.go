@@ -11,6 +11,7 @@ import (
 	"time"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/replication"
 	"github.com/godwitdb/godwit/ring"
 	"github.com/godwitdb/godwit/storage"
@@ -28,7 +29,7 @@ type Transport interface {
 
 // Membership tells which nodes of the datacenter are believed to be up.
 type Membership interface {
-	// State is "alive", "suspect", "dead" or "left".
+	// State is "alive", "suspect", "dead", "left", or empty for an unknown node.
 	State(node string) string
 }
 
@@ -36,16 +37,9 @@ type Membership interface {
 type Replicator interface {
 	// Notify tells of a new durable event of this node's own replica. It must
 	// not block.
-	Notify(r replication.Replica, actor, seq uint64)
+	Notify(r replication.Replica, actor crdt.Actor, seq uint64)
 	// Lag is what is known of the streams from the other datacenters.
-	Lag() []InboundLag
-}
-
-// InboundLag is the state of the stream from one other datacenter.
-type InboundLag struct {
-	From      string
-	BeaconAge time.Duration // of the newest beacon; negative before the first
-	P50, P99  time.Duration // arrival minus sending, over the last minute
+	Lag() []replication.Lag
 }
 
 // LinkControl changes emulated links; nil where links are real.
@@ -231,8 +225,20 @@ func (n *Node) owners(dcName string, id storage.ReplicaID) []string {
 	return nil
 }
 
-func (n *Node) alive(node string) bool {
-	return node == n.id || n.opts.Membership.State(node) == "alive"
+// alive reports whether a node answered the last exchange of clocks. Whether
+// it is a member is another question: see Membership.
+func (n *Node) alive(node string) bool { return node == n.id || n.peers.reaches(node) }
+
+// Live lists the nodes of this datacenter that are alive, itself included.
+func (n *Node) Live() []string {
+	var out []string
+	d, _ := n.opts.Topology.DC(n.dc)
+	for _, node := range d.Nodes {
+		if n.alive(node.ID) {
+			out = append(out, node.ID)
+		}
+	}
+	return out
 }
 
 // call sends a request to a node and waits for the answer.

@@ -73,7 +73,7 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 		return nil, fmt.Errorf("commit: %w", err)
 	}
 	if r := n.replicator(); r != nil && !done.Repeats {
-		r.Notify(replication.Replica(t.id), uint64(done.Delta.Actor), done.Delta.Hi)
+		r.Notify(replication.Replica(t.id), done.Delta.Actor, done.Delta.Hi)
 	}
 	got := 1 + acks.wait(ctx, w-1)
 	resp.Answer.Copies = uint32(got)

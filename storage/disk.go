@@ -152,3 +152,7 @@ func (l *pebbleLogger) Fatalf(format string, args ...any) {
 	l.exit(1)
 	select {} // exit does not return; a test's may
 }
+
+// NewMemory returns a file system in memory, for data that need not outlive
+// the process.
+func NewMemory() vfs.FS { return vfs.NewMem() }
