@@ -11,23 +11,62 @@ import (
 
 // Limits of the values in a topology.
 const (
-	MinPartitions = 16
-	MaxPartitions = 65536
-	MinWeight     = 0.01
-	MaxWeight     = 100
-	MaxValue      = 1 << 20 // bytes of a value; also the default of Bucket.MaxValue
-	MaxClockSkew  = time.Minute
+	MaxDatacenters = 64
+	MinPartitions  = 16
+	MaxPartitions  = 65536
+	MinWeight      = 0.01
+	MaxWeight      = 100
+	MaxValue       = 1 << 20 // bytes of a value; also the default of Bucket.MaxValue
+	MaxClockSkew   = time.Minute
 )
 
 // checker judges a topology, whether it came from a file or was built in code.
 type checker struct {
 	*document
-	t *Topology
+	t          *Topology
+	dcs        index
+	placed     index
+	overridden map[[2]string]bool // the sorted pairs of Links.Overrides
+}
+
+// index finds the parts of one sort by their names.
+type index struct {
+	at      map[string]int
+	defined string // the names, for messages
+}
+
+func indexed[T any](parts []T, name func(T) string) index {
+	x := index{at: make(map[string]int, len(parts))}
+	names := make([]string, len(parts))
+	for i, p := range parts {
+		names[i] = name(p)
+		if _, twice := x.at[names[i]]; !twice {
+			x.at[names[i]] = i
+		}
+	}
+	x.defined = list(names)
+	return x
+}
+
+// complete reports whether every part has a name and there is any: while one is
+// missing, a reference to what is not defined may mean that one.
+func (x index) complete() bool {
+	_, nameless := x.at[""]
+	return len(x.at) > 0 && !nameless
 }
 
 // check reports everything that is wrong with the topology to the document.
 func (t *Topology) check(doc *document) {
-	c := checker{document: doc, t: t}
+	c := checker{
+		document:   doc,
+		t:          t,
+		dcs:        indexed(t.Datacenters, func(dc Datacenter) string { return dc.Name }),
+		placed:     indexed(t.Placements, func(p Placement) string { return p.Name }),
+		overridden: make(map[[2]string]bool, len(t.Links.Overrides)),
+	}
+	for _, o := range t.Links.Overrides {
+		c.overridden[sortedPair(o.Between)] = true
+	}
 	c.cluster()
 	c.datacenters()
 	c.placements()
@@ -44,7 +83,7 @@ func (c checker) cluster() {
 	case t.Version == 0:
 		c.errorf("version", ruleBadVersion, "version must be 1 or more, and grow with every change")
 	}
-	c.form("cluster", "cluster", t.Cluster, clusterForm())
+	c.form("cluster", "cluster", t.Cluster, clusterForm)
 	if n := t.Partitions; n < MinPartitions || n > MaxPartitions || n&(n-1) != 0 {
 		c.errorf("partitions", ruleBadPartitions, "partitions must be a power of two from %d to %d, not %d", MinPartitions, MaxPartitions, n)
 	}
@@ -67,11 +106,16 @@ type nameForm struct {
 	words   string
 }
 
-func clusterForm() nameForm { return form(`[a-z0-9-]{1,40}`) }
-func dcForm() nameForm      { return form(`[a-z][a-z0-9-]{0,15}`) }
-func idForm() nameForm      { return form(`[a-z0-9][a-z0-9-]{0,31}`) }
-func rackForm() nameForm    { return form(`[a-zA-Z0-9._-]{0,64}`) }
-func bucketForm() nameForm  { return form(`[a-zA-Z0-9._-]{1,64}`) }
+// The forms of names; never changed.
+var (
+	clusterForm = form(`[a-z0-9-]{1,40}`)
+	dcForm      = form(`[a-z][a-z0-9-]{0,15}`)
+	idForm      = form(`[a-z0-9][a-z0-9-]{0,31}`)
+	rackForm    = form(`[a-zA-Z0-9._-]{0,64}`)
+	bucketForm  = form(`[a-zA-Z0-9._-]{1,64}`)
+	hostForm    = form(`[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*`) // RFC 1123
+	plainForm   = form(`[A-Za-z0-9/][A-Za-z0-9._/-]*`)                                                                // may need no quotes in YAML
+)
 
 func form(pattern string) nameForm {
 	return nameForm{pattern: regexp.MustCompile(`\A` + pattern + `\z`), words: pattern}
@@ -110,7 +154,7 @@ func (c checker) printed(path, subject, s string) {
 
 // between reports a pair that is not two different datacenters of the topology,
 // or one that was there before.
-func (c checker) between(path string, pair [2]string, before [][2]string) {
+func (c checker) between(path string, pair [2]string, before map[[2]string]bool) {
 	path = join(path, "between")
 	if pair == ([2]string{}) && !c.given(path) {
 		c.missing(path, "between: two datacenters, [a, b]")
@@ -122,21 +166,17 @@ func (c checker) between(path string, pair [2]string, before [][2]string) {
 	if pair[0] == pair[1] {
 		c.errorf(path, ruleBadValue, "between: a link needs two different datacenters, not %s twice", quote(pair[0]))
 	}
-	if slices.ContainsFunc(before, func(b [2]string) bool { return samePair(b, pair) }) {
+	if before[sortedPair(pair)] {
 		c.errorf(path, ruleDuplicateName, "between: the link of %s and %s is already listed", quote(pair[0]), quote(pair[1]))
 	}
+	before[sortedPair(pair)] = true
 }
 
-// knownDC reports a reference to a datacenter that is not defined. It says
-// nothing while a name of a datacenter could not be read: that may be the one.
+// knownDC reports a reference to a datacenter that is not defined.
 func (c checker) knownDC(report func(path, rule, format string, args ...any), path, subject, name string) bool {
-	names := make([]string, len(c.t.Datacenters))
-	for i, dc := range c.t.Datacenters {
-		names[i] = dc.Name
-	}
-	known := slices.Contains(names, name)
-	if !known && len(names) > 0 && !slices.Contains(names, "") {
-		report(path, ruleUnknownDatacenter, "%s: datacenter %s is not defined (defined: %s)", subject, quote(name), list(names))
+	_, known := c.dcs.at[name]
+	if !known && c.dcs.complete() {
+		report(path, ruleUnknownDatacenter, "%s: datacenter %s is not defined (defined: %s)", subject, quote(name), c.dcs.defined)
 	}
 	return known
 }

@@ -17,7 +17,7 @@ func (c checker) placements() {
 	names, ids := map[string]bool{}, map[uint32]string{}
 	for i, p := range c.t.Placements {
 		path := fmt.Sprintf("placements[%d]", i)
-		c.form(path+".name", "placement", p.Name, idForm())
+		c.form(path+".name", "placement", p.Name, idForm)
 		if p.Name != "" {
 			other, collides := ids[PlacementID(p.Name)]
 			switch {
@@ -44,7 +44,7 @@ func (c checker) replicas(path string, p Placement, name string) {
 	if !c.knownDC(c.keyErrorf, at, subject, name) {
 		return
 	}
-	i := slices.IndexFunc(c.t.Datacenters, func(dc Datacenter) bool { return dc.Name == name })
+	i := c.dcs.at[name]
 	dc, n := c.t.Datacenters[i], p.Replicas[name]
 	if len(dc.Nodes) == 0 {
 		return // that is the error
@@ -79,7 +79,7 @@ func (c checker) buckets() {
 	names := map[string]bool{}
 	for i, b := range c.t.Buckets {
 		path := fmt.Sprintf("buckets[%d]", i)
-		c.form(path+".name", "bucket", b.Name, bucketForm())
+		c.form(path+".name", "bucket", b.Name, bucketForm)
 		if names[b.Name] && b.Name != "" {
 			c.errorf(path+".name", ruleDuplicateName, "bucket %s is already defined", quote(b.Name))
 		}
@@ -113,19 +113,10 @@ func (c checker) bucket(path string, b Bucket) {
 	if b.MaxValue < 1 || b.MaxValue > MaxValue {
 		c.errorf(path+".max_value", ruleBadValue, "%s: max_value must be from 1B to %s, not %s", subject, formatSize(MaxValue), formatSize(b.MaxValue))
 	}
-	if p, ok := c.t.Placement(b.Placement); ok {
-		c.quorum(path, b, p)
-		return
-	}
-	if c.ruined("placements") {
-		return // it may be defined there
-	}
-	names := make([]string, len(c.t.Placements))
-	for i, p := range c.t.Placements {
-		names[i] = p.Name
-	}
-	if !slices.Contains(names, "") { // the nameless one may be meant
-		c.errorf(path+".placement", ruleUnknownPlacement, "%s: placement %s is not defined (defined: %s)", subject, quote(b.Placement), list(names))
+	if i, ok := c.placed.at[b.Placement]; ok {
+		c.quorum(path, b, c.t.Placements[i])
+	} else if c.placed.complete() && !c.ruined("placements") {
+		c.errorf(path+".placement", ruleUnknownPlacement, "%s: placement %s is not defined (defined: %s)", subject, quote(b.Placement), c.placed.defined)
 	}
 }
 

@@ -27,21 +27,19 @@ func (c checker) links() {
 		c.errorf("links.hub", ruleBadValue, "links: hub belongs to mode hub, the mode is %s", quote(l.Mode))
 	}
 	c.linkSettings("links.defaults", l.Defaults)
-	var before [][2]string
+	before := map[[2]string]bool{}
 	for i, o := range l.Overrides {
 		path := fmt.Sprintf("links.overrides[%d]", i)
 		c.between(path, o.Between, before)
-		before = append(before, o.Between)
 		c.linkSettings(path, o.LinkSettings)
-		if _, hub := c.t.DC(l.Hub); hub && l.Mode == ModeHub && !slices.Contains(o.Between[:], l.Hub) {
+		if _, hub := c.dcs.at[l.Hub]; hub && l.Mode == ModeHub && !slices.Contains(o.Between[:], l.Hub) {
 			c.errorf(path+".between", ruleBadValue, "between: in mode hub every link ends at the hub, %s", quote(l.Hub))
 		}
 	}
-	before = nil
+	before = map[[2]string]bool{}
 	for i, e := range l.Emulate {
 		path := fmt.Sprintf("links.emulate[%d]", i)
 		c.between(path, e.Between, before)
-		before = append(before, e.Between)
 		c.span(path+".latency", e.Latency, MaxEmulated)
 		c.span(path+".jitter", e.Jitter, MaxEmulated)
 		c.notNegative(path+".bandwidth", e.Bandwidth)
@@ -75,13 +73,14 @@ func (c checker) notNegative(path string, n int64) {
 // its events would have to pass through a datacenter that must not hold them.
 func (c checker) connected(path string, p Placement) {
 	dcs := p.DCs()
-	if _, hub := c.t.DC(c.t.Links.Hub); len(dcs) < 2 || c.t.Links.Mode == ModeHub && !hub {
-		return // nothing to join, or the hub is the error
+	if _, hub := c.dcs.at[c.t.Links.Hub]; len(dcs) < 2 || len(dcs) > MaxDatacenters || c.t.Links.Mode == ModeHub && !hub {
+		return // nothing to join, or something else is the error
 	}
 	reached := []string{dcs[0]}
 	for i := 0; i < len(reached); i++ { // breadth first: reached grows meanwhile
 		for _, dc := range dcs {
-			if _, linked := c.t.Link(reached[i], dc); linked && !slices.Contains(reached, dc) {
+			overridden := c.overridden[sortedPair([2]string{reached[i], dc})]
+			if c.t.linked(reached[i], dc, overridden) && !slices.Contains(reached, dc) {
 				reached = append(reached, dc)
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -20,11 +19,14 @@ func (c checker) datacenters() {
 	if len(c.t.Datacenters) == 0 {
 		c.missing("datacenters", "datacenters: a cluster needs at least one")
 	}
+	if n := len(c.t.Datacenters); n > MaxDatacenters {
+		c.errorf("datacenters", ruleTooLarge, "datacenters: at most %d, not %d", MaxDatacenters, n)
+	}
 	nodes := nodeChecker{checker: c, ids: map[string]string{}, listeners: map[string]string{}}
 	names := map[string]bool{}
 	for i, dc := range c.t.Datacenters {
 		path := fmt.Sprintf("datacenters[%d]", i)
-		c.form(path+".name", "datacenter", dc.Name, dcForm())
+		c.form(path+".name", "datacenter", dc.Name, dcForm)
 		if names[dc.Name] && dc.Name != "" {
 			c.errorf(path+".name", ruleDuplicateName, "datacenter %s is already defined", quote(dc.Name))
 		}
@@ -72,14 +74,14 @@ func (c checker) brokerURL(path, subject, raw string) {
 }
 
 func (c nodeChecker) node(path, dc string, n *Node) {
-	c.form(path+".id", "node", n.ID, idForm())
+	c.form(path+".id", "node", n.ID, idForm)
 	if other, ok := c.ids[n.ID]; ok && n.ID != "" {
 		c.errorf(path+".id", ruleDuplicateName, "node %s is already defined in datacenter %s", quote(n.ID), quote(other))
 	}
 	c.ids[n.ID] = dc
 	subject := "node " + quote(n.ID)
-	if !rackForm().pattern.MatchString(n.Rack) {
-		c.errorf(path+".rack", ruleBadName, "%s: rack %s does not match %s", subject, quote(n.Rack), rackForm().words)
+	if !rackForm.pattern.MatchString(n.Rack) {
+		c.errorf(path+".rack", ruleBadName, "%s: rack %s does not match %s", subject, quote(n.Rack), rackForm.words)
 	}
 	if !(n.Weight >= MinWeight && n.Weight <= MaxWeight) { // also refuses what is not a number
 		c.errorf(path+".weight", ruleBadValue, "%s: weight must be from %g to %d, not %g", subject, MinWeight, MaxWeight, n.Weight)
@@ -131,10 +133,8 @@ func validHost(s string) bool {
 	if ip, err := netip.ParseAddr(s); err == nil {
 		return ip.Zone() == "" && !ip.IsUnspecified() && !ip.IsMulticast()
 	}
-	label := `[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?`
-	name := regexp.MustCompile(`\A` + label + `(\.` + label + `)*\z`)
 	digits := strings.Trim(s, "0123456789.") == "" // a mistyped IP address, not a name
-	return len(s) <= 253 && !digits && name.MatchString(s)
+	return len(s) <= 253 && !digits && hostForm.pattern.MatchString(s)
 }
 
 // isLoopback reports whether only this machine can reach the host.

@@ -12,14 +12,14 @@ import (
 // works through each mapping in time that grows with its square, so both are
 // bounded before it sees the tokens. A real topology stays far below.
 const (
-	maxDepth        = 32   // brackets open at once, and entries begun on one line
-	maxIndent       = 200  // characters
-	maxFieldsPerMap = 1000 // of one block mapping
+	maxDepth        = 32  // brackets open at once, and entries begun on one line
+	maxIndent       = 200 // characters
+	maxFieldsPerMap = 1000
 )
 
 // guard looks at the tokens before they are parsed and refuses what could
 // exhaust the parser, and the parts of YAML that hide what a file says: anchors,
-// aliases, tags, directives and merge keys. It reports whether to go on.
+// aliases, tags, directives, merge keys and complex keys. It reports whether to go on.
 func (d *document) guard(tokens token.Tokens) bool {
 	g := guard{fields: map[int]int{}}
 	for _, tk := range tokens {
@@ -38,11 +38,17 @@ func (d *document) guard(tokens token.Tokens) bool {
 type guard struct {
 	line    int         // of the last token
 	begun   int         // entries begun on that line
-	open    int         // brackets open
+	open    []bracket   // not closed yet
 	indent  int         // column at which the line begins, outside of brackets
 	fields  map[int]int // column -> fields of the block mapping that stands there
 	columns []int       // of the block mappings around, growing
 	key     int         // column of the token before, where a field may begin
+}
+
+// bracket is an open one, with the number of commas since.
+type bracket struct {
+	mapping bool
+	commas  int
 }
 
 // refuse returns the rule that the token violates, or none.
@@ -50,29 +56,38 @@ func (g *guard) refuse(tk *token.Token) (rule, message string) {
 	column := tk.Position.Column
 	if tk.Position.Line != g.line {
 		g.line, g.begun = tk.Position.Line, 0
-		if g.open == 0 {
+		if len(g.open) == 0 {
 			g.leave(column)
 			g.indent = column
 		}
 	}
 	switch is := func(types ...token.Type) bool { return slices.Contains(types, tk.Type) }; {
-	case is(token.AnchorType, token.AliasType, token.TagType, token.DirectiveType, token.MergeKeyType):
-		return ruleAlias, "anchors, aliases, tags, directives and merge keys are not allowed: write the value out"
+	case is(token.AnchorType, token.AliasType, token.TagType, token.DirectiveType, token.MergeKeyType, token.MappingKeyType):
+		return ruleAlias, "anchors (&), aliases (*), tags (!), directives (%), merge keys (<<) and complex keys (?) are not allowed: write the value out"
 	case is(token.SequenceStartType, token.MappingStartType):
-		g.open++
+		g.open = append(g.open, bracket{mapping: is(token.MappingStartType)})
 	case is(token.SequenceEndType, token.MappingEndType):
-		g.open = max(g.open-1, 0)
-	case is(token.SequenceEntryType, token.MappingKeyType):
+		g.open = g.open[:max(len(g.open)-1, 0)]
+	case is(token.CollectEntryType) && g.next() > maxFieldsPerMap, is(token.MappingValueType) && len(g.open) == 0 && g.enter(g.key) > maxFieldsPerMap:
+		return ruleTooLarge, fmt.Sprintf("more than %d fields in one mapping", maxFieldsPerMap)
+	case is(token.SequenceEntryType):
 		g.begun++
 		g.leave(column)
-	case is(token.MappingValueType) && g.open == 0 && g.enter(g.key) > maxFieldsPerMap:
-		return ruleTooLarge, fmt.Sprintf("more than %d fields in one mapping", maxFieldsPerMap)
 	}
 	g.key = column
-	if g.open > maxDepth || g.begun > maxDepth || g.indent > maxIndent {
+	if len(g.open) > maxDepth || g.begun > maxDepth || g.indent > maxIndent {
 		return ruleTooDeep, "the values are nested too deeply"
 	}
 	return "", ""
+}
+
+// next counts a comma and returns how many the innermost mapping in brackets has.
+func (g *guard) next() int {
+	if len(g.open) == 0 || !g.open[len(g.open)-1].mapping {
+		return 0
+	}
+	g.open[len(g.open)-1].commas++
+	return g.open[len(g.open)-1].commas
 }
 
 // enter counts a field of the block mapping at the column.

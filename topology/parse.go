@@ -99,14 +99,13 @@ func (d *document) syntax(data []byte) ast.Node {
 }
 
 func (d *document) syntaxError(err error) {
-	at, message := place{1, 1}, err.Error()
-	if located, ok := errors.AsType[yaml.Error](err); ok {
-		message = located.GetMessage()
-		if token := located.GetToken(); token != nil {
-			at = placeOfToken(token)
-		}
+	located, ok := errors.AsType[yaml.Error](err)
+	if !ok {
+		d.report(place{1, 1}, Error, ruleSyntax, err.Error())
+		return
 	}
-	d.report(at, Error, ruleSyntax, message)
+	// Not located.Error(): that prints the whole file, in quadratic time.
+	d.report(placeOfToken(located.GetToken()), Error, ruleSyntax, located.GetMessage())
 }
 
 // invalidUTF8 finds the first byte that is not part of a character.

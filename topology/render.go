@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -219,7 +218,7 @@ func sequence(items []string) string {
 
 // scalar writes a string plainly where YAML reads it back as one, else quoted.
 func scalar(s string) string {
-	if !regexp.MustCompile(`\A[A-Za-z0-9/][A-Za-z0-9._/-]*\z`).MatchString(s) {
+	if !plainForm.pattern.MatchString(s) {
 		return strconv.Quote(s)
 	}
 	tokens := lexer.Tokenize(s)

@@ -43,8 +43,8 @@ func TestRulesOfNodes(t *testing.T) {
 			want: `3:1: error: unknown field "partition_count" (known: buckets, clock, cluster, datacenters, links, partitions, placements, security, version) [unknown-field]`,
 		},
 		{
-			name: `a misspelt required field is reported once`, old: `name: eu-only`, new: `nmae: eu-only`,
-			want: `19:5: error: unknown field "nmae" (did you mean "name"?) [unknown-field]`,
+			name: `a misspelt required field is reported once`, old: `name: eu-only`, new: `namee: eu-only`,
+			want: `19:5: error: unknown field "namee" (did you mean "name"?) [unknown-field]`,
 		},
 		{
 			name: `duplicate field`, old: `rack: b, weight`, new: `rack: b, rack: b, weight`,

@@ -8,7 +8,7 @@
 // and touches no file but the one that Load is given.
 //
 // Sources: YAML 1.2.2 (yaml.org/spec/1.2.2), of which anchors, aliases, tags,
-// directives and merge keys are refused; the form of the messages follows the
+// directives, merge keys and complex keys are refused; the form of the messages follows the
 // diagnostics of the Rust and Go compilers.
 package topology
 
