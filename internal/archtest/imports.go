@@ -73,9 +73,10 @@ func whyNot(pkg string, own row, target string) string {
 }
 
 // whyNotInTest keeps tests from importing what lies above their package: such
-// a test belongs there. Packages that exist for tests are no part of the layers.
+// a test belongs there. Packages that exist for tests, and those inside the
+// package's own folder, are no part of the layers.
 func (r rules) whyNotInTest(pkg, target string) string {
-	if strings.HasPrefix(pkg, "internal/") || strings.HasPrefix(target, "internal/") {
+	if strings.HasPrefix(pkg, "internal/") || strings.HasPrefix(target, "internal/") || strings.HasPrefix(target, pkg+"/") {
 		return ""
 	}
 	if target != pkg && r.reaches(target, pkg, map[string]bool{}) {

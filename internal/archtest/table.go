@@ -46,22 +46,24 @@ func godwit() rules {
 
 			"crdt/scenario": {imports: []string{"crdt"}}, // stories as text, replayed on the real kinds
 
-			"topology":             {},
-			"ring/gossip":          {imports: []string{"ring"}},
-			"storage":              {imports: []string{"crdt", "storage/merkle"}},
-			"replication":          {imports: with("crdt")},
-			"replication/linktest": {imports: []string{"replication"}}, // what every Link must do
-			"dc":                   {imports: with("crdt", "ring", "storage", "storage/merkle", "replication", "topology")},
-			"dc/rpc":               {imports: with("dc")},
-			"dc/web":               {imports: []string{"dc"}},
+			"topology":               {},
+			"ring/gossip":            {imports: []string{"ring"}},
+			"ring/gossip/gossiptest": {}, // a network in memory, for tests
+			"storage":                {imports: []string{"crdt", "storage/merkle"}},
+			"replication":            {imports: with("crdt")},
+			"replication/linktest":   {imports: []string{"replication"}}, // what every Link must do
+			"dc":                     {imports: with("crdt", "ring", "storage", "storage/merkle", "replication", "topology")},
+			"dc/rpc":                 {imports: with("dc")},
+			"dc/web":                 {imports: []string{"dc"}},
 
-			"client":     {imports: with("ring")},
-			"loadtest":   {imports: []string{"client", "topology", "internal/history"}},
-			"cmd/godwit": {any: true, except: []string{"storage/...", "internal/sim", "internal/testcluster", "internal/mutants"}},
+			"client":            {imports: with("ring")},
+			"client/clienttest": {imports: with("client")}, // servers without data, for tests
+			"loadtest":          {imports: []string{"client", "topology", "internal/history"}},
+			"cmd/godwit":        {any: true, except: []string{"storage/...", "internal/sim", "internal/testcluster", "internal/mutants"}},
 
-			"internal/wan": {},
-			"internal/emulated": {imports: with("client", "dc", "dc/rpc", "dc/web", "internal/wan",
-				"replication", "ring", "ring/gossip", "storage", "topology")},
+			"internal/wan":            {},
+			"internal/node":           {imports: []string{"dc", "dc/rpc", "replication", "ring/gossip", "storage", "topology"}},
+			"internal/emulated":       {imports: []string{"dc", "internal/node", "internal/wan", "replication", "topology"}},
 			"internal/history":        {},
 			"internal/history/driver": {imports: []string{"client", "internal/history"}},
 
@@ -76,12 +78,12 @@ func godwit() rules {
 		},
 		libraries: []library{
 			{prefix: "github.com/cockroachdb/pebble", importers: []string{"storage", "internal/sim", "internal/testcluster"}, tests: true},
-			{prefix: "github.com/hashicorp/memberlist", importers: []string{"ring/gossip", "internal/sim"}},
+			{prefix: "github.com/hashicorp/memberlist", importers: []string{"ring/gossip/...", "internal/sim"}},
 			{prefix: "github.com/nats-io", importers: []string{"replication/..."}},
 			{prefix: "google.golang.org/grpc", importers: []string{
-				"api/...", "client", "cmd/godwit", "dc/rpc", "internal/emulated", "internal/testcluster", "loadtest",
+				"api/...", "client/...", "cmd/godwit", "dc/rpc", "internal/emulated", "internal/testcluster", "loadtest",
 			}},
-			{prefix: "google.golang.org/genproto", importers: []string{"api/...", "client", "cmd/godwit", "dc/rpc", "loadtest"}},
+			{prefix: "google.golang.org/genproto", importers: []string{"api/...", "client/...", "cmd/godwit", "dc/rpc", "loadtest"}},
 			{prefix: "github.com/urfave/cli", importers: []string{"cmd/godwit"}},
 			{prefix: "github.com/chzyer/readline", importers: []string{"cmd/godwit"}},
 			{prefix: "github.com/google/shlex", importers: []string{"cmd/godwit"}},
