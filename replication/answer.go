@@ -53,7 +53,7 @@ func (x *Replicator) answer(ctx context.Context, dc string, q *query) ([]byte, e
 		if err != nil {
 			return nil, fmt.Errorf("look for missing events: %w", err)
 		}
-		return m.append(nil), nil
+		return m.encode(), nil
 	}
 	var cursor []byte
 	if len(q.cursor) > 0 {
@@ -63,7 +63,7 @@ func (x *Replicator) answer(ctx context.Context, dc string, q *query) ([]byte, e
 	if err != nil {
 		return nil, fmt.Errorf("read a page of a snapshot: %w", err)
 	}
-	return appendPage(nil, page, next), nil
+	return encodePage(page, next), nil
 }
 
 // answerClocks reports where the asked replicas stand, except where the asker
@@ -87,5 +87,5 @@ func (x *Replicator) answerClocks(dc string, asked []clockHash) []byte {
 		size += 32 * (clock.Actors() + least.Actors() + 1) // about
 		reports = append(reports, clockReport{a.replica, clock, least})
 	}
-	return appendReports(nil, reports, more)
+	return encodeReports(reports, more)
 }

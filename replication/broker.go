@@ -174,7 +174,11 @@ func (b *Broker) startOnce() error {
 	log := &brokerLog{log: b.opts.Logger}
 	srv.SetLoggerV2(log, false, false, false)
 	srv.Start()
-	if !srv.ReadyForConnections(brokerStartTimeout) || log.fatal() != nil {
+	ready := false
+	for deadline := time.Now().Add(brokerStartTimeout); !ready && log.fatal() == nil && time.Now().Before(deadline); {
+		ready = srv.ReadyForConnections(100 * time.Millisecond)
+	}
+	if !ready || log.fatal() != nil {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		return cmp.Or(log.fatal(), errors.New("broker did not become ready"))

@@ -34,11 +34,10 @@ type exchanger struct {
 
 	mu    sync.Mutex
 	wakes map[string]chan struct{}
-	seen  map[Peer]bool // peers that were up before
 }
 
 func (e *exchanger) init() {
-	e.joins, e.wakes, e.seen = semaphore.NewWeighted(1), map[string]chan struct{}{}, map[Peer]bool{}
+	e.joins, e.wakes = semaphore.NewWeighted(1), map[string]chan struct{}{}
 }
 
 func (e *exchanger) wakeOf(dc string) chan struct{} {
@@ -56,13 +55,7 @@ func (e *exchanger) wakeOf(dc string) chan struct{} {
 func (x *Replicator) wakeAsker(dc string) { poke(x.exchange.wakeOf(dc)) }
 
 func (x *Replicator) peerUp(p Peer) {
-	x.exchange.mu.Lock()
-	before := x.exchange.seen[p]
-	x.exchange.seen[p] = true
-	x.exchange.mu.Unlock()
-	if before {
-		x.remote(p.DC).reconnects.Add(1)
-	}
+	x.remote(p.DC).reconnects.Add(1)
 	x.wakeAsker(p.DC)
 }
 
@@ -409,7 +402,7 @@ func (a *asker) join(ctx context.Context, r Replica, from Peer) error {
 func (a *asker) request(ctx context.Context, to Peer, q *query, timeout time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	answer, err := a.x.opts.Link.Request(ctx, to, a.x.packer.pack(q.append(nil)))
+	answer, err := a.x.opts.Link.Request(ctx, to, a.x.packer.pack(q.encode()))
 	if err != nil {
 		return nil, err
 	}

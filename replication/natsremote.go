@@ -24,6 +24,7 @@ const (
 	pullBytes     = 2 * MaxMessageBytes     // asked for at once; never less than a message
 	pullExpiry    = 30 * time.Second
 	pullHeartbeat = 5 * time.Second
+	giveBackFor   = 500 * time.Millisecond
 	bindTimeout   = 3 * time.Second
 	bindRetryMin  = 100 * time.Millisecond
 	bindRetryMax  = time.Second
@@ -99,7 +100,6 @@ func (l *NATSLink) dial(r *remote) {
 		nats.MaxPingsOutstanding(2),
 		nats.IgnoreDiscoveredServers(),
 		nats.NoCallbacksAfterClientClose(),
-		nats.ConnectHandler(tell),
 		nats.ReconnectHandler(tell),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			l.log.Debug("connection to a peer", "peer", r.peer.String(), "error", err)
@@ -213,6 +213,9 @@ func (l *NATSLink) pullOnce(ctx context.Context, from Peer, lane int, handle fun
 	for {
 		m, err := msgs.Next(jetstream.NextContext(ctx))
 		if err != nil {
+			if ctx.Err() != nil {
+				l.giveBack(msgs)
+			}
 			return err
 		}
 		out, err := l.message(from, m)
@@ -222,6 +225,22 @@ func (l *NATSLink) pullOnce(ctx context.Context, from Peer, lane int, handle fun
 			continue
 		}
 		handle(ctx, out)
+	}
+}
+
+// giveBack refuses what was on its way to a pull that ends, so that whoever
+// pulls the lane next need not wait for it.
+func (l *NATSLink) giveBack(msgs jetstream.MessagesContext) {
+	if l.ctx.Err() != nil {
+		return
+	}
+	msgs.Drain()
+	for began := time.Now(); time.Since(began) < giveBackFor; {
+		m, err := msgs.Next(jetstream.NextMaxWait(giveBackFor))
+		if err != nil {
+			return
+		}
+		_ = m.NakWithDelay(0)
 	}
 }
 

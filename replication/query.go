@@ -74,8 +74,8 @@ func (r *reader) clock(what string) crdt.Clock {
 	return c
 }
 
-func (q *query) append(b []byte) []byte {
-	b = append(b, queryVersion, q.kind)
+func (q *query) encode() []byte {
+	b := []byte{queryVersion, q.kind}
 	switch q.kind {
 	case askClocks:
 		b = binary.AppendUvarint(b, uint64(len(q.clocks)))
@@ -93,7 +93,7 @@ func (q *query) append(b []byte) []byte {
 	return b
 }
 
-// decodeQuery decodes what append made, and nothing else.
+// decodeQuery decodes what encode made, and nothing else.
 func decodeQuery(b []byte) (*query, error) {
 	r := reader{b: b}
 	if r.byte("version") != queryVersion && r.err == nil {
@@ -126,10 +126,10 @@ func decodeQuery(b []byte) (*query, error) {
 	return q, nil
 }
 
-// appendReports appends the answer to askClocks: reports in order of their
+// encodeReports makes the answer to askClocks: reports in order of their
 // replicas, and whether there are more that did not fit.
-func appendReports(b []byte, reports []clockReport, more bool) []byte {
-	b = append(b, queryVersion)
+func encodeReports(reports []clockReport, more bool) []byte {
+	b := []byte{queryVersion}
 	b = appendBool(b, more)
 	b = binary.AppendUvarint(b, uint64(len(reports)))
 	for i := range reports {
@@ -178,8 +178,8 @@ type missing struct {
 	deltas        [][]byte
 }
 
-func (m *missing) append(b []byte) []byte {
-	b = append(b, queryVersion)
+func (m *missing) encode() []byte {
+	b := []byte{queryVersion}
 	b = appendBool(b, m.more)
 	b = appendBool(b, m.trimmed)
 	b = binary.AppendUvarint(b, uint64(len(m.deltas)))
@@ -203,9 +203,9 @@ func decodeMissing(b []byte) (*missing, error) {
 	return m, nil
 }
 
-// appendPage appends the answer to askSnapshot; an empty next ends it.
-func appendPage(b, page, next []byte) []byte {
-	return appendBytes(appendBytes(append(b, queryVersion), page), next)
+// encodePage makes the answer to askSnapshot; an empty next ends it.
+func encodePage(page, next []byte) []byte {
+	return appendBytes(appendBytes([]byte{queryVersion}, page), next)
 }
 
 func decodePage(b []byte) (page, next []byte, err error) {

@@ -61,7 +61,8 @@ func (in *intake) handle(ctx context.Context, m Message) {
 		size += int64(len(s.Delta))
 	}
 	if x.inbound.Acquire(ctx, size) != nil {
-		return // it comes again
+		m.Nak(0) // no longer this node's to pull
+		return
 	}
 	started := x.spawn(func() {
 		defer x.inbound.Release(size)

@@ -77,10 +77,10 @@ func (l *lane) notify(r Replica, actor crdt.Actor, seq uint64) {
 	l.events++
 	n := l.events
 	l.mu.Unlock()
-	switch {
-	case n == 1:
+	if n == 1 {
 		poke(l.wake)
-	case n == l.x.opts.MaxBatchEvents:
+	}
+	if n == l.x.opts.MaxBatchEvents {
 		poke(l.full)
 	}
 }

@@ -1,0 +1,387 @@
+package replication_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/replication"
+)
+
+// fakeDC is a datacenter in memory: every live node holds a replica of every
+// partition, and what one applies the others apply at once.
+type fakeDC struct {
+	name       string
+	partitions int
+
+	mu     sync.Mutex
+	nodes  []*fakeNode
+	others []*fakeDC
+	// What tests set.
+	applyErr   func(deltas [][]byte) error
+	placements []uint32
+	// What tests look at.
+	applied int // calls of Apply
+	heard   map[replication.Replica]crdt.Clock
+}
+
+// fakeNode is one node and its Local.
+type fakeNode struct {
+	dc       *fakeDC
+	name     string
+	live     bool
+	replicas map[replication.Replica]*fakeReplica
+	rep      *replication.Replicator
+	actor    crdt.Actor
+	mute     bool // does not notify: dies right after acknowledging
+}
+
+type fakeReplica struct {
+	r       crdt.Replica
+	cells   crdt.Memory
+	log     []*crdt.Delta
+	trimmed crdt.Clock // what the log no longer holds
+	minted  uint64
+}
+
+var _ replication.Local = (*fakeNode)(nil)
+
+func newFakeDC(name string, nodes int, id crdt.Actor) *fakeDC {
+	d := &fakeDC{name: name, partitions: 4, placements: []uint32{0}, heard: map[replication.Replica]crdt.Clock{}}
+	for i := range nodes {
+		d.nodes = append(d.nodes, &fakeNode{
+			dc: d, name: fmt.Sprintf("%s%d", name, i+1), live: true, actor: id<<8 | crdt.Actor(i+1),
+			replicas: map[replication.Replica]*fakeReplica{},
+		})
+	}
+	return d
+}
+
+func (d *fakeDC) liveNodes() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []string
+	for _, n := range d.nodes {
+		if n.live {
+			out = append(out, n.name)
+		}
+	}
+	return out
+}
+
+func (d *fakeDC) peers() []replication.Peer {
+	var out []replication.Peer
+	for _, o := range d.others {
+		for _, n := range o.nodes {
+			out = append(out, replication.Peer{DC: o.name, Node: n.name})
+		}
+	}
+	return out
+}
+
+func (d *fakeDC) placementsOf(dc string) []uint32 {
+	for _, o := range append(d.others, d) {
+		if o.name == dc {
+			return o.placements
+		}
+	}
+	return nil
+}
+
+func (n *fakeNode) replica(r replication.Replica) *fakeReplica {
+	if n.replicas[r] == nil {
+		n.replicas[r] = &fakeReplica{}
+	}
+	return n.replicas[r]
+}
+
+// owners lists the nodes of a datacenter in the order in which they own a partition.
+func (d *fakeDC) owners(r replication.Replica) []*fakeNode {
+	at := int(r.Partition) % len(d.nodes)
+	return slices.Concat(d.nodes[at:], d.nodes[:at])
+}
+
+// write is a client's operation, coordinated by a node.
+func (n *fakeNode) write(t testing.TB, r replication.Replica, key string, op crdt.Op) {
+	t.Helper()
+	n.dc.mu.Lock()
+	f := n.replica(r)
+	dot := crdt.Dot{Actor: n.actor, Seq: f.minted + 1}
+	id := crdt.KeyID{Bucket: "b", Key: key}
+	d, _, err := f.r.Mutate(&f.cells, id, f.cells.Kinds(id), &op, dot, func(seen crdt.Stamp) crdt.Stamp {
+		return crdt.NextStamp(crdt.Stamp(time.Now().UnixMicro()), 0, seen)
+	})
+	if err != nil || d == nil {
+		n.dc.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	f.minted++
+	for _, o := range n.dc.nodes {
+		if o.live {
+			if err := o.replica(r).apply(d); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	n.dc.mu.Unlock()
+	if !n.mute {
+		n.rep.Notify(r, n.actor, dot.Seq)
+	}
+}
+
+func (f *fakeReplica) apply(d *crdt.Delta) error {
+	fresh, err := f.r.Apply(&f.cells, d)
+	if fresh {
+		f.log = append(f.log, d.LogEntry())
+	}
+	return err
+}
+
+// Collect is a method of replication.Local.
+func (n *fakeNode) Collect(r replication.Replica, actor crdt.Actor, after uint64, maxBytes int) ([]byte, uint64, int, error) {
+	n.dc.mu.Lock()
+	defer n.dc.mu.Unlock()
+	f := n.replica(r)
+	var run []*crdt.Delta
+	for _, e := range f.log {
+		if e.Actor == actor && e.Lo > after {
+			run = append(run, e)
+		}
+	}
+	for len(run) > 0 {
+		d, err := crdt.Coalesce(&f.cells, run)
+		if err != nil {
+			return nil, 0, 0, err
+		}
+		if b := crdt.AppendDelta(nil, d); len(b) <= maxBytes || len(run) == 1 {
+			return b, d.Hi, len(run), nil
+		}
+		run = run[:(len(run)+1)/2]
+	}
+	return nil, 0, 0, nil
+}
+
+// Led is a method of replication.Local.
+func (n *fakeNode) Led() []replication.Replica {
+	n.dc.mu.Lock()
+	defer n.dc.mu.Unlock()
+	var out []replication.Replica
+	for _, placement := range n.dc.placements {
+		for p := range n.dc.partitions {
+			r := replication.Replica{Placement: placement, Partition: uint32(p)}
+			owners := n.dc.owners(r)
+			if i := slices.IndexFunc(owners, func(o *fakeNode) bool { return o.live }); i >= 0 && owners[i] == n {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+// Candidates is a method of replication.Local. It does not know who is alive.
+func (n *fakeNode) Candidates(dc string, r replication.Replica) []string {
+	for _, o := range n.dc.others {
+		if o.name == dc {
+			var out []string
+			for _, c := range o.owners(r) {
+				out = append(out, c.name)
+			}
+			return out
+		}
+	}
+	return nil
+}
+
+// Standing is a method of replication.Local.
+func (n *fakeNode) Standing(r replication.Replica) (clock, least crdt.Clock, err error) {
+	n.dc.mu.Lock()
+	defer n.dc.mu.Unlock()
+	clock = n.replica(r).r.Clock.Clone()
+	return clock, clock.Clone(), nil
+}
+
+// Heard is a method of replication.Local.
+func (n *fakeNode) Heard(_ string, r replication.Replica, clock, _ crdt.Clock) {
+	n.dc.mu.Lock()
+	defer n.dc.mu.Unlock()
+	n.dc.heard[r] = clock
+}
+
+// Missing is a method of replication.Local.
+func (n *fakeNode) Missing(r replication.Replica, have *crdt.Clock, maxBytes int) (deltas [][]byte, more, trimmed bool, err error) {
+	n.dc.mu.Lock()
+	defer n.dc.mu.Unlock()
+	f := n.replica(r)
+	if lost := crdt.Difference(&f.trimmed, have); !lost.Empty() {
+		return nil, false, true, nil
+	}
+	size := 0
+	for _, e := range f.log {
+		if have.ContainsRange(e.Actor, e.Lo, e.Hi) {
+			continue
+		}
+		d, err := crdt.Coalesce(&f.cells, []*crdt.Delta{e})
+		if err != nil {
+			return nil, false, false, err
+		}
+		b := crdt.AppendDelta(nil, d)
+		if size += len(b); size > maxBytes && len(deltas) > 0 {
+			return deltas, true, false, nil
+		}
+		deltas = append(deltas, b)
+	}
+	return deltas, false, false, nil
+}
+
+// Apply is a method of replication.Local.
+func (n *fakeNode) Apply(_ context.Context, r replication.Replica, deltas [][]byte) error {
+	n.dc.mu.Lock()
+	defer n.dc.mu.Unlock()
+	n.dc.applied++
+	if n.dc.applyErr != nil {
+		if err := n.dc.applyErr(deltas); err != nil {
+			return err
+		}
+	}
+	for _, b := range deltas {
+		for _, o := range n.dc.nodes {
+			if !o.live {
+				continue
+			}
+			d, err := crdt.DecodeDelta(slices.Clone(b))
+			if err != nil {
+				return errors.Join(err, replication.ErrPermanent)
+			}
+			if err := o.replica(r).apply(d); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Snapshot is a method of replication.Local: two pages, the second one empty.
+func (n *fakeNode) Snapshot(_ context.Context, r replication.Replica, cursor []byte, _ int) (page, next []byte, err error) {
+	n.dc.mu.Lock()
+	defer n.dc.mu.Unlock()
+	if string(cursor) == "rest" {
+		return nil, nil, nil
+	}
+	f := n.replica(r)
+	s := &crdt.Snapshot{Clock: f.r.Clock.Clone(), Residue: f.r.Residue.Changes(), Cells: f.cells.All()}
+	return crdt.AppendSnapshot(nil, s), []byte("rest"), nil
+}
+
+// Join is a method of replication.Local.
+func (n *fakeNode) Join(ctx context.Context, r replication.Replica, fetch func(ctx context.Context, cursor []byte) (page, next []byte, err error)) error {
+	page, next, err := fetch(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if rest, end, err := fetch(ctx, next); len(rest) != 0 || end != nil || err != nil {
+		return fmt.Errorf("last page: %d bytes, cursor %q, %w", len(rest), end, err)
+	}
+	s, err := crdt.DecodeSnapshot(slices.Clone(page))
+	if err != nil {
+		return err
+	}
+	n.dc.mu.Lock()
+	defer n.dc.mu.Unlock()
+	for _, o := range n.dc.nodes {
+		if o.live {
+			if err := o.replica(r).join(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (f *fakeReplica) join(s *crdt.Snapshot) error {
+	theirs := map[crdt.CellID]crdt.Cell{}
+	for _, c := range s.Cells {
+		theirs[c.ID] = c.Live
+	}
+	for _, c := range f.cells.All() {
+		if _, both := theirs[c.ID]; !both {
+			theirs[c.ID] = nil
+		}
+	}
+	for id, cell := range theirs {
+		if err := f.r.JoinCell(&f.cells, id, cell, s.Peer()); err != nil {
+			return err
+		}
+	}
+	fresh := crdt.Difference(&s.Clock, &f.r.Clock)
+	f.trimmed.Union(&fresh)
+	f.r.JoinResidue(s.Residue)
+	f.r.JoinClock(&s.Clock)
+	return nil
+}
+
+// trim empties the logs of a datacenter.
+func (d *fakeDC) trim() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.nodes {
+		for _, f := range n.replicas {
+			f.log = nil
+			f.trimmed.Union(&f.r.Clock)
+		}
+	}
+}
+
+// state is all that a datacenter's live nodes hold, as text: they must agree.
+func (d *fakeDC) state(t testing.TB) string {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []string
+	for _, n := range d.nodes {
+		if !n.live {
+			continue
+		}
+		var text strings.Builder
+		for _, placement := range d.placements {
+			for p := range d.partitions {
+				f := n.replica(replication.Replica{Placement: placement, Partition: uint32(p)})
+				s := &crdt.Snapshot{Clock: f.r.Clock, Residue: f.r.Residue.Changes(), Cells: f.cells.All()}
+				fmt.Fprintf(&text, "%d/%d: %x\n", placement, p, crdt.AppendSnapshot(nil, s))
+			}
+		}
+		all = append(all, text.String())
+	}
+	for _, text := range all {
+		if text != all[0] {
+			t.Errorf("nodes of datacenter %s differ", d.name)
+		}
+	}
+	return all[0]
+}
+
+// value reads a key at the first live node.
+func (d *fakeDC) value(r replication.Replica, key string, kind crdt.Kind) crdt.Value {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.nodes {
+		if n.live {
+			var cells []crdt.CellState
+			for _, c := range n.replica(r).cells.All() {
+				if c.ID.Key == key && c.ID.Kind == kind {
+					cells = append(cells, c)
+				}
+			}
+			return crdt.ReadValue(kind, cells)
+		}
+	}
+	return crdt.Value{}
+}
