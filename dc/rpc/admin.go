@@ -1,0 +1,79 @@
+package rpc
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/dc"
+)
+
+// clusterService is godwit.v1.Cluster of a node.
+type clusterService struct {
+	v1.UnimplementedClusterServer
+
+	node *dc.Node
+}
+
+// Status implements v1.ClusterServer.
+func (c *clusterService) Status(ctx context.Context, _ *v1.StatusRequest) (*v1.StatusResponse, error) {
+	return c.node.Status(ctx), nil
+}
+
+// Ring implements v1.ClusterServer.
+func (c *clusterService) Ring(_ context.Context, req *v1.RingRequest) (*v1.RingResponse, error) {
+	return c.node.Ring(req)
+}
+
+// replicationService is godwit.v1.Replication of a node.
+type replicationService struct {
+	v1.UnimplementedReplicationServer
+
+	node *dc.Node
+}
+
+// Lag implements v1.ReplicationServer.
+func (r *replicationService) Lag(ctx context.Context, _ *v1.LagRequest) (*v1.LagResponse, error) {
+	return r.node.Lag(ctx), nil
+}
+
+// Verify implements v1.ReplicationServer.
+func (r *replicationService) Verify(ctx context.Context, req *v1.VerifyRequest) (*v1.VerifyResponse, error) {
+	return r.node.Verify(ctx, req), nil
+}
+
+// Leaves implements v1.ReplicationServer.
+func (r *replicationService) Leaves(ctx context.Context, req *v1.LeavesRequest) (*v1.LeavesResponse, error) {
+	return r.node.Leaves(ctx, req)
+}
+
+// Keys implements v1.ReplicationServer.
+func (r *replicationService) Keys(ctx context.Context, req *v1.KeysRequest) (*v1.KeysResponse, error) {
+	return r.node.Keys(ctx, req)
+}
+
+// Cells implements v1.ReplicationServer.
+func (r *replicationService) Cells(ctx context.Context, req *v1.CellsRequest) (*v1.CellsResponse, error) {
+	return r.node.Cells(ctx, req)
+}
+
+// Conflicts implements v1.ReplicationServer.
+func (r *replicationService) Conflicts(req *v1.ConflictsRequest, stream grpc.ServerStreamingServer[v1.ConflictsResponse]) error {
+	for _, c := range r.node.Conflicts(stream.Context(), req) {
+		if err := stream.Send(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Links implements v1.ReplicationServer.
+func (r *replicationService) Links(context.Context, *v1.LinksRequest) (*v1.LinksResponse, error) {
+	return r.node.Links(), nil
+}
+
+// SetLink implements v1.ReplicationServer.
+func (r *replicationService) SetLink(_ context.Context, req *v1.SetLinkRequest) (*v1.LinksResponse, error) {
+	return r.node.SetLink(req)
+}

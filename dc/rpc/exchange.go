@@ -1,0 +1,276 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	"github.com/godwitdb/godwit/dc"
+)
+
+// maxPeerStreams bounds the streams of one connection; a node opens one.
+const maxPeerStreams = 4
+
+// newExchangeServer makes the gRPC server that other nodes connect to.
+func newExchangeServer(p *Peers, h Handler) *grpc.Server {
+	s := grpc.NewServer(
+		grpc.ForceServerCodecV2(&p.codec),
+		grpc.MaxRecvMsgSize(p.opts.MaxMessage+overhead),
+		grpc.MaxConcurrentStreams(maxPeerStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: max(p.opts.Silence/3, time.Second), Timeout: p.opts.Silence * 2 / 3}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		grpc.WaitForHandlers(true),
+	)
+	peerv1.RegisterPeerServer(s, &exchangeService{p: p, handler: h})
+	return s
+}
+
+// exchangeService is godwit.peer.v1.Peer.
+type exchangeService struct {
+	peerv1.UnimplementedPeerServer
+
+	p       *Peers
+	handler Handler
+}
+
+// Exchange implements peerv1.PeerServer: it answers one node until the stream
+// ends. Its reader and the requests in service end soon after; Close waits for them.
+func (e *exchangeService) Exchange(stream grpc.BidiStreamingServer[peerv1.Frame, peerv1.Frame]) error {
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	x := &exchange{
+		p: e.p, handler: e.handler, stream: stream, cancel: cancel,
+		work: make(chan message), wake: make(chan struct{}, 1), hello: make(chan *peerv1.Hello, 1),
+		out: outbox{codec: &e.p.codec, limits: e.p.opts.limits()},
+	}
+	x.space.L = &x.mu
+	defer cancel(nil)
+	// The reader ends with the stream, just after this function.
+	if !e.p.start(func() { cancel(x.read(ctx)) }) {
+		return status.Error(codes.Unavailable, "this node is closing")
+	}
+	if err := x.greet(ctx); err != nil {
+		return err
+	}
+	err := x.write(ctx)
+	cancel(err)
+	x.mu.Lock()
+	x.closed = true
+	x.out.clear()
+	x.mu.Unlock()
+	x.space.Broadcast()
+	return status.Error(codes.Unavailable, err.Error())
+}
+
+// exchange is one stream from another node.
+type exchange struct {
+	p       *Peers
+	handler Handler
+	stream  grpc.ServerStream
+	cancel  context.CancelCauseFunc
+	from    string
+
+	hello   chan *peerv1.Hello
+	work    chan message // to workers that are free
+	workers int          // known to the reader alone
+
+	wake   chan struct{}
+	mu     sync.Mutex
+	space  sync.Cond // there is room in out, or closed is set
+	out    outbox
+	closed bool
+}
+
+// greet waits for the other side's hello, checks it and answers with ours.
+func (x *exchange) greet(ctx context.Context) error {
+	late := time.NewTimer(x.p.opts.ConnectTimeout)
+	defer late.Stop()
+	var h *peerv1.Hello
+	select {
+	case h = <-x.hello:
+	case <-late.C:
+		return status.Error(codes.DeadlineExceeded, "no hello was received")
+	case <-ctx.Done():
+		return status.Error(codes.InvalidArgument, context.Cause(ctx).Error())
+	}
+	if err := x.p.opts.check(h); err != nil {
+		return x.reject(h, err.Error())
+	}
+	if x.p.opts.Addr(h.GetNode()) == "" {
+		return x.reject(h, "node "+clip(h.GetNode(), 80)+" is not in the topology of "+x.p.opts.Node)
+	}
+	if v := h.GetTopologyVersion(); v != x.p.opts.TopologyVersion {
+		x.p.opts.Logger.Warn("peer has another topology", "peer", h.GetNode(), "version", v, "own_version", x.p.opts.TopologyVersion)
+	}
+	f, err := x.p.codec.helloFrame(x.p.opts.hello())
+	if err == nil {
+		err = x.stream.SendMsg(f)
+	}
+	if err != nil {
+		return err
+	}
+	if l, err := x.p.link(h.GetNode()); err == nil {
+		l.heardFrom()
+	}
+	return nil
+}
+
+func (x *exchange) reject(h *peerv1.Hello, why string) error {
+	x.p.opts.Logger.Warn("connection of a node refused", "node", clip(h.GetNode(), 80), "why", why)
+	return status.Error(codes.FailedPrecondition, why)
+}
+
+// read takes frames in and hands their requests to workers. While all are busy
+// it does not read, which is what the other side feels.
+func (x *exchange) read(ctx context.Context) error {
+	for {
+		var f inFrame
+		if err := x.stream.RecvMsg(&f); err != nil {
+			return err
+		}
+		if x.from == "" {
+			h, err := readHello(f.data)
+			if err != nil {
+				return err
+			}
+			if x.from = h.GetNode(); x.from == "" {
+				return errors.New("the hello names no node")
+			}
+			x.hello <- h
+		}
+		if err := cut(f.data, func(m message) error { return x.dispatch(ctx, m) }); err != nil {
+			return err
+		}
+	}
+}
+
+func (x *exchange) dispatch(ctx context.Context, m message) error {
+	if m.field != fieldRequest {
+		return nil
+	}
+	select {
+	case x.work <- m:
+		return nil
+	default:
+	}
+	if x.workers < x.p.opts.MaxServing {
+		x.workers++
+		x.p.work.Go(func() { x.serveAll(ctx, m) }) // the reader is counted, so Close cannot have passed
+		return nil
+	}
+	select {
+	case x.work <- m:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// serveAll serves one request, and then others until the stream ends: a
+// goroutine that is kept has already grown its stack.
+func (x *exchange) serveAll(ctx context.Context, m message) {
+	for {
+		x.respond(m.id, x.serve(ctx, m))
+		select {
+		case m = <-x.work:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (x *exchange) serve(ctx context.Context, m message) (resp *peerv1.Response) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.p.opts.Logger.ErrorContext(ctx, "request of a peer panicked", "peer", x.from, "panic", p, "stack", string(debug.Stack()))
+			resp = refused(panicked())
+		}
+	}()
+	req := new(peerv1.Request)
+	if err := proto.Unmarshal(m.body, req); err != nil {
+		return refused(refuse(dc.InvalidArgument, reasonMalformed, "request cannot be read: %s", err))
+	}
+	return x.handler(ctx, x.from, req)
+}
+
+func refused(e *dc.Error) *peerv1.Response {
+	return &peerv1.Response{Status: &peerv1.Status{Code: int32(e.Code), Reason: e.Reason, Message: clip(e.Message, maxErrorText)}}
+}
+
+// respond queues an answer. It waits while the queue is full, which keeps the
+// worker busy and so the reader from reading.
+func (x *exchange) respond(id uint64, resp *peerv1.Response) {
+	body, err := x.p.codec.encode(resp)
+	if err == nil && len(*body)+overhead > x.p.opts.MaxMessage {
+		err = refuse(dc.ResourceExhausted, reasonMessageSize, "answer of %d bytes, at most %d are sent between nodes", len(*body), x.p.opts.MaxMessage)
+	}
+	if err != nil {
+		x.p.codec.done(body)
+		if body, err = x.p.codec.encode(refused(dc.AsError(err))); err != nil {
+			return // the caller's timeout ends it
+		}
+	}
+	defer x.p.codec.done(body)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for !x.closed && !x.out.fits(len(*body)) {
+		x.space.Wait()
+	}
+	if x.closed {
+		return
+	}
+	x.out.put(id, fieldResponse, *body)
+	select {
+	case x.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// write sends what is queued, and an empty frame when there has been nothing
+// for a while: that is how the other side knows that this one is there, even
+// while it does not read. It returns why the stream ended.
+func (x *exchange) write(ctx context.Context) error {
+	beat := time.NewTicker(x.p.opts.Silence / 4)
+	defer beat.Stop()
+	for quiet := true; ; {
+		select {
+		case <-x.wake:
+			quiet = false
+			if err := x.flush(); err != nil {
+				return err
+			}
+		case <-beat.C:
+			if quiet {
+				if err := x.stream.SendMsg(&outFrame{x.p.codec.Get(0)}); err != nil {
+					return err
+				}
+			}
+			quiet = true
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (x *exchange) flush() error {
+	for {
+		x.mu.Lock()
+		f := x.out.take()
+		x.mu.Unlock()
+		if f == nil {
+			return nil
+		}
+		x.space.Broadcast()
+		if err := x.stream.SendMsg(f); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,276 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"google.golang.org/protobuf/proto"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	"github.com/godwitdb/godwit/dc"
+)
+
+// link is this node's way to ask one other node: a queue, the calls that wait
+// for answers, and at most one session at a time. A session begins with a Send
+// and lasts until it breaks.
+type link struct {
+	p  *Peers
+	to string
+
+	wake chan struct{} // tells the session's writer that there is something to send
+
+	mu      sync.Mutex
+	state   linkState
+	out     outbox
+	lastID  uint64
+	pending map[uint64]*call
+
+	failures int // to connect, one after the other
+	retry    *backoff.ExponentialBackOff
+	retryAt  time.Time
+	lastErr  error
+}
+
+type linkState uint8
+
+const (
+	idle       linkState = iota // the next send connects, unless it is too early
+	connecting                  // sends wait in the queue, but not behind an attempt that follows a failed one
+	connected
+)
+
+// call is a request that waits for its answer.
+type call struct {
+	done  func(*peerv1.Response, error)
+	timer *time.Timer
+}
+
+func newLink(p *Peers, to string) *link {
+	l := &link{
+		p: p, to: to, wake: make(chan struct{}, 1), pending: map[uint64]*call{},
+		out:   outbox{codec: &p.codec, limits: p.opts.limits()},
+		retry: backoff.NewExponentialBackOff(),
+	}
+	l.retry.InitialInterval, l.retry.MaxInterval, l.retry.Multiplier = p.opts.RetryMin, p.opts.RetryMax, 2
+	l.retry.Reset()
+	return l
+}
+
+// send queues a request. An error says that it was not and that done will not
+// be called.
+func (l *link) send(req *peerv1.Request, done func(*peerv1.Response, error)) error {
+	l.mu.Lock()
+	err := l.ready()
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	body, err := l.p.codec.encode(req)
+	defer l.p.codec.done(body)
+	switch {
+	case err != nil:
+		return fmt.Errorf("ask %s: encode: %w (%w)", l.to, err, dc.ErrNotSent)
+	case len(*body)+overhead > l.p.opts.MaxMessage:
+		return fmt.Errorf("ask %s: message of %d bytes, at most %d are sent: %w", l.to, len(*body), l.p.opts.MaxMessage, dc.ErrNotSent)
+	}
+	timeout := l.p.opts.Timeout
+	if ms := req.GetTimeoutMs(); ms > 0 && ms < uint64(timeout.Milliseconds()) {
+		timeout = time.Duration(ms) * time.Millisecond
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.ready(); err != nil { // it may have broken meanwhile
+		return err
+	}
+	if !l.out.fits(len(*body)) {
+		return fmt.Errorf("ask %s: %d bytes wait to be sent, at most %d may: %w", l.to, l.out.bytes, l.p.opts.QueueBytes, dc.ErrNotSent)
+	}
+	l.lastID++
+	id := l.lastID
+	l.out.put(id, fieldRequest, *body)
+	l.pending[id] = &call{done: done, timer: time.AfterFunc(timeout, func() { l.timedOut(id, timeout) })}
+	select {
+	case l.wake <- struct{}{}:
+	default: // it is awake
+	}
+	return nil
+}
+
+// ready says why nothing can be queued, and begins to connect where that is
+// due. The caller holds the lock.
+func (l *link) ready() error {
+	if l.state == connected {
+		return nil
+	}
+	if l.state == idle {
+		if wait := time.Until(l.retryAt); wait > 0 {
+			return fmt.Errorf("ask %s: not connected (%w), next attempt in %v: %w", l.to, l.lastErr, wait.Round(time.Millisecond), dc.ErrNotSent)
+		}
+		l.state = connecting
+		if !l.p.start(l.session) {
+			l.state = idle
+			return fmt.Errorf("ask %s: peers are closed: %w", l.to, dc.ErrNotSent)
+		}
+	}
+	if l.failures > 0 { // callers do not wait for a node that was away a moment ago
+		return fmt.Errorf("ask %s: not connected (%w), trying again: %w", l.to, l.lastErr, dc.ErrNotSent)
+	}
+	return nil
+}
+
+// heardFrom forgets failures: the node is up, it has just connected to us.
+func (l *link) heardFrom() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failures, l.retryAt = 0, time.Time{}
+	l.retry.Reset()
+}
+
+func (l *link) timedOut(id uint64, timeout time.Duration) {
+	if c := l.remove(id); c != nil {
+		c.done(nil, fmt.Errorf("ask %s: no answer within %v: %w", l.to, timeout, context.DeadlineExceeded))
+	}
+}
+
+// remove takes a call out of those that wait; nil if it has ended.
+func (l *link) remove(id uint64) *call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.pending[id]
+	delete(l.pending, id)
+	return c
+}
+
+// session connects, sends and receives until the connection breaks, and then
+// ends every call that waits.
+func (l *link) session() {
+	ctx, cancel := context.WithCancelCause(l.p.ctx)
+	s, err := l.p.connect(ctx, cancel, l.to)
+	if err == nil {
+		l.up()
+		err = l.exchange(ctx, cancel, s)
+		s.close()
+	}
+	cancel(err)
+	if l.p.ctx.Err() != nil {
+		err = errClosed
+	}
+	l.down(err)
+}
+
+var errClosed = errors.New("peers are closed")
+
+func (l *link) up() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failures > 0 {
+		l.p.opts.Logger.Info("peer connected", "peer", l.to, "failed_attempts", l.failures)
+	}
+	l.state, l.failures = connected, 0
+	l.retry.Reset()
+}
+
+// down ends the calls of a session: what was not taken from the queue was
+// certainly not sent; of the rest nobody knows.
+func (l *link) down(err error) {
+	l.mu.Lock()
+	if l.state == connecting {
+		if l.failures++; l.failures == 1 && l.p.ctx.Err() == nil {
+			l.p.opts.Logger.Warn("peer cannot be reached", "peer", l.to, "error", err)
+		}
+		l.retryAt = time.Now().Add(l.retry.NextBackOff())
+	} else if l.p.ctx.Err() == nil {
+		l.p.opts.Logger.Warn("connection to peer broke", "peer", l.to, "error", err)
+	}
+	l.state, l.lastErr = idle, err
+	calls, taken := l.pending, l.out.taken
+	l.pending = map[uint64]*call{}
+	l.out.clear()
+	l.mu.Unlock()
+
+	notSent := fmt.Errorf("ask %s: %w: %w", l.to, err, dc.ErrNotSent)
+	lost := refuse(dc.Unavailable, reasonPeerLost, "connection to %s broke before it answered: %s", l.to, err)
+	for id, c := range calls {
+		c.timer.Stop()
+		if id > taken {
+			c.done(nil, notSent)
+		} else {
+			c.done(nil, lost)
+		}
+	}
+}
+
+// exchange writes what is queued and has a reader give out the answers. It
+// returns why the connection broke, after both have ended.
+func (l *link) exchange(ctx context.Context, cancel context.CancelCauseFunc, s *session) error {
+	var reader sync.WaitGroup
+	reader.Go(func() { cancel(l.read(s)) })
+	for {
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+		}
+		if err := l.flush(ctx, s); errors.Is(err, io.EOF) {
+			<-ctx.Done() // the reader is told why
+		} else if err != nil {
+			cancel(err)
+		}
+		if ctx.Err() != nil {
+			s.close()
+			reader.Wait()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (l *link) flush(ctx context.Context, s *session) error {
+	for ctx.Err() == nil {
+		l.mu.Lock()
+		f := l.out.take()
+		l.mu.Unlock()
+		if f == nil {
+			return nil
+		}
+		if err := s.stream.SendMsg(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read gives out answers until the stream ends.
+func (l *link) read(s *session) error {
+	for {
+		var f inFrame
+		if err := s.stream.RecvMsg(&f); err != nil {
+			return s.why(err)
+		}
+		s.alive()
+		if err := cut(f.data, l.answer); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *link) answer(m message) error {
+	if m.field != fieldResponse {
+		return nil
+	}
+	c := l.remove(m.id)
+	if c == nil {
+		return nil // it timed out
+	}
+	c.timer.Stop()
+	resp := new(peerv1.Response)
+	if err := proto.Unmarshal(m.body, resp); err != nil {
+		c.done(nil, refuse(dc.Unavailable, reasonPeerLost, "answer of %s cannot be read: %s", l.to, err))
+		return fmt.Errorf("answer: %w", err)
+	}
+	c.done(resp, nil)
+	return nil
+}
