@@ -105,7 +105,7 @@ func excerpt(line string, column int) (text string, caret int) {
 		start = min(caret-excerptWidth/2, len(runes)-excerptWidth)
 	}
 	shown := runes[start:min(start+excerptWidth, len(runes))]
-	return strings.Map(printable, string(shown)), caret - start
+	return strings.TrimRight(strings.Map(printable, string(shown)), " "), caret - start
 }
 
 func printable(r rune) rune {
