@@ -68,7 +68,8 @@ func (g *guard) refuse(tk *token.Token) (rule, message string) {
 		g.open = append(g.open, bracket{mapping: is(token.MappingStartType)})
 	case is(token.SequenceEndType, token.MappingEndType):
 		g.open = g.open[:max(len(g.open)-1, 0)]
-	case is(token.CollectEntryType) && g.next() > maxFieldsPerMap, is(token.MappingValueType) && len(g.open) == 0 && g.enter(g.key) > maxFieldsPerMap:
+	case is(token.CollectEntryType) && g.next() > maxFieldsPerMap,
+		is(token.MappingValueType) && len(g.open) == 0 && g.enter(g.key) > maxFieldsPerMap:
 		return ruleTooLarge, fmt.Sprintf("more than %d fields in one mapping", maxFieldsPerMap)
 	case is(token.SequenceEntryType):
 		g.begun++

@@ -30,11 +30,11 @@ func TestParseRefusesWhatIsNotOnePlainDocument(t *testing.T) {
 		{name: "lists nested deeply on a line", file: strings.Repeat("- ", 1<<16), want: "f:1:65: error: the values are nested too deeply [too-deep]"},
 		{name: "indented deeply", file: staircase(300), want: "f:201:201: error: the values are nested too deeply [too-deep]"},
 		{
-			name: "a mapping that takes the parser minutes", file: strings.Repeat("a: 1\n# c\n", 100_000),
+			name: "a mapping that takes the parser minutes", file: strings.Repeat("a: 1\n# c\n", 20_000),
 			want: "f:2001:2: error: more than 1000 fields in one mapping [too-large]",
 		},
 		{
-			name: "a mapping in brackets likewise", file: "a: {" + strings.Repeat("a,\n", 100_000),
+			name: "a mapping in brackets likewise", file: "a: {" + strings.Repeat("a,\n", 20_000),
 			want: "f:1001:2: error: more than 1000 fields in one mapping [too-large]",
 		},
 		{name: "too large", file: strings.Repeat("# 7\n", 1<<20+1), want: "f: error: the file is larger than 4MiB [too-large]"},
