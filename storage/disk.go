@@ -84,21 +84,28 @@ func (s *Store) ReadOnly() bool { return s.disk.low.Load() }
 // them with one fsync an interval.
 type asyncSync struct {
 	mu      sync.Mutex
-	waiting map[*Replica]*crdt.Clock
+	waiting map[*Replica]*unsynced
 }
 
-func (a *asyncSync) add(r *Replica, gained crdt.Clock) {
+// unsynced is what a replica has applied and not made durable.
+type unsynced struct {
+	gained crdt.Clock
+	nth    uint64 // of the last commit
+}
+
+func (a *asyncSync) add(c *Commit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.waiting == nil {
-		a.waiting = map[*Replica]*crdt.Clock{}
+		a.waiting = map[*Replica]*unsynced{}
 	}
-	if c := a.waiting[r]; c != nil {
-		c.Union(&gained)
-		return
+	u := a.waiting[c.r]
+	if u == nil {
+		u = &unsynced{}
+		a.waiting[c.r] = u
 	}
-	c := gained.Clone()
-	a.waiting[r] = &c
+	u.gained.Union(&c.gained)
+	u.nth = max(u.nth, c.nth)
 }
 
 func (a *asyncSync) run(s *Store) func() {
@@ -128,8 +135,8 @@ func (a *asyncSync) flush(s *Store) {
 		s.opts.Logger.Error("async sync", "error", err)
 		return
 	}
-	for r, c := range waiting {
-		r.settle(c)
+	for r, u := range waiting {
+		r.settle(&u.gained, u.nth)
 	}
 }
 
@@ -139,6 +146,7 @@ func (a *asyncSync) flush(s *Store) {
 type pebbleLogger struct {
 	log  *slog.Logger
 	exit func(code int)
+	once sync.Once
 }
 
 func (l *pebbleLogger) Infof(string, ...any) {} // compactions and flushes: metrics count them
@@ -149,7 +157,7 @@ func (l *pebbleLogger) Errorf(format string, args ...any) {
 
 func (l *pebbleLogger) Fatalf(format string, args ...any) {
 	l.log.Error("storage engine cannot write; ending the process, nothing acknowledged is lost", "message", fmt.Sprintf(format, args...))
-	l.exit(1)
+	l.once.Do(func() { l.exit(1) })
 	select {} // exit does not return; a test's may
 }
 

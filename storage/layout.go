@@ -89,10 +89,10 @@ func cellKey(placement uint32, hash uint64, id crdt.CellID) []byte {
 	return append(b, byte(id.Kind), partHead)
 }
 
-// appendHead appends the key of a collection's header, or what stands in its
-// place in another table.
-func appendHead(b []byte, table byte, placement uint32, hash uint64, id crdt.CellID) []byte {
-	b = appendKey(b, table, placement, hash, id.KeyID)
+// headKey is the key of a collection's header, or what stands in its place in
+// another table.
+func headKey(table byte, placement uint32, hash uint64, id crdt.CellID) []byte {
+	b := appendKey(nil, table, placement, hash, id.KeyID)
 	if table == tableData {
 		return append(b, byte(id.Kind), partHead)
 	}

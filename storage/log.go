@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -16,7 +15,17 @@ func (r *Replica) writeLog(b *pebble.Batch, d *crdt.Delta) error {
 	k := logKey(r.id, d.Actor, d.Hi)
 	v := binary.AppendUvarint(nil, uint64(max(r.store.opts.Wall().Unix(), 0)))
 	v = crdt.AppendDelta(v, d.LogEntry())
-	r.store.logBytes.Add(int64(len(k) + len(v)))
+	size := int64(len(k) + len(v))
+	if d.Lo < d.Hi { // a run may take the place of its last event
+		old, err := r.store.get(k)
+		if err != nil {
+			return err
+		}
+		if old != nil {
+			size -= int64(len(k) + len(old))
+		}
+	}
+	r.store.logBytes.Add(size)
 	return b.Set(k, v, nil)
 }
 
@@ -38,9 +47,14 @@ type Missing struct {
 }
 
 // Missing returns the durable events that have lacks, from the log, coalesced:
-// a run of one actor's events is one delta, cut when its log entries pass
-// maxBytes. Everything in the answer is durable here.
+// a run of one actor's events is one delta. The answer is cut when the log
+// entries and the cells they touched pass maxBytes, but holds one entry at
+// least. Everything in it is durable here.
 func (r *Replica) Missing(have *crdt.Clock, maxBytes int) (*Missing, error) {
+	if err := r.store.enter(); err != nil {
+		return nil, err
+	}
+	defer r.store.leave()
 	m := &Missing{Clock: r.Durable()}
 	lacks := crdt.Difference(&m.Clock, have)
 	left := maxBytes
@@ -49,20 +63,20 @@ func (r *Replica) Missing(have *crdt.Clock, maxBytes int) (*Missing, error) {
 			if m.More {
 				break
 			}
-			entries, size, whole, err := r.entries(actor, span, left)
+			st, err := r.stretch(actor, span, left)
 			if err != nil {
 				return nil, err
 			}
-			m.Trimmed = m.Trimmed || !whole
-			left -= size
-			m.More = left <= 0
-			for _, run := range runs(entries) {
-				d, err := crdt.Coalesce(liveCells{r}, run)
-				if err != nil {
-					return nil, err
-				}
+			d, err := st.coalesce()
+			if err != nil {
+				return nil, err
+			}
+			if d != nil {
 				m.Deltas = append(m.Deltas, d)
 			}
+			m.Trimmed = m.Trimmed || st.trimmed(span)
+			left -= st.size
+			m.More = st.full || left <= 0
 		}
 	}
 	if len(m.Deltas) > 0 {
@@ -74,74 +88,135 @@ func (r *Replica) Missing(have *crdt.Clock, maxBytes int) (*Missing, error) {
 // Collect returns what actor minted here after a sequence number, durable and
 // coalesced, or nil.
 func (r *Replica) Collect(actor crdt.Actor, after uint64, maxBytes int) (*crdt.Delta, error) {
+	if err := r.store.enter(); err != nil {
+		return nil, err
+	}
+	defer r.store.leave()
 	r.mu.Lock()
 	last := r.durable.Last(actor)
 	r.mu.Unlock()
 	if last <= after {
 		return nil, nil
 	}
-	entries, _, whole, err := r.entries(actor, crdt.Range{Lo: after + 1, Hi: last}, maxBytes)
-	if err != nil || !whole || len(entries) == 0 {
+	span := crdt.Range{Lo: after + 1, Hi: last}
+	st, err := r.stretch(actor, span, maxBytes)
+	if err != nil || st.trimmed(span) {
 		return nil, err // trimmed: the others find it by clocks
 	}
-	d, err := crdt.Coalesce(liveCells{r}, runs(entries)[0])
+	d, err := st.coalesce()
 	if err != nil {
 		return nil, err
 	}
 	return d, r.Barrier()
 }
 
-// entries reads the log entries that cover span, up to maxBytes. Whole tells
-// that none before the end of the answer was trimmed.
-func (r *Replica) entries(actor crdt.Actor, span crdt.Range, maxBytes int) (out []*crdt.Delta, size int, whole bool, err error) {
-	next := span.Lo
-	err = r.store.each(logKey(r.id, actor, span.Lo), after(clockKeyAs(tableLog, r.id, actor)), func(_, v []byte) error {
+// stretch is log entries of one actor that cover a range from its start, and
+// the cells that they touched, as they are now.
+type stretch struct {
+	r       *Replica
+	entries []*crdt.Delta
+	cells   map[crdt.CellID]crdt.Cell
+	next    uint64 // the first sequence number that the entries do not cover
+	size    int    // bytes of entries and cells
+	full    bool   // cut for its size
+}
+
+// stretch reads the log entries that cover span, up to maxBytes of them and
+// their cells. The entries are those of one instant, and every cell is read
+// after it.
+func (r *Replica) stretch(actor crdt.Actor, span crdt.Range, maxBytes int) (*stretch, error) {
+	st := &stretch{r: r, cells: map[crdt.CellID]crdt.Cell{}}
+	next, err := r.covering(actor, span, func(d *crdt.Delta, bytes int) error {
+		size, err := st.sizeOf(d)
+		if err != nil {
+			return err
+		}
+		if size += bytes; st.size > 0 && st.size+size > maxBytes {
+			st.full = true
+			return errEnough
+		}
+		st.entries, st.size = append(st.entries, d), st.size+size
+		return nil
+	})
+	st.next = next
+	return st, err
+}
+
+// maxPassed bounds how much of the log is read in search of an entry that
+// closes a gap, in bytes.
+const maxPassed = 1 << 20
+
+// covering calls fn for the log entries of one actor that cover span, one after
+// another without a gap, with their bytes, and returns the first sequence
+// number of span that they do not cover.
+func (r *Replica) covering(actor crdt.Actor, span crdt.Range, fn func(d *crdt.Delta, bytes int) error) (next uint64, err error) {
+	next = span.Lo
+	passed := 0
+	err = r.store.each(logKey(r.id, actor, span.Lo), after(logActorPrefix(r.id, actor)), func(_, v []byte) error {
 		d, _, err := decodeLog(v)
 		switch {
 		case err != nil:
 			return err
-		case d.Lo > next || next > span.Hi: // a gap, or past the end
+		case next > span.Hi || passed > maxPassed:
 			return errEnough
-		case size > 0 && size+len(v) > maxBytes:
-			size = maxBytes
-			return errEnough
+		case d.Lo > next: // a gap, unless a run that ends later contains this entry
+			passed += len(v)
+			return nil
 		}
-		out, size, next = append(out, d), size+len(v), d.Hi+1
+		if err := fn(d, len(v)); err != nil {
+			return err
+		}
+		next = d.Hi + 1
 		return nil
 	})
 	if err != nil && !errors.Is(err, errEnough) {
-		return nil, 0, false, fmt.Errorf("log of %s: %w", r.id, err)
+		return next, fmt.Errorf("log of %s: %w", r.id, err)
 	}
-	return out, size, next > span.Hi || size >= maxBytes, nil
+	return next, nil
 }
 
-func clockKeyAs(table byte, id ReplicaID, a crdt.Actor) []byte {
-	return binary.BigEndian.AppendUint64(replicaPrefix(table, id), uint64(a))
-}
-
-// runs splits entries where they leave a gap.
-func runs(entries []*crdt.Delta) [][]*crdt.Delta {
-	var out [][]*crdt.Delta
-	for i, e := range entries {
-		if i == 0 || e.Lo > entries[i-1].Hi+1 {
-			out = append(out, nil)
+// sizeOf loads the cells that d touched and returns the bytes of those that no
+// entry before it touched.
+func (st *stretch) sizeOf(d *crdt.Delta) (int, error) {
+	size := 0
+	for i := range d.Changes {
+		id := d.Changes[i].ID
+		if _, ok := st.cells[id]; ok {
+			continue
 		}
-		out[len(out)-1] = append(out[len(out)-1], e)
+		s := st.r.store
+		v, err := s.get(cellKey(st.r.id.Placement, s.opts.Hash(id.Bucket, []byte(id.Key)), id))
+		if err != nil {
+			return 0, err
+		}
+		var c crdt.Cell
+		if v != nil {
+			if c, err = crdt.DecodeCell(v); err != nil {
+				return 0, err
+			}
+		}
+		st.cells[id] = c
+		size += len(v)
 	}
-	return out
+	return size, nil
 }
 
-// liveCells reads cells as they are now, each at its own moment.
-type liveCells struct{ r *Replica }
+// trimmed reports that the log has lost what follows the stretch.
+func (st *stretch) trimmed(span crdt.Range) bool { return st.next <= span.Hi && !st.full }
 
-// Load is the one method of crdt.Cells that Coalesce calls.
-func (c liveCells) Load(id crdt.CellID) (crdt.Cell, error) {
-	s := c.r.store
-	v, err := s.get(cellKey(c.r.id.Placement, s.opts.Hash(id.Bucket, []byte(id.Key)), id))
-	if err != nil || v == nil {
-		return nil, err
+// Load is the method of crdt.Loader.
+func (st *stretch) Load(id crdt.CellID) (crdt.Cell, error) { return st.cells[id], nil }
+
+// coalesce makes one delta of the stretch, nil when it is empty.
+func (st *stretch) coalesce() (*crdt.Delta, error) {
+	if len(st.entries) == 0 {
+		return nil, nil
 	}
-	return crdt.DecodeCell(v)
+	return crdt.Coalesce(st, st.entries)
+}
+
+func logActorPrefix(id ReplicaID, a crdt.Actor) []byte {
+	return binary.BigEndian.AppendUint64(replicaPrefix(tableLog, id), uint64(a))
 }
 
 // Trim deletes log entries that stable covers, since no replica needs them any
@@ -149,6 +224,10 @@ func (c liveCells) Load(id crdt.CellID) (crdt.Cell, error) {
 // what they held is owed to a join from then on, and counted as forced. It
 // reads what it deletes and one entry more per actor.
 func (r *Replica) Trim(stable *crdt.Clock) (settled, forced int, err error) {
+	if err := r.store.enter(); err != nil {
+		return 0, 0, err
+	}
+	defer r.store.leave()
 	clock := r.Durable()
 	t := trimmer{
 		stable: stable,
@@ -157,7 +236,7 @@ func (r *Replica) Trim(stable *crdt.Clock) (settled, forced int, err error) {
 		batch:  r.store.db.NewBatch(),
 	}
 	for actor := range clock.All() {
-		prefix := clockKeyAs(tableLog, r.id, actor)
+		prefix := logActorPrefix(r.id, actor)
 		if err = r.store.each(prefix, after(prefix), t.entry); err != nil && !errors.Is(err, errEnough) {
 			return 0, 0, errors.Join(fmt.Errorf("trim the log of %s: %w", r.id, err), t.batch.Close())
 		}
@@ -206,9 +285,13 @@ type LogState struct {
 // every actor, so what was trimmed from the middle counts as there.
 func (r *Replica) Log() LogState {
 	var s LogState
+	if r.store.enter() != nil {
+		return s
+	}
+	defer r.store.leave()
 	clock := r.Durable()
 	for actor := range clock.All() {
-		prefix := clockKeyAs(tableLog, r.id, actor)
+		prefix := logActorPrefix(r.id, actor)
 		_ = r.store.each(prefix, after(prefix), func(_, v []byte) error { // it stops at the first
 			if d, at, err := decodeLog(v); err == nil {
 				s.Events += clock.Last(actor) - d.Lo + 1
@@ -231,17 +314,23 @@ type Owed struct {
 
 // Owed tells what would have to be sent to a peer with this clock.
 func (r *Replica) Owed(have *crdt.Clock) (Owed, error) {
+	if err := r.store.enter(); err != nil {
+		return Owed{}, err
+	}
+	defer r.store.leave()
 	clock := r.Durable()
 	lacks := crdt.Difference(&clock, have)
 	o := Owed{Events: lacks.Count()}
 	for actor, ranges := range lacks.All() {
 		for _, span := range ranges {
-			_, size, whole, err := r.entries(actor, span, math.MaxInt)
+			next, err := r.covering(actor, span, func(_ *crdt.Delta, bytes int) error {
+				o.Bytes += int64(bytes)
+				return nil
+			})
 			if err != nil {
 				return o, err
 			}
-			o.Bytes += int64(size)
-			o.Trimmed = o.Trimmed || !whole
+			o.Trimmed = o.Trimmed || next <= span.Hi
 		}
 	}
 	return o, nil

@@ -30,13 +30,16 @@ type Answer struct {
 // Read returns a key's cells with the clock and the residue at one instant. It
 // may show what is not durable yet; see Barrier.
 func (r *Replica) Read(q Query) (*Answer, error) {
-	hash := r.store.opts.Hash(q.Key.Bucket, []byte(q.Key.Key))
+	if err := r.store.enter(); err != nil {
+		return nil, err
+	}
+	defer r.store.leave()
+	hash, err := r.hashOf(q.Key)
+	if err != nil {
+		return nil, err
+	}
 	prefix := appendKey(nil, tableData, r.id.Placement, hash, q.Key)
 	r.mu.Lock()
-	if r.store.closed.Load() {
-		r.mu.Unlock()
-		return nil, ErrClosed
-	}
 	a := &Answer{Snapshot: crdt.Snapshot{Clock: r.state.Clock.Clone(), Residue: r.state.Residue.OfKey(q.Key)}}
 	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
 	r.mu.Unlock()
@@ -110,7 +113,10 @@ func nextKind(key, prefix []byte) []byte {
 
 // storedKinds lists the kinds of which a key has records. The caller holds the lock.
 func (r *Replica) storedKinds(key crdt.KeyID) ([]crdt.Kind, error) {
-	hash := r.store.opts.Hash(key.Bucket, []byte(key.Key))
+	hash, err := r.hashOf(key)
+	if err != nil {
+		return nil, err
+	}
 	prefix := appendKey(nil, tableData, r.id.Placement, hash, key)
 	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
 	if err != nil {
@@ -135,10 +141,14 @@ type Item struct {
 // with prefix, in order of their hashes, behind a position of an earlier item.
 // A key of several kinds is listed once for each.
 func (r *Replica) Scan(bucket, prefix string, behind []byte, limit int) (items []Item, more bool, err error) {
-	lo, hi := hashBounds(tableData, r.id.Placement, r.firstHash(), r.lastHash())
-	if len(behind) > 0 {
-		lo = append(append(lo[:5:5], behind...), 0xff)
+	if err := r.store.enter(); err != nil {
+		return nil, false, err
 	}
+	defer r.store.leave()
+	if len(behind) > 0 {
+		behind = append(bytes.Clone(behind), 0xff)
+	}
+	lo, hi := r.dataBounds(behind)
 	err = r.heads(lo, hi, func(rec record, key, value []byte) error {
 		if bucket != "" && rec.id.Bucket != bucket || !strings.HasPrefix(rec.id.Key, prefix) {
 			return nil
@@ -202,6 +212,10 @@ func walkHeads(it *pebble.Iterator, fn func(rec record, key, value []byte) error
 // Conflicts lists the keys of a bucket (of all, when empty) whose register
 // holds concurrent values.
 func (r *Replica) Conflicts(bucket string, limit int) ([]crdt.KeyID, error) {
+	if err := r.store.enter(); err != nil {
+		return nil, err
+	}
+	defer r.store.leave()
 	lo, hi := hashBounds(tableConflict, r.id.Placement, r.firstHash(), r.lastHash())
 	var out []crdt.KeyID
 	err := r.store.each(lo, hi, func(k, _ []byte) error {

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,8 @@ type Replica struct {
 	mu        sync.Mutex
 	state     crdt.Replica
 	durable   crdt.Clock // of state.Clock, what fsync has confirmed: the only clock that peers are told
+	applied   uint64     // commits so far
+	synced    uint64     // of applied, how many are known to be durable
 	actor     crdt.Actor // of this opening, minted with its first event
 	tree      *merkle.Tree
 	treeReady bool
@@ -44,6 +47,7 @@ type Commit struct {
 	r      *Replica
 	batch  *pebble.Batch
 	gained crdt.Clock
+	nth    uint64 // of the replica's commits
 	async  bool
 	once   sync.Once
 	err    error
@@ -58,32 +62,34 @@ func (c *Commit) Wait() error {
 	}
 	c.once.Do(func() {
 		if c.async {
-			c.r.store.async.add(c.r, c.gained)
+			c.r.store.async.add(c)
 			return
 		}
-		if c.err = c.batch.SyncWait(); c.err == nil {
-			c.r.settle(&c.gained)
+		if c.err = c.batch.SyncWait(); c.err != nil {
+			c.r.store.failure.Fatalf("sync the log: %v", c.err) // what was applied cannot be taken back
+			return
 		}
-		c.err = errors.Join(c.err, c.batch.Close())
+		c.r.settle(&c.gained, c.nth)
+		c.err = c.batch.Close()
 	})
 	return c.err
 }
 
-// settle counts dots as durable.
-func (r *Replica) settle(gained *crdt.Clock) {
-	if gained.Empty() {
-		return
-	}
+// settle counts dots as durable, and all commits up to the nth: the log is
+// sequential, so syncing one makes everything before it durable.
+func (r *Replica) settle(gained *crdt.Clock, nth uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.durable.Union(gained)
+	r.synced = max(r.synced, nth)
 }
 
 // commit is the one door: everything that changes the bytes of a partition
-// ends here. Cells, headers, clock, log, residue, request ids and the bound of
-// stamps go out in one atomic batch, and the tree follows in the same step.
-// The caller holds the lock and has applied the rules to state already, so a
-// batch that cannot be applied ends the process (see pebbleLogger).
+// ends here. Cells, headers, clock, log, residue and request ids go out in one
+// atomic batch, and the tree follows in the same step. The caller holds the
+// lock and has applied the rules to state already, so everything that can be
+// unreadable has been read before, and a batch that cannot be applied ends the
+// process (see pebbleLogger).
 func (r *Replica) commit(t *txn, gained crdt.Clock, log []*crdt.Delta, more func(b *pebble.Batch) error, async bool) (*Commit, error) {
 	b := r.store.db.NewBatch()
 	toggles, err := r.fill(b, t, &gained, log)
@@ -97,13 +103,28 @@ func (r *Replica) commit(t *txn, gained crdt.Clock, log []*crdt.Delta, more func
 		r.tree.Toggle(r.tree.LeafOf(g.hash, r.store.bits), g.d)
 		r.keys += int64(g.keys)
 	}
-	r.changed = r.store.opts.Wall()
-	c := &Commit{r: r, batch: b, gained: gained, async: async}
+	r.applied++
+	c := &Commit{r: r, batch: b, gained: gained, nth: r.applied, async: async}
+	if !b.Empty() {
+		r.changed = r.store.opts.Wall()
+	} else if err := b.LogData(nil, nil); err != nil { // an empty batch would wait for nothing
+		return nil, errors.Join(err, b.Close())
+	}
 	if async {
 		err = r.store.db.Apply(b, pebble.NoSync)
 		return c, errors.Join(err, b.Close())
 	}
 	return c, r.store.db.ApplyNoSyncWait(b, pebble.Sync)
+}
+
+// again is a Commit for what was applied before and may not be durable yet.
+// The caller holds the lock.
+func (r *Replica) again(async bool) (*Commit, error) {
+	c, err := r.commit(r.newTxn(), crdt.Clock{}, nil, nil, async)
+	if err == nil {
+		c.gained = r.state.Clock.Clone()
+	}
+	return c, err
 }
 
 func (r *Replica) fill(b *pebble.Batch, t *txn, gained *crdt.Clock, log []*crdt.Delta) ([]toggle, error) {
@@ -122,7 +143,7 @@ func (r *Replica) fill(b *pebble.Batch, t *txn, gained *crdt.Clock, log []*crdt.
 		}
 	}
 	for id, changes := range r.state.Residue.TakeChanged() {
-		key := appendHead(nil, tableResidue, r.id.Placement, r.store.opts.Hash(id.Bucket, []byte(id.Key)), id)
+		key := headKey(tableResidue, r.id.Placement, r.store.opts.Hash(id.Bucket, []byte(id.Key)), id)
 		if len(changes) == 0 {
 			err = b.Delete(key, nil)
 		} else {
@@ -132,7 +153,7 @@ func (r *Replica) fill(b *pebble.Batch, t *txn, gained *crdt.Clock, log []*crdt.
 			return nil, err
 		}
 	}
-	return toggles, r.store.stamps.store(b)
+	return toggles, nil
 }
 
 // Mutation is a client's operation on its way to the door.
@@ -155,44 +176,71 @@ type Done struct {
 // event, all under the lock. A request id that was seen before is not carried
 // out again: the answer is that of the first time.
 func (r *Replica) Mutate(m *Mutation) (*Done, error) {
-	if r.store.disk.low.Load() && !freesSpace(m.Op.Code) {
-		return nil, ErrDiskLow
+	if err := r.store.enter(); err != nil {
+		return nil, err
 	}
+	defer r.store.leave()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.store.closed.Load() {
-		return nil, ErrClosed
-	}
 	if m.Request != (crdt.RequestID{}) {
-		if done, err := r.repeated(m.Request); done != nil || err != nil {
+		if done, err := r.repeated(m); done != nil || err != nil {
 			return done, err
 		}
 	}
-	stored, err := r.storedKinds(m.Key)
+	if r.store.disk.low.Load() && !freesSpace(m.Op.Code) {
+		return nil, ErrDiskLow
+	}
+	t := r.newTxn()
+	d, result, err := r.mint(t, m)
 	if err != nil {
 		return nil, err
 	}
-	if r.actor == 0 {
-		r.actor = r.store.newActor(&r.state.Clock)
+	if d == nil && r.synced == r.applied {
+		return &Done{Result: result}, nil
 	}
-	t := r.newTxn()
-	dot := crdt.Dot{Actor: r.actor, Seq: r.state.Clock.Last(r.actor) + 1}
-	stamp := func(seen crdt.Stamp) crdt.Stamp { return r.store.stamps.next(r.store.opts.Wall(), seen) }
-	d, result, err := r.state.Mutate(t, m.Key, stored, m.Op, dot, stamp)
-	if err != nil || d == nil {
-		return &Done{Result: result}, err
+	if d == nil { // there is nothing to do for a reason that is not durable yet
+		c, err := r.again(m.Async)
+		return &Done{Result: result, Commit: c}, err
 	}
-	if m.Request != (crdt.RequestID{}) {
-		d.Requests = []crdt.Request{{Seq: dot.Seq, ID: m.Request}}
+	if err := t.preload(d); err != nil {
+		return nil, err
 	}
 	if _, err := r.state.Apply(t, d); err != nil {
 		return nil, err
 	}
+	dot := crdt.Dot{Actor: d.Actor, Seq: d.Lo}
 	var gained crdt.Clock
 	gained.Add(dot)
 	record := func(b *pebble.Batch) error { return r.writeRequest(b, m.Request, dot, result) }
 	c, err := r.commit(t, gained, []*crdt.Delta{d}, record, m.Async)
 	return &Done{Result: result, Delta: d, Commit: c}, err
+}
+
+// mint makes the event of an operation, nil where there is nothing to change.
+// It changes nothing. The caller holds the lock.
+func (r *Replica) mint(t *txn, m *Mutation) (*crdt.Delta, crdt.Result, error) {
+	stored, err := r.storedKinds(m.Key)
+	if err != nil {
+		return nil, crdt.Result{}, err
+	}
+	if r.actor == 0 {
+		r.actor = r.store.newActor(&r.state.Clock)
+	}
+	dot := crdt.Dot{Actor: r.actor, Seq: r.state.Clock.Last(r.actor) + 1}
+	var unkept error
+	stamp := func(seen crdt.Stamp) crdt.Stamp {
+		at, err := r.store.stamps.next(r.store.db, r.store.opts.Wall(), seen)
+		unkept = errors.Join(unkept, err)
+		return at
+	}
+	d, result, err := r.state.Mutate(t, m.Key, stored, m.Op, dot, stamp)
+	if err := errors.Join(err, unkept); err != nil {
+		return nil, result, err
+	}
+	if d != nil && m.Request != (crdt.RequestID{}) {
+		d.Requests = []crdt.Request{{Seq: dot.Seq, ID: m.Request}}
+	}
+	return d, result, nil
 }
 
 func freesSpace(code crdt.OpCode) bool {
@@ -201,39 +249,46 @@ func freesSpace(code crdt.OpCode) bool {
 
 // Apply is rule 2 for events of co-owners and other datacenters, in one batch.
 // It returns a nil Commit when all of them were known and durable.
+// On an error nothing has changed.
 func (r *Replica) Apply(deltas []*crdt.Delta, async bool) (*Commit, error) {
+	if err := r.store.enter(); err != nil {
+		return nil, err
+	}
+	defer r.store.leave()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.store.closed.Load() {
-		return nil, ErrClosed
-	}
 	t := r.newTxn()
+	for _, d := range deltas {
+		if err := t.preload(d); err != nil {
+			return nil, err
+		}
+	}
 	var gained crdt.Clock
 	var log []*crdt.Delta
 	for _, d := range deltas {
 		gained.AddRange(d.Actor, d.Lo, d.Hi)
-		if news, err := r.applyOne(t, d); err != nil {
+		if news, err := r.state.Apply(t, d); err != nil {
 			return nil, err
 		} else if news {
-			log = append(log, d)
+			log = append(superseded(log, d), d)
 		}
 	}
-	if len(log) == 0 && r.durable.Covers(&gained) {
-		return nil, nil
+	if len(log) == 0 {
+		if r.durable.Covers(&gained) {
+			return nil, nil
+		}
+		return r.again(async)
 	}
 	record := func(b *pebble.Batch) error { return r.writeRequests(b, log) }
 	return r.commit(t, gained, log, record, async)
 }
 
-// applyOne refuses a delta whole before it changes anything: every cell is
-// read first, so that the rule meets no error half way.
-func (r *Replica) applyOne(t *txn, d *crdt.Delta) (bool, error) {
-	for i := range d.Changes {
-		if _, err := t.slot(d.Changes[i].ID); err != nil {
-			return false, err
-		}
+// superseded takes out of log what d, a run of events, contains.
+func superseded(log []*crdt.Delta, d *crdt.Delta) []*crdt.Delta {
+	if d.Lo == d.Hi {
+		return log
 	}
-	return r.state.Apply(t, d)
+	return slices.DeleteFunc(log, func(e *crdt.Delta) bool { return e.Actor == d.Actor && d.Lo <= e.Lo && e.Hi <= d.Hi })
 }
 
 // Clock returns a copy of the clock in memory.
@@ -262,17 +317,20 @@ func (r *Replica) Actor() (crdt.Actor, bool) {
 // is read after the replica changed and before a barrier may still be lost, so
 // it must not be told to another replica.
 func (r *Replica) Barrier() error {
+	if err := r.store.enter(); err != nil {
+		return err
+	}
+	defer r.store.leave()
 	r.mu.Lock()
-	clock := r.state.Clock.Clone()
-	settled := r.durable.Covers(&clock)
-	r.mu.Unlock()
-	if settled {
+	if r.synced == r.applied {
+		r.mu.Unlock()
 		return nil
 	}
-	// The log is sequential: syncing now makes everything before it durable.
+	clock, nth := r.state.Clock.Clone(), r.applied
+	r.mu.Unlock()
 	if err := r.store.db.LogData(nil, pebble.Sync); err != nil {
 		return err
 	}
-	r.settle(&clock)
+	r.settle(&clock, nth)
 	return nil
 }

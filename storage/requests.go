@@ -44,6 +44,12 @@ func (r *Replica) writeRequests(b *pebble.Batch, deltas []*crdt.Delta) error {
 			if len(d.Changes) > 0 {
 				res = crdt.Result{Kind: d.Changes[0].ID.Kind, Changed: 1}
 			}
+			if v, err := r.store.get(requestKey(r.id, q.ID)); err != nil || v != nil {
+				if err != nil {
+					return err
+				}
+				continue // known, and perhaps with what it answered
+			}
 			if err := r.writeRequest(b, q.ID, crdt.Dot{Actor: d.Actor, Seq: q.Seq}, res); err != nil {
 				return err
 			}
@@ -54,7 +60,8 @@ func (r *Replica) writeRequests(b *pebble.Batch, deltas []*crdt.Delta) error {
 
 // repeated answers a request that was carried out before, from its record. The
 // event is sent along, so that a retry can bring it to as many copies as asked.
-func (r *Replica) repeated(q crdt.RequestID) (*Done, error) {
+func (r *Replica) repeated(m *Mutation) (*Done, error) {
+	q := m.Request
 	if r.store.opts.Wall().Sub(bornAt(q)) > r.store.opts.Requests {
 		return nil, fmt.Errorf("%w: it was born at %s", ErrRequestOld, bornAt(q).UTC().Format(time.RFC3339))
 	}
@@ -67,12 +74,14 @@ func (r *Replica) repeated(q crdt.RequestID) (*Done, error) {
 		return nil, err
 	}
 	done := &Done{Result: res, Repeats: true}
-	entries, _, _, err := r.entries(dot.Actor, crdt.Range{Lo: dot.Seq, Hi: dot.Seq}, 1)
-	if err != nil {
-		return nil, err
+	if !r.durable.Contains(dot) {
+		if done.Commit, err = r.again(m.Async); err != nil {
+			return nil, err
+		}
 	}
-	if len(entries) > 0 {
-		done.Delta, err = crdt.Coalesce(liveCells{r}, entries)
+	st, err := r.stretch(dot.Actor, crdt.Range{Lo: dot.Seq, Hi: dot.Seq}, 1)
+	if err == nil {
+		done.Delta, err = st.coalesce()
 	}
 	return done, err
 }
@@ -105,6 +114,10 @@ func (r *Replica) TrimRequests() error {
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(max(cut.UnixMilli(), 0)))
 	copy(q[:6], ms[2:])
+	if err := r.store.enter(); err != nil {
+		return err
+	}
+	defer r.store.leave()
 	first := replicaPrefix(tableRequest, r.id)
 	some := false
 	err := r.store.each(first, requestKey(r.id, q), func([]byte, []byte) error {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"fmt"
 	"sync"
 	"time"
 
@@ -11,39 +12,32 @@ import (
 )
 
 // stamps issues hybrid logical time. What was issued survives a restart: a
-// bound above it is stored, and moved while half of it is still unused, so
-// that no stamp depends on a bound that is only on its way to disk.
+// bound above it is stored. The bound is in the database's log before any
+// stamp below it is given out, so an event that is durable has a durable bound.
 type stamps struct {
-	mu       sync.Mutex
-	issued   crdt.Stamp
-	reserved crdt.Stamp
-	stored   crdt.Stamp
+	mu     sync.Mutex
+	issued crdt.Stamp
+	bound  crdt.Stamp
 }
 
 // reserve is how far ahead of the last stamp the stored bound is put, in
-// microseconds: a record a second, not one a write.
+// microseconds: a record every two seconds, not one a write.
 const reserve = crdt.Stamp(2 * time.Second / time.Microsecond)
 
 // next issues a stamp after seen.
-func (s *stamps) next(wall time.Time, seen crdt.Stamp) crdt.Stamp {
+func (s *stamps) next(db *pebble.DB, wall time.Time, seen crdt.Stamp) (crdt.Stamp, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.issued = crdt.NextStamp(crdt.Stamp(max(wall.UnixMicro(), 0)), s.issued, seen)
-	if s.issued+reserve/2 > s.reserved {
-		s.reserved = s.issued + reserve
+	issued := crdt.NextStamp(crdt.Stamp(max(wall.UnixMicro(), 0)), s.issued, seen)
+	if issued > s.bound {
+		bound := issued + reserve
+		if err := db.Set(stampKey, binary.BigEndian.AppendUint64(nil, uint64(bound)), pebble.NoSync); err != nil {
+			return 0, fmt.Errorf("keep the bound of stamps: %w", err)
+		}
+		s.bound = bound
 	}
-	return s.issued
-}
-
-// store puts the bound into b where it has moved.
-func (s *stamps) store(b *pebble.Batch) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stored == s.reserved {
-		return nil
-	}
-	s.stored = s.reserved
-	return b.Set(stampKey, binary.BigEndian.AppendUint64(nil, uint64(s.reserved)), nil)
+	s.issued = issued
+	return issued, nil
 }
 
 var stampKey = []byte{tableMeta, 's'}
@@ -52,6 +46,6 @@ var stampKey = []byte{tableMeta, 's'}
 func (s *stamps) load(v []byte) {
 	if len(v) == 8 {
 		s.issued = crdt.Stamp(binary.BigEndian.Uint64(v))
-		s.reserved, s.stored = s.issued, s.issued
+		s.bound = s.issued
 	}
 }

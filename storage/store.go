@@ -3,10 +3,8 @@ package storage
 import (
 	"cmp"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/bits"
 	"math/rand/v2"
@@ -43,16 +41,6 @@ type Options struct {
 	Ballast    int64                                  // bytes set aside to free when the disk is full; 16 MiB, negative for none
 	Logger     *slog.Logger                           // discards
 	Exit       func(code int)                         // os.Exit; called when the disk fails under a write
-}
-
-// Identity says whose data a directory holds. A directory is never opened
-// under another identity.
-type Identity struct {
-	Format     int    `json:"format"`
-	Cluster    string `json:"cluster"`
-	DC         string `json:"dc"`
-	Node       string `json:"node"`
-	Partitions int    `json:"partitions"` // a power of two
 }
 
 // Errors of this package, beside those of crdt.
@@ -105,6 +93,7 @@ func (o Options) withDefaults() (Options, error) {
 type Store struct {
 	opts   Options
 	db     *pebble.DB
+	lock   *pebble.Lock
 	cache  *pebble.Cache
 	bits   int // of a key hash that name its partition
 	stamps stamps
@@ -118,8 +107,10 @@ type Store struct {
 
 	logBytes atomic.Int64
 	closed   atomic.Bool
+	gate     sync.RWMutex // held for reading by every call under way, see enter
 	stop     chan struct{}
 	work     sync.WaitGroup
+	failure  *pebbleLogger
 }
 
 // Open opens the directory, or creates it. It refuses one that belongs to
@@ -132,20 +123,13 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		opts: o, bits: bits.Len(uint(o.Identity.Partitions)) - 1, rand: o.Rand,
 		replicas: map[ReplicaID]*Replica{}, stop: make(chan struct{}),
+		failure: &pebbleLogger{log: o.Logger, exit: o.Exit},
 	}
 	if err := s.claim(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
 	}
-	s.cache = pebble.NewCache(o.CacheBytes)
-	if s.db, err = pebble.Open(path.Join(o.Dir, "db"), s.pebbleOptions()); err != nil {
-		s.cache.Unref()
+	if err := s.openDatabase(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
-	}
-	s.loading = true
-	err = s.load()
-	s.loading = false
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Dir, err), s.db.Close())
 	}
 	s.disk.start(s)
 	s.work.Go(s.async.run(s))
@@ -153,16 +137,59 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close makes everything durable and releases the directory.
+func (s *Store) openDatabase() error {
+	dir := path.Join(s.opts.Dir, "db")
+	if err := makeDir(s.opts.FS, dir); err != nil {
+		return err
+	}
+	lock, err := pebble.LockDirectory(dir, s.opts.FS)
+	if err != nil {
+		return fmt.Errorf("lock it (is it open in another process?): %w", err)
+	}
+	s.cache = pebble.NewCache(s.opts.CacheBytes)
+	o := s.pebbleOptions()
+	o.Lock = lock
+	if s.db, err = pebble.Open(dir, o); err != nil {
+		s.cache.Unref()
+		return errors.Join(err, lock.Close())
+	}
+	s.lock = lock
+	s.loading = true
+	err = s.load()
+	s.loading = false
+	if err != nil {
+		return errors.Join(err, s.shut())
+	}
+	return nil
+}
+
+func (s *Store) shut() error {
+	err := errors.Join(s.db.Close(), s.lock.Close())
+	s.cache.Unref()
+	return err
+}
+
+// enter begins a call that uses the database; the caller ends it with leave.
+// It fails once Close has begun, so a call may enter more than once.
+func (s *Store) enter() error {
+	if s.closed.Load() || !s.gate.TryRLock() {
+		return ErrClosed
+	}
+	return nil
+}
+
+func (s *Store) leave() { s.gate.RUnlock() }
+
+// Close makes everything durable and releases the directory. It waits for the
+// calls under way; later ones return ErrClosed.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
+	s.gate.Lock() // for good
 	close(s.stop)
 	s.work.Wait()
-	err := errors.Join(s.db.LogData(nil, pebble.Sync), s.db.Close())
-	s.cache.Unref()
-	return err
+	return errors.Join(s.db.LogData(nil, pebble.Sync), s.shut())
 }
 
 func (s *Store) pebbleOptions() *pebble.Options {
@@ -173,7 +200,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		// Two cores: one compaction, two when it falls behind.
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 		L0CompactionThreshold:      4,
-		Logger:                     &pebbleLogger{s.opts.Logger, s.opts.Exit},
+		Logger:                     s.failure,
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -183,73 +210,14 @@ func (s *Store) pebbleOptions() *pebble.Options {
 	return o
 }
 
-// claim creates the directory with its identity, or checks the one it has.
-func (s *Store) claim() error {
-	fs, want := s.opts.FS, s.opts.Identity
-	if err := fs.MkdirAll(s.opts.Dir, 0o750); err != nil {
-		return err
-	}
-	name := path.Join(s.opts.Dir, "identity.json")
-	f, err := fs.Open(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return writeIdentity(fs, s.opts.Dir, name, want)
-	}
-	if err != nil {
-		return err
-	}
-	b, err := io.ReadAll(f)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	var have Identity
-	if err := json.Unmarshal(b, &have); err != nil {
-		return fmt.Errorf("%w: %s is unreadable: %w", ErrIdentity, name, err)
-	}
-	switch {
-	case have.Format != want.Format:
-		return fmt.Errorf("%w: it has format %d, this version reads %d", ErrIdentity, have.Format, want.Format)
-	case have != want:
-		return fmt.Errorf("%w: it holds cluster %q, datacenter %q, node %q with %d partitions; this is cluster %q, datacenter %q, node %q with %d",
-			ErrIdentity, have.Cluster, have.DC, have.Node, have.Partitions, want.Cluster, want.DC, want.Node, want.Partitions)
-	}
-	return nil
-}
-
-// writeIdentity writes the file whole or not at all.
-func writeIdentity(fs vfs.FS, dir, name string, id Identity) error {
-	b, err := json.MarshalIndent(id, "", "  ")
-	if err != nil {
-		return err
-	}
-	f, err := fs.Create(name+".new", vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := fs.Rename(name+".new", name); err != nil {
-		return err
-	}
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // load reads the clocks and the residue of every replica, and the last stamp.
 func (s *Store) load() error {
-	if v, closer, err := s.db.Get(stampKey); err == nil {
-		s.stamps.load(v)
-		if err := closer.Close(); err != nil {
-			return err
-		}
-	} else if !errors.Is(err, pebble.ErrNotFound) {
+	bound, err := s.get(stampKey)
+	if err != nil {
 		return err
 	}
-	err := s.each([]byte{tableClock}, after([]byte{tableClock}), func(k, v []byte) error {
+	s.stamps.load(bound)
+	err = s.each([]byte{tableClock}, after([]byte{tableClock}), func(k, v []byte) error {
 		id, rest, err := parseReplica(k)
 		if err != nil || len(rest) != 8 {
 			return errors.Join(errKey, err)
@@ -284,10 +252,33 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
-	return s.each([]byte{tableLog}, after([]byte{tableLog}), func(k, v []byte) error {
+	err = s.each([]byte{tableLog}, after([]byte{tableLog}), func(k, v []byte) error {
 		s.logBytes.Add(int64(len(k) + len(v)))
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return s.loadUnclocked()
+}
+
+// loadUnclocked finds the replicas that have cells but no clock yet, as a join
+// that was broken off leaves them.
+func (s *Store) loadUnclocked() error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableData}, UpperBound: after([]byte{tableData})})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; {
+		rec, err := parseRecord(it.Key())
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+		r := s.replicaLocked(ReplicaID{binary.BigEndian.Uint32(it.Key()[1:]), s.partitionOf(rec.hash)})
+		_, next := hashBounds(tableData, r.id.Placement, r.firstHash(), r.lastHash())
+		ok = next != nil && it.SeekGE(next)
+	}
+	return errors.Join(it.Error(), it.Close())
 }
 
 // each calls fn for every record from lo up to hi; fn must not keep its arguments.
@@ -336,8 +327,14 @@ func (s *Store) Replicas() []*Replica {
 	return out
 }
 
-// DiskBytes is what the database takes on disk.
-func (s *Store) DiskBytes() uint64 { return s.db.Metrics().DiskSpaceUsage() }
+// DiskBytes is what the database takes on disk; 0 once the store is closed.
+func (s *Store) DiskBytes() uint64 {
+	if s.enter() != nil {
+		return 0
+	}
+	defer s.leave()
+	return s.db.Metrics().DiskSpaceUsage()
+}
 
 // LogBytes is what the event log of all replicas holds, before compression.
 func (s *Store) LogBytes() int64 { return s.logBytes.Load() }

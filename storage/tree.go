@@ -97,8 +97,15 @@ func (r *Replica) Leaves() ([]merkle.Digest, bool) {
 
 // KeysOf lists the live keys of some leaves with their digests.
 func (r *Replica) KeysOf(leaves []int) ([]Item, error) {
+	if err := r.store.enter(); err != nil {
+		return nil, err
+	}
+	defer r.store.leave()
 	var items []Item
 	for _, leaf := range leaves {
+		if leaf < 0 || leaf >= r.tree.Len() {
+			return nil, fmt.Errorf("keys of leaf %d: %w", leaf, merkle.ErrNoSuchNode)
+		}
 		first, last := r.tree.LeafRange(int(r.id.Partition), r.store.bits, leaf)
 		lo, hi := hashBounds(tableData, r.id.Placement, first, last)
 		err := r.heads(lo, hi, func(rec record, key, value []byte) error {

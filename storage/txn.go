@@ -1,11 +1,11 @@
 package storage
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -22,6 +22,7 @@ type txn struct {
 	r     *Replica
 	slots map[crdt.CellID]*slot
 	heads map[crdt.CellID]*header // of collections, by id without path
+	below map[crdt.CellID]bool    // everything at or below the path has its slot
 }
 
 // slot is a cell that was read, and perhaps replaced.
@@ -50,31 +51,70 @@ type headState struct {
 }
 
 func (r *Replica) newTxn() *txn {
-	return &txn{r: r, slots: map[crdt.CellID]*slot{}, heads: map[crdt.CellID]*header{}}
+	return &txn{r: r, slots: map[crdt.CellID]*slot{}, heads: map[crdt.CellID]*header{}, below: map[crdt.CellID]bool{}}
+}
+
+// preload reads everything that the rule for d touches, so that the rule, and
+// the commit after it, meet no error half way.
+func (t *txn) preload(d *crdt.Delta) error {
+	for i := range d.Changes {
+		ch := &d.Changes[i]
+		if _, err := t.slot(ch.ID); err != nil {
+			return err
+		}
+		if ch.Below.Empty() {
+			continue
+		}
+		if err := t.loadBelow(ch.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *txn) slot(id crdt.CellID) (*slot, error) {
 	if s := t.slots[id]; s != nil {
 		return s, nil
 	}
-	hash := t.r.store.opts.Hash(id.Bucket, []byte(id.Key))
-	if t.r.store.partitionOf(hash) != t.r.id.Partition {
-		return nil, fmt.Errorf("%w: it belongs to partition %d, not %d", ErrPartition, t.r.store.partitionOf(hash), t.r.id.Partition)
-	}
-	s := &slot{key: cellKey(t.r.id.Placement, hash, id), hash: hash}
-	v, err := t.r.store.get(s.key)
+	hash, err := t.r.hashOf(id.KeyID)
 	if err != nil {
 		return nil, err
 	}
-	if v != nil {
-		s.stored = v
-		if s.was, err = crdt.DecodeCell(v); err != nil {
+	key := cellKey(t.r.id.Placement, hash, id)
+	v, err := t.r.store.get(key)
+	if err != nil {
+		return nil, err
+	}
+	return t.addSlot(id, hash, key, v)
+}
+
+// addSlot makes the slot of a record that was read, and the header that a
+// change of it would change. It keeps key and stored.
+func (t *txn) addSlot(id crdt.CellID, hash uint64, key, stored []byte) (*slot, error) {
+	s := &slot{key: key, hash: hash, stored: stored}
+	if stored != nil {
+		var err error
+		if s.was, err = crdt.DecodeCell(stored); err != nil {
 			return nil, fmt.Errorf("cell of kind %s: %w", id.Kind, err)
+		}
+	}
+	if id.Kind.Collection() {
+		if _, err := t.head(id, hash); err != nil {
+			return nil, err
 		}
 	}
 	s.cell = s.was
 	t.slots[id] = s
 	return s, nil
+}
+
+// hashOf returns the hash of a key that belongs to the replica's partition.
+func (r *Replica) hashOf(key crdt.KeyID) (uint64, error) {
+	hash := r.store.opts.Hash(key.Bucket, []byte(key.Key))
+	if p := r.store.partitionOf(hash); p != r.id.Partition {
+		return 0, fmt.Errorf("%w: it belongs to partition %d, not %d", ErrPartition, p, r.id.Partition)
+	}
+	return hash, nil
 }
 
 // get returns a copy of a record, nil when there is none.
@@ -112,35 +152,46 @@ func (t *txn) Store(id crdt.CellID, c crdt.Cell) error {
 // Below is a method of crdt.Cells. The paths are gathered before the first
 // call, since fn stores.
 func (t *txn) Below(id crdt.CellID, fn func(crdt.CellID, crdt.Cell) error) error {
-	paths := map[string]struct{}{}
+	if err := t.loadBelow(id); err != nil {
+		return err
+	}
+	var paths []string
 	for other, s := range t.slots {
-		if other.KeyID == id.KeyID && other.Kind == id.Kind && strings.HasPrefix(other.Path, id.Path) && s.dirty {
-			paths[other.Path] = struct{}{}
+		if other.KeyID == id.KeyID && other.Kind == id.Kind && strings.HasPrefix(other.Path, id.Path) && len(s.cell) > 0 {
+			paths = append(paths, other.Path)
 		}
 	}
-	hash := t.r.store.opts.Hash(id.Bucket, []byte(id.Key))
-	prefix := cellKey(t.r.id.Placement, hash, id)
-	err := t.r.store.each(prefix, after(prefix), func(k, _ []byte) error {
-		rec, err := parseRecord(k)
-		if err == nil {
-			paths[rec.id.Path] = struct{}{}
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, path := range slices.Sorted(maps.Keys(paths)) {
+	slices.Sort(paths)
+	for _, path := range paths {
 		at := crdt.CellID{KeyID: id.KeyID, Kind: id.Kind, Path: path}
-		c, err := t.Load(at)
-		if err == nil && len(c) > 0 {
-			err = fn(at, c)
-		}
-		if err != nil {
+		if err := fn(at, t.slots[at].cell); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// loadBelow gives a slot to every cell of the key and kind whose path begins
+// with id.Path.
+func (t *txn) loadBelow(id crdt.CellID) error {
+	if t.below[id] {
+		return nil
+	}
+	hash, err := t.r.hashOf(id.KeyID)
+	if err != nil {
+		return err
+	}
+	prefix := cellKey(t.r.id.Placement, hash, id)
+	err = t.r.store.each(prefix, after(prefix), func(k, v []byte) error {
+		rec, err := parseRecord(k)
+		if err != nil || t.slots[rec.id] != nil {
+			return err
+		}
+		_, err = t.addSlot(rec.id, hash, bytes.Clone(k), bytes.Clone(v))
+		return err
+	})
+	t.below[id] = err == nil
+	return err
 }
 
 // head returns the header of the collection that id belongs to.
@@ -149,7 +200,7 @@ func (t *txn) head(id crdt.CellID, hash uint64) (*header, error) {
 	if h := t.heads[id]; h != nil {
 		return h, nil
 	}
-	h := &header{key: appendHead(nil, tableData, t.r.id.Placement, hash, id), hash: hash, id: id}
+	h := &header{key: headKey(tableData, t.r.id.Placement, hash, id), hash: hash, id: id}
 	v, err := t.r.store.get(h.key)
 	if err != nil {
 		return nil, err
@@ -230,7 +281,7 @@ func (t *txn) writeCell(b *pebble.Batch, id crdt.CellID, s *slot) (merkle.Digest
 		return d, err
 	}
 	if id.Kind.Collection() {
-		h, err := t.head(id, s.hash)
+		h, err := t.head(id, s.hash) // read with the slot
 		if err != nil {
 			return d, err
 		}
@@ -246,7 +297,7 @@ func (t *txn) writeConflict(b *pebble.Batch, id crdt.CellID, s *slot) error {
 	if id.Kind != crdt.Register || (len(s.cell) > 1) == (len(s.was) > 1) {
 		return nil
 	}
-	key := appendHead(nil, tableConflict, t.r.id.Placement, s.hash, id)
+	key := headKey(tableConflict, t.r.id.Placement, s.hash, id)
 	if len(s.cell) > 1 {
 		return b.Set(key, nil, nil)
 	}

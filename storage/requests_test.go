@@ -1,0 +1,193 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// request makes a request id born at a time, as a ULID is.
+func request(born time.Time, n byte) crdt.RequestID {
+	var q crdt.RequestID
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(born.UnixMilli()))
+	copy(q[:6], ms[2:])
+	q[15] = n
+	return q
+}
+
+func TestRetryIsAppliedOnce(t *testing.T) {
+	fs, w := vfs.NewMem(), newWall()
+	s := open(t, testOptions(fs, w))
+	r := s.Replica(testID)
+	counter, set := testKey("c"), testKey("s")
+	inc := &Mutation{Key: counter, Op: add(5), Request: request(w.now(), 1)}
+	ins := &Mutation{Key: set, Op: insert("a", "b"), Request: request(w.now(), 2)}
+	run := func(m *Mutation) *Done {
+		done := must(r.Mutate(m))(t)
+		wait(t, done.Commit)
+		return done
+	}
+	first := run(inc)
+	if want := (crdt.Result{Kind: crdt.Counter, Changed: 1, Total: 5}); first.Result != want || first.Repeats {
+		t.Fatalf("first: %+v, want %+v", first, want)
+	}
+	run(&Mutation{Key: counter, Op: add(100)})
+	run(ins)
+	again := func(when string) {
+		t.Helper()
+		got := run(inc)
+		if want := (crdt.Result{Kind: crdt.Counter, Changed: 1, Total: 5}); got.Result != want || !got.Repeats {
+			t.Errorf("%s: %+v, want %+v, repeated", when, got, want)
+		}
+		if got.Delta == nil || got.Delta.Lo != 1 || got.Delta.Hi != 1 || len(got.Delta.Requests) != 1 {
+			t.Errorf("%s: the event does not come along: %+v", when, got.Delta)
+		}
+		if got := run(ins); got.Changed != 2 || !got.Repeats {
+			t.Errorf("%s: %+v, want 2 elements, repeated", when, got)
+		}
+		if v := valueOf(t, r, counter); v.Int != 105 {
+			t.Errorf("%s: counter is %d, want 105", when, v.Int)
+		}
+	}
+	again("at once")
+	shut(t, s)
+	s = open(t, testOptions(fs, w))
+	r = s.Replica(testID)
+	again("after reopening")
+
+	peer := openPeer(t, "n2")
+	apply(t, peer, first.Delta)
+	done := must(peer.Mutate(inc))(t)
+	if !done.Repeats || done.Kind != crdt.Counter || done.Changed != 1 {
+		t.Errorf("at a replica that got the event: %+v, want it repeated", done)
+	}
+	if v := valueOf(t, peer, counter); v.Int != 5 {
+		t.Errorf("counter there is %d, want 5", v.Int)
+	}
+
+	other := openPeer(t, "n3")
+	missing := must(r.Missing(durable(other), 1<<20))(t)
+	apply(t, other, missing.Deltas...)
+	if done := must(other.Mutate(inc))(t); !done.Repeats {
+		t.Errorf("at a replica that caught up by a coalesced run: %+v, want it repeated", done)
+	}
+}
+
+// TestRetryIsAcknowledgedWhenDurable: the first attempt is not on disk yet, and
+// a retry must not promise that it is.
+func TestRetryIsAcknowledgedWhenDurable(t *testing.T) {
+	fs, w := vfs.NewCrashableMem(), newWall()
+	o := testOptions(fs, w)
+	o.AsyncSync = time.Hour
+	r := open(t, o).Replica(testID)
+	k := testKey("k")
+	m := &Mutation{Key: k, Op: assign("v"), Request: request(w.now(), 1), Async: true}
+	if _, err := r.Mutate(m); err != nil {
+		t.Fatal(err)
+	}
+	m.Async = false
+	done := must(r.Mutate(m))(t)
+	wait(t, done.Commit)
+	o.FS = fs.CrashClone(vfs.CrashCloneCfg{})
+	if got := text(t, open(t, o).Replica(testID), k); got != "v" {
+		t.Errorf("after the acknowledged retry and a crash the key reads %q, want v", got)
+	}
+}
+
+// TestNothingToDoIsAcknowledgedWhenDurable: a delete that finds nothing, since
+// another delete is on its way to disk, must not be acknowledged before that.
+func TestNothingToDoIsAcknowledgedWhenDurable(t *testing.T) {
+	k := testKey("k")
+	tests := map[string]func(t *testing.T, r *Replica) *Commit{
+		"delete": func(t *testing.T, r *Replica) *Commit {
+			return must(r.Mutate(&Mutation{Key: k, Op: del()}))(t).Commit
+		},
+		"repair": func(t *testing.T, r *Replica) *Commit {
+			return must(r.Repair([]crdt.KeyID{k}, &crdt.Snapshot{Clock: r.Clock()}))(t)
+		},
+		"apply": func(t *testing.T, r *Replica) *Commit {
+			a, _ := r.Actor()
+			return must(r.Apply([]*crdt.Delta{{Actor: a, Lo: 2, Hi: 2}}, false))(t)
+		},
+	}
+	for name, nothing := range tests {
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewCrashableMem()
+			o := testOptions(fs, newWall())
+			o.AsyncSync = time.Hour
+			r := open(t, o).Replica(testID)
+			mutate(t, r, k, assign("v"))
+			must(r.Mutate(&Mutation{Key: k, Op: del(), Async: true}))(t)
+			wait(t, nothing(t, r))
+			o.FS = fs.CrashClone(vfs.CrashCloneCfg{})
+			if got := text(t, open(t, o).Replica(testID), k); got != "" {
+				t.Errorf("after the acknowledged answer and a crash the key reads %q", got)
+			}
+		})
+	}
+}
+
+func TestRequestsPastTheWindow(t *testing.T) {
+	s, w := openMem(t)
+	r := s.Replica(testID)
+	k := testKey("c")
+	born := w.now()
+	m := &Mutation{Key: k, Op: add(1), Request: request(born, 1)}
+	wait(t, must(r.Mutate(m))(t).Commit)
+	count := func() (n int) {
+		prefix := replicaPrefix(tableRequest, testID)
+		if err := s.each(prefix, after(prefix), func([]byte, []byte) error { n++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	w.advance(15 * time.Minute)
+	if done := must(r.Mutate(m))(t); !done.Repeats {
+		t.Error("not remembered for 15 minutes")
+	}
+	w.advance(time.Second)
+	if _, err := r.Mutate(m); !errors.Is(err, ErrRequestOld) {
+		t.Errorf("a second past the window: %v, want ErrRequestOld", err)
+	}
+	fresh := &Mutation{Key: k, Op: add(1), Request: request(w.now(), 2)}
+	wait(t, must(r.Mutate(fresh))(t).Commit)
+	if err := r.TrimRequests(); err != nil || count() != 2 {
+		t.Errorf("TrimRequests: %v, %d left, want both: clocks differ by up to a minute", err, count())
+	}
+	w.advance(time.Minute)
+	if err := r.TrimRequests(); err != nil || count() != 1 {
+		t.Errorf("TrimRequests: %v, %d left, want the fresh one", err, count())
+	}
+	if _, err := r.Mutate(m); !errors.Is(err, ErrRequestOld) {
+		t.Errorf("after trimming: %v, want ErrRequestOld", err)
+	}
+	if done := must(r.Mutate(fresh))(t); !done.Repeats {
+		t.Error("trimming took the fresh one")
+	}
+	if v := valueOf(t, r, k); v.Int != 2 {
+		t.Errorf("counter is %d, want 2", v.Int)
+	}
+}
+
+// TestOwnResultSurvivesAnEcho: a range that covers an own event of which the
+// crash took a later part must not overwrite what the request answered.
+func TestOwnResultSurvivesAnEcho(t *testing.T) {
+	s, w := openMem(t)
+	r := s.Replica(testID)
+	k := testKey("c")
+	m := &Mutation{Key: k, Op: add(41), Request: request(w.now(), 1)}
+	first := must(r.Mutate(m))(t)
+	wait(t, first.Commit)
+	echo := *first.Delta
+	echo.Hi = 2
+	apply(t, r, &echo)
+	if done := must(r.Mutate(m))(t); !done.Repeats || done.Total != 41 {
+		t.Errorf("%+v, want the total of the first time, 41", done)
+	}
+}
