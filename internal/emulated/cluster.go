@@ -1,0 +1,260 @@
+// Package emulated runs the datacenters of a cluster in one process, as the
+// demo, the load tester and end-to-end tests want them: every node is a whole
+// node (package node) that speaks gRPC and NATS over TCP, and everything that
+// crosses from one datacenter to another goes through an emulated WAN
+// (package wan). A cut drops bytes; it pauses nothing and tells nobody.
+package emulated
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/godwitdb/godwit/internal/node"
+	"github.com/godwitdb/godwit/internal/wan"
+	"github.com/godwitdb/godwit/replication"
+	"github.com/godwitdb/godwit/topology"
+)
+
+// Options configures Start. Zero fields take the default named beside them.
+type Options struct {
+	Topology *topology.Topology // instead of DCs and Nodes; its ports count only where BasePort is 0
+	DCs      []string           // use1, euw1, apne1
+	Nodes    int                // per datacenter; 3
+	Dir      string             // of all data; required
+	Memory   bool               // keep cells and logs in memory
+	BasePort int                // DC i's first node serves gRPC at BasePort + 1 + 10 i; 0: ports of the kernel's choice
+	RTTs     wan.RTTs           // round trips; well-known regions, else 80 ms
+	Version  string             // of the program
+	Logger   *slog.Logger       // discards
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Dir == "" {
+		return o, errors.New("emulated: Dir is required")
+	}
+	o.Nodes = cmp.Or(o.Nodes, 3)
+	if len(o.DCs) == 0 {
+		o.DCs = []string{"use1", "euw1", "apne1"}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Nodes < 1 || o.Nodes > 26 || len(o.DCs) > 16 {
+		return o, fmt.Errorf("emulated: %d datacenters of %d nodes: at most 16 of 26 fit into one process", len(o.DCs), o.Nodes)
+	}
+	if o.Topology == nil {
+		o.Topology = build(o.DCs, o.Nodes)
+	} else {
+		t := *o.Topology
+		o.Topology = &t
+	}
+	o.Topology.Datacenters = assignPorts(o.Topology.Datacenters, o.BasePort)
+	if problems := o.Topology.Validate(); problems.HasErrors() {
+		return o, fmt.Errorf("emulated: %v", problems[0])
+	}
+	return o, nil
+}
+
+// build makes the topology of the demo: nodes a, b, c on racks of their own.
+func build(dcs []string, nodes int) *topology.Topology {
+	t := &topology.Topology{Version: 1, Cluster: "demo"}
+	for _, name := range dcs {
+		d := topology.Datacenter{Name: name}
+		for i := range nodes {
+			letter := string(rune('a' + i))
+			d.Nodes = append(d.Nodes, topology.Node{ID: name + "-" + letter, Rack: letter, Weight: 1, Advertise: "127.0.0.1"})
+		}
+		t.Datacenters = append(t.Datacenters, d)
+	}
+	t.FillDefaults()
+	return t
+}
+
+// assignPorts returns the datacenters with everything on loopback: the first
+// node of each serves clients at a known port, the rest is the kernel's choice.
+func assignPorts(dcs []topology.Datacenter, base int) []topology.Datacenter {
+	out := slices.Clone(dcs)
+	for i := range out {
+		out[i].Nodes = slices.Clone(out[i].Nodes)
+		for j := range out[i].Nodes {
+			n := &out[i].Nodes[j]
+			n.Advertise, n.Ports = "127.0.0.1", topology.Ports{}
+			if j == 0 && base > 0 {
+				n.Ports.GRPC = base + 1 + 10*i
+			}
+		}
+	}
+	return out
+}
+
+// Cluster is several datacenters in this process. Safe for concurrent use.
+type Cluster struct {
+	opts Options
+	wan  *wan.Network
+
+	mu    sync.Mutex
+	nodes map[string]*node.Node
+	addrs map[string]node.Addrs // by node; kept while a node is stopped
+}
+
+// Start starts every node and returns when each reaches the others of its
+// datacenter. Close ends them.
+func Start(ctx context.Context, o Options) (*Cluster, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{opts: o, wan: wan.New(wan.Options{Logger: o.Logger}), nodes: map[string]*node.Node{}, addrs: map[string]node.Addrs{}}
+	if err := c.start(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// parallel is how many nodes are started at once.
+const parallel = 3
+
+func (c *Cluster) start(ctx context.Context) error {
+	t := c.opts.Topology
+	for _, d := range t.Datacenters {
+		if err := c.wan.AddDC(d.Name); err != nil {
+			return err
+		}
+	}
+	c.wan.Apply(c.opts.RTTs)
+	for _, e := range t.Links.Emulate {
+		p := wan.Profile{Latency: e.Latency, Jitter: e.Jitter, Bandwidth: e.Bandwidth}
+		if err := c.wan.SetPair(e.Between[0], e.Between[1], wan.Change{Profile: &p}); err != nil {
+			return err
+		}
+	}
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for _, d := range t.Datacenters {
+		for _, n := range d.Nodes {
+			g.Go(func() error { return c.StartNode(ctx, n.ID) })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return c.ready(ctx)
+}
+
+// readyPoll is the pause between two looks at whether nodes see each other.
+const readyPoll = 10 * time.Millisecond
+
+func (c *Cluster) ready(ctx context.Context) error {
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	for {
+		if c.allReach() {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the nodes to see each other: %w", ctx.Err())
+		}
+	}
+}
+
+func (c *Cluster) allReach() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		d, _ := c.opts.Topology.DC(n.DC().DC())
+		if len(n.DC().Live()) < len(d.Nodes) {
+			return false
+		}
+	}
+	return true
+}
+
+// StartNode starts a node, or one that was stopped again on its data.
+func (c *Cluster) StartNode(ctx context.Context, id string) error {
+	_, dcName, _ := c.opts.Topology.NodeByID(id)
+	n, err := node.Start(ctx, node.Options{
+		Topology: c.opts.Topology, Node: id, Dir: filepath.Join(c.opts.Dir, id),
+		Addrs: c.Addrs, Outbox: func(p replication.Peer) string { return c.outbox(dcName, p) },
+		Links: control{c.wan}, Memory: c.opts.Memory, CacheBytes: 8 << 20, MemTable: 4 << 20,
+		Version: c.opts.Version, Logger: c.opts.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes[id], c.addrs[id] = n, n.Addrs()
+	return nil
+}
+
+// StopNode stops a node cleanly. Its addresses change with its next start.
+func (c *Cluster) StopNode(id string) error {
+	c.mu.Lock()
+	n := c.nodes[id]
+	delete(c.nodes, id)
+	c.mu.Unlock()
+	if n == nil {
+		return fmt.Errorf("node %s does not run", id)
+	}
+	return n.Close()
+}
+
+// Addrs is where a node listens, or did last.
+func (c *Cluster) Addrs(id string) node.Addrs {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.addrs[id]
+}
+
+// Node returns a running node, or nil.
+func (c *Cluster) Node(id string) *node.Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nodes[id]
+}
+
+// WAN is the emulated network between the datacenters.
+func (c *Cluster) WAN() *wan.Network { return c.wan }
+
+// Topology is what the cluster was started with, ports included.
+func (c *Cluster) Topology() *topology.Topology { return c.opts.Topology }
+
+// outbox is where a datacenter reaches a broker of another: through the WAN.
+func (c *Cluster) outbox(from string, p replication.Peer) string {
+	addr := c.Addrs(p.Node).NATS
+	if addr == "" {
+		return ""
+	}
+	through, err := c.wan.Proxy(from, p.DC, addr)
+	if err != nil {
+		c.opts.Logger.Warn("wan proxy", "from", from, "to", p.DC, "error", err)
+		return ""
+	}
+	return through
+}
+
+// Close stops every node and the network.
+func (c *Cluster) Close() error {
+	c.mu.Lock()
+	nodes := c.nodes
+	c.nodes = map[string]*node.Node{}
+	c.mu.Unlock()
+	var g errgroup.Group
+	for _, n := range nodes {
+		g.Go(n.Close)
+	}
+	err := g.Wait()
+	c.wan.Close()
+	return err
+}

@@ -1,0 +1,304 @@
+// Package node assembles one node of a cluster out of its parts: storage and
+// coordination (dc), the gRPC and peer servers (dc/rpc), membership
+// (ring/gossip) and replication with its embedded broker. The command serve
+// runs one, package emulated runs several in one process.
+//
+// It owns the order of starting and stopping, and nothing else.
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/godwitdb/godwit/dc"
+	"github.com/godwitdb/godwit/dc/rpc"
+	"github.com/godwitdb/godwit/replication"
+	"github.com/godwitdb/godwit/ring/gossip"
+	"github.com/godwitdb/godwit/storage"
+	"github.com/godwitdb/godwit/topology"
+)
+
+// Addrs is where a node listens, as host:port each; empty where not known.
+type Addrs struct {
+	GRPC   string `json:"grpc"`
+	Peer   string `json:"peer"`
+	Gossip string `json:"gossip"`
+	NATS   string `json:"nats"`
+	HTTP   string `json:"http"`
+}
+
+// Options configures Start. Zero fields take the default named beside them.
+type Options struct {
+	Topology *topology.Topology // required, checked
+	Node     string             // required: one of the topology's
+	Dir      string             // of the data; the topology's data_dir
+	// Addrs tells where the other nodes of this datacenter listen now; by
+	// default where the topology says.
+	Addrs func(node string) Addrs
+	// Outbox tells where the broker of a node of another datacenter is reached
+	// now; by default where the topology says.
+	Outbox     func(p replication.Peer) string
+	Links      dc.LinkControl // none: links are real
+	Memory     bool           // keep the data in memory, for as long as the process lives
+	CacheBytes int64          // block cache; 64 MiB
+	MemTable   uint64         // bytes of a memtable; 16 MiB
+	Version    string         // of the program
+	Logger     *slog.Logger   // discards
+}
+
+func (o Options) withDefaults() (Options, topology.Node, string, error) {
+	spec, dcName, ok := o.Topology.NodeByID(o.Node)
+	if !ok {
+		return o, spec, "", fmt.Errorf("the topology has no node %q", o.Node)
+	}
+	if o.Dir = cmp.Or(o.Dir, spec.DataDir); o.Dir == "" {
+		return o, spec, "", fmt.Errorf("node %s has no data directory: give one, or set data_dir in the topology", o.Node)
+	}
+	if o.Addrs == nil {
+		o.Addrs = func(id string) Addrs {
+			n, _, _ := o.Topology.NodeByID(id)
+			return addrsOf(n)
+		}
+	}
+	if o.Outbox == nil {
+		o.Outbox = func(p replication.Peer) string {
+			n, _, _ := o.Topology.NodeByID(p.Node)
+			return addrsOf(n).NATS
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Logger = o.Logger.With("node", o.Node)
+	return o, spec, dcName, nil
+}
+
+func addrsOf(n topology.Node) Addrs {
+	at := func(port int) string { return net.JoinHostPort(n.Advertise, strconv.Itoa(port)) }
+	return Addrs{GRPC: at(n.Ports.GRPC), Peer: at(n.Ports.Peer), Gossip: at(n.Ports.Gossip), NATS: at(n.Ports.NATS), HTTP: at(n.Ports.HTTP)}
+}
+
+// Node is one running node.
+type Node struct {
+	opts  Options
+	spec  topology.Node
+	dc    string
+	addrs Addrs
+
+	grpcListener, peerListener net.Listener
+
+	node   *dc.Node
+	server *rpc.Server
+	peers  *rpc.Peers
+	gossip *gossip.Gossip
+	broker *replication.Broker
+	link   *replication.NATSLink
+	repl   *replication.Replicator
+	work   sync.WaitGroup // the two servers
+}
+
+// Start starts a node and returns when it serves. Close ends it.
+func Start(ctx context.Context, o Options) (*Node, error) {
+	o, spec, dcName, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{opts: o, spec: spec, dc: dcName}
+	for _, step := range []func(context.Context) error{n.listen, n.joinGossip, n.open, n.replicate, n.serve} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("start node %s: %w", o.Node, err), n.Close())
+		}
+	}
+	return n, nil
+}
+
+// Addrs is where the node listens.
+func (n *Node) Addrs() Addrs { return n.addrs }
+
+// DC returns the node proper, for what is asked inside the process.
+func (n *Node) DC() *dc.Node { return n.node }
+
+// Replication returns the node's replication, nil with a single datacenter.
+func (n *Node) Replication() *replication.Replicator { return n.repl }
+
+func (n *Node) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	var err error
+	at := addrsOf(n.spec)
+	if n.grpcListener, err = lc.Listen(ctx, "tcp", at.GRPC); err != nil {
+		return fmt.Errorf("listen for clients at %s: %w", at.GRPC, err)
+	}
+	if n.peerListener, err = lc.Listen(ctx, "tcp", at.Peer); err != nil {
+		return fmt.Errorf("listen for peers at %s: %w", at.Peer, err)
+	}
+	n.addrs.GRPC, n.addrs.Peer = n.grpcListener.Addr().String(), n.peerListener.Addr().String()
+	return nil
+}
+
+func (n *Node) joinGossip(context.Context) error {
+	d, _ := n.opts.Topology.DC(n.dc)
+	seeds := func() []gossip.Seed {
+		var out []gossip.Seed
+		for _, other := range d.Nodes {
+			if addr := n.opts.Addrs(other.ID).Gossip; other.ID != n.opts.Node && addr != "" {
+				out = append(out, gossip.Seed{ID: other.ID, Addr: addr})
+			}
+		}
+		return out
+	}
+	g, err := gossip.Start(gossip.Options{
+		Cluster: n.opts.Topology.Cluster, DC: n.dc, Node: n.opts.Node,
+		BindAddr: n.spec.Advertise, BindPort: n.spec.Ports.Gossip, Seeds: seeds, Logger: n.opts.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	n.gossip, n.addrs.Gossip = g, g.Addr()
+	return nil
+}
+
+// membership is gossip as dc asks for it.
+type membership struct{ g *gossip.Gossip }
+
+// State is a method of dc.Membership.
+func (m membership) State(id string) string {
+	for _, p := range m.g.Members() {
+		if p.ID == id {
+			return p.State.String()
+		}
+	}
+	return ""
+}
+
+func (n *Node) open(context.Context) error {
+	n.peers = rpc.NewPeers(rpc.PeerOptions{
+		Cluster: n.opts.Topology.Cluster, DC: n.dc, Node: n.opts.Node, TopologyVersion: n.opts.Topology.Version,
+		Addr: func(id string) string { return n.opts.Addrs(id).Peer }, Logger: n.opts.Logger,
+	})
+	store := storage.Options{Dir: n.opts.Dir, CacheBytes: n.opts.CacheBytes, MemTable: n.opts.MemTable}
+	if n.opts.Memory {
+		store.FS = storage.NewMemory()
+	}
+	var err error
+	n.node, err = dc.Open(dc.Options{
+		Topology: n.opts.Topology, Node: n.opts.Node, Transport: n.peers, Membership: membership{n.gossip},
+		Links: n.opts.Links, Storage: store, Version: n.opts.Version, Logger: n.opts.Logger,
+		GRPCAddr: func(id string) string {
+			if id == n.opts.Node {
+				return n.addrs.GRPC
+			}
+			return n.opts.Addrs(id).GRPC
+		},
+	})
+	return err
+}
+
+// replicate starts the broker, the link and replication, if there is another
+// datacenter.
+func (n *Node) replicate(context.Context) error {
+	if len(n.opts.Topology.Datacenters) < 2 {
+		return nil
+	}
+	at := addrsOf(n.spec)
+	var err error
+	n.broker, err = replication.StartBroker(replication.BrokerOptions{
+		Cluster: n.opts.Topology.Cluster, DC: n.dc, Node: n.opts.Node,
+		Dir: filepath.Join(n.opts.Dir, "broker"), Addr: at.NATS, Logger: n.opts.Logger,
+	})
+	if err != nil {
+		return fmt.Errorf("broker at %s: %w", at.NATS, err)
+	}
+	n.addrs.NATS = n.broker.Addr()
+	if n.link, err = replication.NewNATSLink(replication.LinkOptions{Broker: n.broker, Addr: n.opts.Outbox, Logger: n.opts.Logger}); err != nil {
+		return err
+	}
+	links := n.opts.Topology.Links.Defaults
+	n.repl, err = replication.Start(replication.Options{
+		Self: replication.Peer{DC: n.dc, Node: n.opts.Node}, Link: n.link, Local: n.node.Remote(),
+		Peers: n.remotePeers, LiveNodes: n.node.Live, Placements: n.placements,
+		MaxBatchBytes: int(links.MaxBatch), MaxDelay: links.MaxDelay, Logger: n.opts.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	n.node.SetReplicator(n.repl)
+	return nil
+}
+
+func (n *Node) remotePeers() []replication.Peer {
+	var out []replication.Peer
+	for _, d := range n.opts.Topology.Datacenters {
+		if d.Name == n.dc {
+			continue
+		}
+		for _, node := range d.Nodes {
+			out = append(out, replication.Peer{DC: d.Name, Node: node.ID})
+		}
+	}
+	return out
+}
+
+// placements lists what a datacenter holds.
+func (n *Node) placements(dcName string) []uint32 {
+	var out []uint32
+	for _, p := range n.opts.Topology.Placements {
+		if p.Replicas[dcName] > 0 {
+			out = append(out, topology.PlacementID(p.Name))
+		}
+	}
+	return out
+}
+
+func (n *Node) serve(context.Context) error {
+	n.server = rpc.NewServer(n.node, rpc.ServerOptions{Logger: n.opts.Logger})
+	n.work.Go(func() { n.ended("peers", n.peers.Serve(n.peerListener, n.node.Serve)) })
+	n.work.Go(func() { n.ended("clients", n.server.Serve(n.grpcListener)) })
+	return nil
+}
+
+func (n *Node) ended(who string, err error) {
+	if err != nil {
+		n.opts.Logger.Error("server ended", "serves", who, "error", err)
+	}
+}
+
+// Close stops serving, then everything behind it, in the reverse order. It may
+// be called on a node that started in part.
+func (n *Node) Close() error {
+	if n.server != nil {
+		n.server.Close()
+	} else if n.grpcListener != nil {
+		_ = n.grpcListener.Close() // nobody was served yet
+	}
+	if n.repl != nil {
+		n.repl.Close()
+	}
+	if n.link != nil {
+		n.link.Close()
+	}
+	if n.broker != nil {
+		n.broker.Close()
+	}
+	if n.peers != nil {
+		n.peers.Close()
+	}
+	if n.peerListener != nil {
+		_ = n.peerListener.Close() // the server has closed it, if it served
+	}
+	n.work.Wait()
+	var errs []error
+	if n.node != nil {
+		errs = append(errs, n.node.Close())
+	}
+	if n.gossip != nil {
+		errs = append(errs, n.gossip.Close())
+	}
+	return errors.Join(errs...)
+}
