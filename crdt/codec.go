@@ -19,6 +19,8 @@ const (
 	MaxBucketBytes = 64       // bucket name
 	MaxPathBytes   = 1 << 20  // encoded path of a cell
 	MaxPayload     = 16 << 20 // payload of one entry
+
+	maxSeq = math.MaxUint64 - 2 // sequence number: the ends of ranges must not wrap
 )
 
 // reader takes a canonical encoding apart. Its first error sticks, and every
@@ -109,8 +111,8 @@ const minDotBytes = 9
 
 func (r *reader) dot() Dot {
 	d := Dot{Actor(r.fixed64("actor")), r.uvarint("sequence number")}
-	if d.Seq == 0 && r.err == nil {
-		r.fail("sequence number is zero")
+	if (d.Seq == 0 || d.Seq > maxSeq) && r.err == nil {
+		r.fail("sequence number is out of bounds")
 	}
 	return d
 }
@@ -205,7 +207,7 @@ func (r *reader) ranges() []Range {
 		gap, length := r.uvarint("range"), r.uvarint("range")
 		lo := next + gap
 		hi := lo + length
-		if lo < gap || hi < lo || hi > math.MaxUint64-2 {
+		if lo < gap || hi < lo || hi > maxSeq {
 			r.fail("range is out of bounds")
 			return nil
 		}

@@ -110,7 +110,7 @@ func DecodeDelta(b []byte) (*Delta, error) {
 	}
 	d := &Delta{Actor: Actor(r.fixed64("actor")), Lo: r.uvarint("sequence number")}
 	d.Hi = d.Lo + r.uvarint("length of the run")
-	if (d.Lo == 0 || d.Hi < d.Lo || d.Hi > math.MaxUint64-2) && r.err == nil {
+	if (d.Lo == 0 || d.Hi < d.Lo || d.Hi > maxSeq) && r.err == nil {
 		r.fail("run of events is out of bounds")
 	}
 	d.Requests = r.requests(d)
@@ -187,6 +187,9 @@ func (r *reader) change(last *Change) Change {
 		}
 	}
 	c.ID.Path = string(r.bytes("path", MaxPathBytes))
+	if bits&sameKey != 0 && c.ID.Path <= last.ID.Path && r.err == nil {
+		r.fail("cells of a key are not in order")
+	}
 	if bits&hasRemoves != 0 {
 		c.Removes = r.dots("removes")
 	}

@@ -62,8 +62,8 @@ func (o *oracle) kill(event Dot, id CellID, seen Cell) {
 			panic(err)
 		}
 		for _, i := range o.runs[e.Dot][u.reset.ops:u.now.ops] {
-			if ks := o.incs[i].kills; len(ks) == 0 || ks[len(ks)-1] != event {
-				o.incs[i].kills = append(ks, event)
+			if !slices.Contains(o.incs[i].kills, event) {
+				o.incs[i].kills = append(o.incs[i].kills, event)
 			}
 		}
 	}
@@ -211,8 +211,11 @@ func (o *oracle) judge(mem *Memory, clock *Clock, counted map[string]int) error 
 func (o *oracle) judgeReads(mem *Memory) error {
 	elements := map[KeyID][]string{}
 	for _, cs := range mem.All() {
-		switch cs.ID.Kind {
-		case Register, MVRegister:
+		if cs.ID.Kind == Set {
+			e, _, _ := CutPath(cs.ID.Path)
+			elements[cs.ID.KeyID] = append(elements[cs.ID.KeyID], e)
+		}
+		if cs.ID.Kind == Register || cs.ID.Kind == MVRegister {
 			best := cs.Live[0]
 			for _, e := range cs.Live {
 				if stampOf(e.Payload) >= stampOf(best.Payload) { // dots ascend, so actors do
@@ -223,9 +226,6 @@ func (o *oracle) judgeReads(mem *Memory) error {
 			if len(v.Siblings) != len(cs.Live) || v.Siblings[0].Dot != best.Dot {
 				return fmt.Errorf("%v: %v wins of %d, want %s of %d", cs.ID, v.Siblings[0], len(v.Siblings), best.Dot, len(cs.Live))
 			}
-		case Set:
-			e, _, _ := CutPath(cs.ID.Path)
-			elements[cs.ID.KeyID] = append(elements[cs.ID.KeyID], e)
 		}
 	}
 	for key, want := range elements {

@@ -96,21 +96,21 @@ func (w *world) operation(key KeyID) Op {
 		op.Code, op.Kind = OpDelete, pick(w.r, []Kind{NoKind, kind})
 		return op
 	}
-	switch kind {
-	case Register, MVRegister:
+	if kind == Register || kind == MVRegister {
 		op.Code, op.Value = OpAssign, fmt.Appendf(nil, "v%d", w.r.IntN(1000))
-	case Counter:
+	}
+	if kind == Counter {
 		if op.Code, op.N = OpAdd, int64(w.r.IntN(12)-3); w.r.IntN(4) == 0 {
 			op.Code = OpReset
 		}
-	case Set:
+	}
+	if kind == Set {
 		if op.Code = OpInsert; w.r.IntN(3) == 0 {
 			op.Code = OpRemove
 		}
 		for range 1 + w.r.IntN(3) {
 			op.Elements = append(op.Elements, pick(w.r, []string{"x", "y", "z\x00"}))
 		}
-	default:
 	}
 	return op
 }
@@ -168,29 +168,22 @@ func (w *world) mutate() error {
 
 // nothingToDo checks that an operation without effect had nothing to act on.
 func nothingToDo(op *Op, have []Kind, here, seen observed) error {
-	switch op.Code {
-	case OpDelete:
-		for id := range seen {
-			if (op.Kind == NoKind || op.Kind == id.Kind) && id.Kind != Counter || slices.Contains(have, id.Kind) && PresentCell(id.Kind, seen[id]) {
-				return fmt.Errorf("a delete of %v did nothing", id)
-			}
-		}
-	case OpReset:
-		for id := range here {
-			if id.Kind == Counter && PresentCell(Counter, here[id]) {
-				return fmt.Errorf("a reset of %v did nothing", id)
-			}
-		}
-	case OpRemove:
-		for _, e := range op.Elements {
-			for id := range seen {
-				if id.Kind == Set && id.Path == PathOf(e) {
-					return fmt.Errorf("a remove of %v did nothing", id)
-				}
-			}
-		}
-	default:
+	if op.Code != OpDelete && op.Code != OpReset && op.Code != OpRemove {
 		return fmt.Errorf("operation %d did nothing", op.Code)
+	}
+	for id, c := range seen {
+		named := op.Kind == NoKind || op.Kind == id.Kind
+		if op.Code == OpDelete && (named && id.Kind != Counter || slices.Contains(have, id.Kind) && PresentCell(id.Kind, c)) {
+			return fmt.Errorf("a delete of %v did nothing", id)
+		}
+		if op.Code == OpRemove && id.Kind == Set && slices.ContainsFunc(op.Elements, func(e string) bool { return PathOf(e) == id.Path }) {
+			return fmt.Errorf("a remove of %v did nothing", id)
+		}
+	}
+	for id, c := range here {
+		if op.Code == OpReset && id.Kind == Counter && PresentCell(Counter, c) {
+			return fmt.Errorf("a reset of %v did nothing", id)
+		}
 	}
 	return nil
 }

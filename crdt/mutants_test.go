@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"testing"
 
 	"github.com/godwitdb/godwit/internal/mutants"
@@ -35,18 +36,17 @@ func plantedBugs() []mutants.Mutant {
 		{"clock-of-peer-ignored", "replica.go", "(peer.Clock.Contains(e.Dot) || peer.Residue.Contains(id, e.Dot))", "peer.Residue.Contains(id, e.Dot)", ""},
 		{"dropped-dot-not-kept-dead", "replica.go", "\t\t\t\tr.Residue.addDot(id, e.Dot)\n", "", ""},
 		{"clock-joined-before-cells", "replica.go", "\tcell := make(Cell, 0, len(have)+len(theirs))\n", "\tdefer r.Clock.Union(&peer.Clock)\n\tcell := make(Cell, 0, len(have)+len(theirs))\n", ""},
-		{"join-keeps-covered-residue", "replica.go", "\tr.Residue.dropCovered(c)\n", "", ""},
 		{"apply-keeps-covered-residue", "replica.go", "\t\tr.Residue.dropCovered(&covered)\n", "", ""},
 		{"partly-known-run-skipped", "replica.go", "if r.Clock.ContainsRange(d.Actor, d.Lo, d.Hi) {", "if r.Clock.Contains(Dot{d.Actor, d.Hi}) {", ""},
 		{"below-forgets-what-is-ahead", "replica.go", "!ahead.Empty() {", "ahead.Empty() {", ""},
 		{"below-spares-what-is-ahead", "replica.go", "return ch.Below.Contains(e.Dot)", "return ch.Below.Contains(e.Dot) && r.Clock.Contains(e.Dot)", ""},
-		{"below-not-in-residue", "residue.go", "if strings.HasPrefix(id.Path, prefix) && c.Contains(d) {", "if id.Path == prefix && c.Contains(d) {", ""},
+		{"below-not-in-residue", "residue.go", "if strings.HasPrefix(id.Path, prefix) && c.Contains(d) {", "if strings.HasPrefix(prefix, id.Path) && c.Contains(d) {", ""},
 		{"residue-of-seen-dots", "residue.go", "if seen == nil || !seen.Contains(d) {", "if seen == nil || d.Seq > 0 {", ""},
 		{"coalesce-only-own-dots", "coalesce.go", "ch.Puts = live", "ch.Puts = slices.DeleteFunc(slices.Clone(live), func(e Entry) bool { return e.Dot.Actor != out.Actor })", ""},
 		{"coalesce-wider-than-sent", "coalesce.go", "max(out.Hi, e.Hi)", "max(out.Hi, e.Hi+1)", ""},
 		{"coalesce-forgets-removes", "coalesce.go", "ch.Removes = append(ch.Removes, from.Removes...)", "ch.Removes = from.Removes", ""},
 		{"coalesce-forgets-below", "coalesce.go", "\tch.Below.Union(&from.Below)\n", "", ""},
-		{"merge-forgets-residue", "memory.go", "\t\tr.JoinResidue(s.Residue)\n", "", ""},
+		{"merge-forgets-residue", "memory.go", "\t\tr.JoinResidue(s.Residue)\n", "", "TestMerge"},
 		{"reset-takes-what-it-did-not-see", "counter.go", "return run{a.now.max(b.now), a.reset.max(b.reset)}.encode()", "u := run{a.now.max(b.now), a.reset.max(b.reset)}\n\tif u.reset.ops > 0 {\n\t\tu.reset = u.now\n\t}\n\treturn u.encode()", ""},
 		{"run-last-one-wins", "counter.go", "return run{a.now.max(b.now), a.reset.max(b.reset)}.encode()", "_ = a\n\treturn b.encode()", ""},
 		{"run-of-others-continued", "counter.go", "if e.Dot.Actor != m.dot.Actor {\n\t\t\tcontinue\n\t\t}\n\t\tif u, err", "if u, err", ""},
@@ -56,17 +56,30 @@ func plantedBugs() []mutants.Mutant {
 		{"orphans-left", "remint.go", "if closed(e.Dot.Actor) && ", "if !closed(e.Dot.Actor) && ", ""},
 		{"orphan-lives-twice", "remint.go", "ch.Removes, ch.Puts = []Dot{e.Dot}, ", "ch.Puts = ", ""},
 		{"total-forgets-reset", "counter.go", "u.now.down-u.reset.down", "u.now.down", ""},
-		{"register-is-blind", "register.go", "if !blind || m.op.Context != nil {", "if m.op.Context != nil {", ""},
 		{"stamp-of-one-sibling", "register.go", "seen = max(seen, stampOf(e.Payload))", "seen = stampOf(e.Payload)", ""},
 		{"tie-to-smaller-actor", "register.go", "return s.Dot.Compare(o.Dot)", "return o.Dot.Compare(s.Dot)", ""},
 		{"context-ignored", "op.go", "if m.op.Context == nil {\n\t\tch.Removes = live.Dots()", "if true {\n\t\tch.Removes = live.Dots()", ""},
 		{"add-leaves-old-dots", "set.go", "Removes: live.Dots(), Puts", "Puts", ""},
 		{"delete-of-what-is-ahead-everywhere", "op.go", "m.changes = append(m.changes, Change{ID: id, Removes: ahead})", "for _, d := range ahead {\n\t\t\t\tch.Below.Add(d)\n\t\t\t}", ""},
-		{"delete-ignores-unseen-kinds", "op.go", "row.mutate[OpDelete] != nil && row.join == nil && ", "row.mutate == nil && ", ""},
+		{"delete-ignores-unseen-kinds", "op.go", "row.mutate[OpDelete] != nil && row.join == nil && ", "row.mutate == nil && ", "TestDeleteOf"},
+		{"context-names-half-seen-events", "context.go", "if cs.ID.Kind.Collection() && !clock.Contains(e.Dot) {", "if cs.ID.Kind == NoKind {", "TestDeleteSpares"},
+		{"clock-context-names-half-seen-events", "context.go", "if !cs.ID.Kind.Collection() {", "if cs.ID.Kind != NoKind {", "TestDeleteSpares"},
+		{"reset-run-continued", "counter.go", "err == nil && u.counts() {", "err == nil {", "TestCounter"},
+		{"sum-wraps", "counter.go", "\t\tto[0] += carry\n", "\t\t_ = carry\n", "TestTotal"},
+		{"overflow-allowed", "counter.go", "(sum > before) != (m.op.N > 0) && m.op.N != 0", "sum > before && m.op.N == 0", "TestCounter"},
+		{"restart-forgets-residue-below", "residue.go", "ch.Below = c.Clone()", "_ = c", "TestResidue"},
+		{"residue-changes-unreported", "residue.go", "\t\t\ts.touch(rk)\n\t\t\tif k.dots[path]", "\t\t\tif k.dots[path]", "TestResidue"},
+		{"ranges-left-touching", "clock.go", "e.ranges[to].Lo <= hi+1", "e.ranges[to].Lo <= hi", "TestClock"},
+		{"difference-off-by-one", "clock.go", "out = append(out, Range{lo, b[i].Lo - 1})", "out = append(out, Range{lo, b[i].Lo})", "TestClock"},
+		{"padded-varint-accepted", "codec.go", "case n > 1 && r.b[n-1] == 0:", "case n > 11:", "TestDecoders"},
+		{"paths-unordered", "delta.go", "c.ID.Path <= last.ID.Path", "c.ID.Path < last.ID.Path", "TestDecoders"},
+		{"count-unbounded", "codec.go", "n > uint64(limit) || n > uint64(len(r.b)/minBytes)", "n > uint64(limit)", "TestDecoders"},
+		{"sequence-number-wraps", "codec.go", "(d.Seq == 0 || d.Seq > maxSeq)", "d.Seq == 0", "TestDecoders"},
+		{"payload-unchecked", "delta.go", "\t\tr.checkPayloads(c.ID.Kind, c.Puts)\n", "", "TestDecoders"},
 	} {
 		out = append(out, mutants.Mutant{
 			Name: "crdt/" + b.name, File: "crdt/" + b.file, Old: b.was, New: b.now,
-			Packages: []string{"./crdt"}, Run: "^TestModel$",
+			Packages: []string{"./crdt"}, Run: "^" + cmp.Or(b.tests, "TestModel$"),
 		})
 	}
 	return out

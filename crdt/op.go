@@ -99,8 +99,8 @@ func (r *Replica) Mutate(cells Cells, key KeyID, present []Kind, op *Op, dot Dot
 	return &Delta{Actor: dot.Actor, Lo: dot.Seq, Hi: dot.Seq, Changes: m.changes}, m.result, nil
 }
 
-// resolve decides which kinds the operation is for: a delete is for all that
-// the key holds, every other operation for one.
+// resolve decides which kinds the operation is for: a delete that names none
+// is for all that the key holds, every other operation for one.
 func (m *mutation) resolve(present []Kind) ([]Kind, error) {
 	have, err := Present(m.cells, m.key, present)
 	if err != nil {
@@ -119,16 +119,14 @@ func (m *mutation) resolve(present []Kind) ([]Kind, error) {
 	return []Kind{want}, nil
 }
 
-// resolveDelete adds, where a client says what it observed, every kind that
+// resolveDelete leaves it to the key unless a kind is named. It adds, where a client says what it observed, every kind that
 // takes a context: this replica may have yet to see what the client saw.
 func (m *mutation) resolveDelete(have []Kind) ([]Kind, error) {
 	if m.op.Kind != NoKind {
-		switch {
-		case len(have) > 0 && !slices.Contains(have, m.op.Kind):
+		if len(have) > 0 && !slices.Contains(have, m.op.Kind) {
 			return nil, &KindError{Have: have[0], Want: m.op.Kind}
-		case len(have) > 0 || m.op.Context != nil:
-			return []Kind{m.op.Kind}, nil
 		}
+		return []Kind{m.op.Kind}, nil
 	}
 	if m.op.Context == nil {
 		return have, nil

@@ -77,7 +77,7 @@ func refusedAs(err error, name string) error {
 	if err == nil {
 		return fmt.Errorf("expected error %s, got none", name)
 	}
-	is := false
+	var is bool
 	var kind *crdt.KindError
 	switch name {
 	case "overflow":

@@ -202,7 +202,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(text)
 	f.Add([]byte(one(`{"name":"v","type":"set_aw","steps":[{"at":"A","op":"batch","ops":[{"op":"add","arg":"x"}]}],"expect":{"all":["x"]}}`)))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(_ *testing.T, b []byte) {
 		vs, err := Load(strings.NewReader(string(b)))
 		if err != nil {
 			return
