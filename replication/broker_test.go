@@ -69,9 +69,10 @@ func TestBrokerKeepsItsOutboxOverARestart(t *testing.T) {
 	if err := l.Offer(t.Context(), "beta", []uint32{1}); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := l.Backlog(t.Context(), 0); n != 5 || err != nil {
-		t.Errorf("Backlog() = %d, %v; want 5", n, err)
-	}
+	eventually(t, 5*time.Second, func() bool {
+		n, err := l.Backlog(t.Context(), 0)
+		return n == 5 && err == nil
+	})
 }
 
 func TestBrokerThrowsAwayAnOutboxThatCannotBeOpened(t *testing.T) {
@@ -90,24 +91,35 @@ func TestBrokerThrowsAwayAnOutboxThatCannotBeOpened(t *testing.T) {
 
 func TestWedgedBrokerIsRestarted(t *testing.T) {
 	t.Parallel()
-	b := broker(t, replication.Peer{DC: "alpha", Node: "a2"})
-	l := natsLink(t, b, func(replication.Peer) string { return "" })
-	if err := l.Offer(t.Context(), "beta", []uint32{1}); err != nil {
-		t.Fatal(err)
-	}
+	b := broker(t, alpha)
 	at := b.Addr()
-	answered := func(_ context.Context, _ replication.Peer, _ []byte) ([]byte, error) { return []byte("yes"), nil }
-	if err := errors.Join(l.Respond(answered), b.Wedge()); err != nil {
+	r := rig{
+		a: natsLink(t, b, func(replication.Peer) string { return "" }),
+		b: natsLink(t, broker(t, beta), func(replication.Peer) string { return at }),
+	}
+	offer(t, r, 1)
+	s := pull(t, r.b, 0)
+	publish(t, r.a, 1, 0, 1, 1, 0)
+	takeAll(t, s, 1, 1)
+	yes := func(context.Context, replication.Peer, []byte) ([]byte, error) { return []byte("yes"), nil }
+	if err := errors.Join(r.a.Respond(yes), b.Wedge()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 20*time.Second, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		return l.Publish(ctx, 1, 0, []byte("12345678")) == nil
+		return r.a.Publish(ctx, 1, 0, []byte{0, 0, 0, 0, 0, 0, 0, 2}) == nil
 	})
 	if b.Restarts() != 1 || b.Addr() != at {
 		t.Errorf("%d restarts, at %s; want 1, at %s", b.Restarts(), b.Addr(), at)
 	}
+	takeAll(t, s, 2, 2)
+	eventually(t, 5*time.Second, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		got, err := r.b.Request(ctx, alpha, nil)
+		return err == nil && string(got) == "yes"
+	})
 }
 
 func TestNineBrokersStartQuickly(t *testing.T) {

@@ -97,22 +97,25 @@ func newAsker(x *Replicator, dc string) *asker {
 }
 
 func (a *asker) run(ctx context.Context) {
-	wait := a.x.phase(a.x.opts.ExchangeEvery, "exchange "+a.dc)
+	t := time.NewTimer(a.x.phase(a.x.opts.ExchangeEvery, "exchange "+a.dc))
+	defer t.Stop()
+	var last time.Time
 	for {
-		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			t.Stop()
 			return
-		case <-t.C:
-		case <-a.wake:
-			t.Stop()
+		case <-a.wake: // at once, but not without end
 			a.hasten()
+			t.Reset(max(hurryEvery-time.Since(last), 0))
+			continue
+		case <-t.C:
 		}
 		a.round(ctx)
-		wait = a.x.opts.ExchangeEvery
-		if time.Now().Before(a.hurry) {
-			wait = min(hurryEvery, wait)
+		last = time.Now()
+		if last.Before(a.hurry) {
+			t.Reset(min(hurryEvery, a.x.opts.ExchangeEvery))
+		} else {
+			t.Reset(a.x.opts.ExchangeEvery)
 		}
 	}
 }

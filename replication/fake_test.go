@@ -86,8 +86,10 @@ func (d *fakeDC) peers() []replication.Peer {
 }
 
 func (d *fakeDC) placementsOf(dc string) []uint32 {
-	for _, o := range append(d.others, d) {
+	for _, o := range slices.Concat(d.others, []*fakeDC{d}) {
 		if o.name == dc {
+			o.mu.Lock()
+			defer o.mu.Unlock()
 			return o.placements
 		}
 	}

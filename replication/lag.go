@@ -22,7 +22,8 @@ const (
 // pulls a part of the lanes, so the datacenter's picture is the union of its nodes'.
 type Lag struct {
 	DC string
-	// Newest is the time since the last beacon arrived; negative when none ever did.
+	// Newest is the time since the last message arrived, which is a beacon at
+	// the latest; negative when none ever did.
 	Newest time.Duration
 	// Oldest is the time since the last beacon of the node that has been silent
 	// for longest, among those heard of in the last 10 minutes.
@@ -100,15 +101,16 @@ func (x *Replicator) remote(dc string) *remoteDC {
 	return r
 }
 
-// beacon notes the arrival of a message, now by the wall and at by the timer's
-// clock. It reports whether the datacenter had been silent. Data counts as
-// arrival, but only beacons are measured: data may have waited to be coalesced.
-func (r *remoteDC) beacon(now, at time.Time, b *batch) bool {
+// arrived notes a message, now by the wall and at by the timer's clock. It
+// reports whether the datacenter had been silent. Only beacons are measured:
+// data may have waited to be coalesced; and only when they come for the first
+// time, or the time until the second delivery would be taken for the link's.
+func (r *remoteDC) arrived(now, at time.Time, b *batch, deliveries int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	silent := at.Sub(r.newest) > silentFor
 	r.newest = at
-	if len(b.Sections) > 0 {
+	if len(b.Sections) > 0 || deliveries > 1 {
 		return silent
 	}
 	if _, known := r.heard[b.From]; known || len(r.heard) < peersKept {

@@ -69,7 +69,8 @@ type Link interface {
 	// kept. Retention is bounded by bytes and age.
 	Publish(ctx context.Context, placement uint32, lane int, data []byte) error
 	// Backlog returns how many messages of the node's own lane even the most
-	// advanced of the datacenters it was offered to has not taken yet.
+	// advanced of the datacenters it was offered to has not taken yet. It may
+	// trail what was just published.
 	Backlog(ctx context.Context, lane int) (int, error)
 	// Pull hands the messages of a peer's lane to handle, one call at a time,
 	// until ctx ends; it reconnects by itself. A handle that blocks holds back

@@ -12,7 +12,9 @@ import (
 const (
 	nakMin        = 100 * time.Millisecond
 	nakMax        = 5 * time.Second
-	partitionsPer = 8 // partitions of one message applied at once
+	partitionsPer = 8           // partitions of one message applied at once
+	heldBeacons   = 3           // of one lane, before they are acknowledged,
+	heldEvery     = ackWait / 4 // ... if they come at least this often
 )
 
 // intake takes one lane of one peer in.
@@ -20,6 +22,7 @@ type intake struct {
 	x    *Replicator
 	id   pullID
 	last map[uint32]arrival // by placement; of handle alone
+	held []Message          // beacons to acknowledge; of handle alone
 }
 
 // arrival is the last message of a placement.
@@ -27,6 +30,7 @@ type arrival struct{ incarnation, seq uint64 }
 
 func (in *intake) run(ctx context.Context) {
 	err := in.x.opts.Link.Pull(ctx, in.id.peer, in.id.lane, in.handle)
+	in.release()
 	if err != nil && ctx.Err() == nil {
 		in.x.opts.Logger.Warn("lane no longer pulled", "peer", in.id.peer.String(), "lane", in.id.lane, "error", err)
 	}
@@ -45,13 +49,14 @@ func (in *intake) handle(ctx context.Context, m Message) {
 		m.Ack()
 		return
 	}
-	if remote.beacon(x.opts.Now(), time.Now(), b) {
+	if remote.arrived(x.opts.Now(), time.Now(), b, m.Deliveries) {
 		x.wakeAsker(m.From.DC)
 	}
 	if len(b.Sections) == 0 {
-		m.Ack()
+		in.hold(m)
 		return
 	}
+	in.release()
 	if in.gap(b) {
 		remote.gaps.Add(1)
 		x.wakeAsker(m.From.DC)
@@ -71,6 +76,24 @@ func (in *intake) handle(ctx context.Context, m Message) {
 	if !started {
 		x.inbound.Release(size)
 	}
+}
+
+// hold acknowledges beacons a few at a time, well before they would come
+// again: the broker writes a file after each acknowledgement, and on an idle
+// node that is most of what it does.
+func (in *intake) hold(m Message) {
+	in.held = append(in.held, m)
+	if len(in.held) >= heldBeacons || in.x.opts.BeaconEvery*Lanes > heldEvery {
+		in.release()
+	}
+}
+
+func (in *intake) release() {
+	for _, m := range in.held {
+		m.Ack()
+	}
+	clear(in.held)
+	in.held = in.held[:0]
 }
 
 // decode takes a message apart and checks that it is what the way it came says.

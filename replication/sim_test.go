@@ -217,9 +217,36 @@ func faults(t *testing.T, w *world, rnd *rand.Rand) {
 	}
 }
 
+func TestLongCutDoesNotFillTheOutbox(t *testing.T) {
+	simulate(t, wan, 2, 1, func(w *world) {
+		time.Sleep(3 * time.Second)
+		w.net.Cut("a", "b")
+		n := w.dcs[0].nodes[0]
+		for range 12_000 {
+			n.write(t, part(0), "hot", inc(1))
+			time.Sleep(5 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		if s := n.rep.Totals(); s.ShippedEvents != 12_000 || s.ShippedMessages > 2_000 {
+			t.Errorf("%d events in %d messages, want 12000 in 2000 at the most", s.ShippedEvents, s.ShippedMessages)
+		}
+		w.net.Heal("a", "b")
+		w.level(5 * time.Second)
+		time.Sleep(2 * time.Second) // the wait is short again
+		n.write(t, part(0), "hot", inc(1))
+		w.level(time.Second)
+		n.write(t, part(0), "hot", inc(1))
+		if took := w.level(time.Second); took > 60*time.Millisecond {
+			t.Errorf("an event took %s after the backlog was gone", took)
+		}
+	})
+}
+
 func TestLostOutboxIsAskedFor(t *testing.T) {
 	simulate(t, wan, 2, 1, func(w *world) {
 		time.Sleep(3 * time.Second)
+		w.dcs[0].nodes[0].write(t, part(0), "before", put("v"))
+		w.level(time.Second)
 		w.net.Cut("a", "b")
 		for i := range 50 {
 			w.dcs[0].nodes[0].write(t, part(i%4), fmt.Sprint("k", i), put("v"))
@@ -231,8 +258,13 @@ func TestLostOutboxIsAskedFor(t *testing.T) {
 		if took := w.level(10 * time.Second); took > 1500*time.Millisecond {
 			t.Errorf("level %s after the heal, want 1.5 s", took)
 		}
-		if l := w.dcs[1].nodes[0].rep.Lag()[0]; l.Repairs == 0 || l.Joins != 0 {
-			t.Errorf("%d repairs and %d joins, want repairs only", l.Repairs, l.Joins)
+		if l := w.dcs[1].nodes[0].rep.Lag()[0]; l.Repairs == 0 || l.Joins != 0 || l.Gaps != 0 {
+			t.Errorf("%d repairs, %d joins, %d gaps; want repairs only", l.Repairs, l.Joins, l.Gaps)
+		}
+		w.dcs[0].nodes[0].write(t, part(0), "next", put("v"))
+		w.level(time.Second)
+		if l := w.dcs[1].nodes[0].rep.Lag()[0]; l.Gaps != 1 {
+			t.Errorf("%d gaps in the lane after the loss, want 1", l.Gaps)
 		}
 	})
 }
