@@ -17,7 +17,7 @@ import (
 func (s *session) app() *cli.App {
 	commands := slices.Concat(
 		s.runCommands(), s.dataCommands(), s.counterCommands(), s.setCommands(),
-		s.fileCommands(), s.binaryCommands(),
+		s.clusterCommands(), s.compareCommands(), s.wanCommands(), s.fileCommands(), s.binaryCommands(),
 	)
 	if s.demo != nil {
 		commands = slices.DeleteFunc(commands, func(c *cli.Command) bool { return c.Category == categoryRun })

@@ -121,6 +121,7 @@ func (in *invocation) loadTopology(path string) (*topology.Topology, error) {
 		return nil, usagef("%s", err)
 	}
 	if !problems.HasErrors() {
+		in.s.learnPlacements(t)
 		return t, nil
 	}
 	if err := problems.Render(in.s.err); err != nil {

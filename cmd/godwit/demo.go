@@ -53,26 +53,30 @@ func demo(in *invocation) error {
 		return err
 	}
 	began := in.s.now()
+	if err := portsFree(in.ctx(), o); err != nil {
+		return err
+	}
+	if err := demoAlone(in); err != nil {
+		return err
+	}
+	if o.Memory {
+		// Brokers keep their queues in files: an earlier demo must not leak into this one.
+		if o.Dir, err = os.MkdirTemp("", "godwit-demo-"); err != nil {
+			return fmt.Errorf("make a directory for the brokers: %w", err)
+		}
+		defer os.RemoveAll(o.Dir) //nolint:errcheck // the system cleans its temporary files as well
+	}
 	c, err := startDemo(in, o)
 	if err != nil {
 		return err
 	}
 	info := c.Info()
-	file := filepath.Join(o.Dir, demoFile)
+	file := filepath.Join(in.Path("data"), demoFile)
 	err = writeDemo(file, &info)
 	if err == nil {
 		in.s.demo = &info
-		err = in.banner(o, c, in.s.now().Sub(began))
-	}
-	if err == nil {
-		switch {
-		case in.Path("script") != "":
-			err = in.s.script(in.ctx(), lines)
-		case in.Bool("no-prompt"):
-			<-in.ctx().Done()
-		default:
-			err = in.s.prompt(in.ctx())
-		}
+		in.s.learnPlacements(c.Topology())
+		err = in.converse(o, c, began, lines)
 	}
 	in.s.close()
 	in.s.demo = nil
@@ -80,6 +84,21 @@ func demo(in *invocation) error {
 		err = errors.Join(err, removal)
 	}
 	return errors.Join(err, c.Close())
+}
+
+// converse takes commands, in whatever way was asked for, until there are no more.
+func (in *invocation) converse(o emulated.Options, c *emulated.Cluster, began time.Time, lines []string) error {
+	if err := in.banner(o, c, in.s.now().Sub(began)); err != nil {
+		return err
+	}
+	switch {
+	case in.Path("script") != "":
+		return in.s.script(in.ctx(), lines)
+	case in.Bool("no-prompt"):
+		<-in.ctx().Done()
+		return nil
+	}
+	return in.s.prompt(in.ctx())
 }
 
 // demoOptions are what the flags say.
@@ -150,13 +169,7 @@ const (
 const startTimeout = time.Minute
 
 func startDemo(in *invocation, o emulated.Options) (*emulated.Cluster, error) {
-	if err := portsFree(in.ctx(), o); err != nil {
-		return nil, err
-	}
-	if info, err := readDemo(filepath.Join(o.Dir, demoFile)); err == nil && answers(in.ctx(), info) {
-		return nil, fmt.Errorf("another demo runs on %s: end it, or give another --data and --base-port", o.Dir)
-	}
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(in.Path("data"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(in.ctx(), startTimeout)
@@ -166,6 +179,15 @@ func startDemo(in *invocation, o emulated.Options) (*emulated.Cluster, error) {
 		return nil, fmt.Errorf("start the demo: %w", err)
 	}
 	return c, nil
+}
+
+// demoAlone reports another demo on the same data directory.
+func demoAlone(in *invocation) error {
+	dir := in.Path("data")
+	if info, err := readDemo(filepath.Join(dir, demoFile)); err == nil && answers(in.ctx(), info) {
+		return fmt.Errorf("another demo runs on %s: end it, or give another --data and --base-port", dir)
+	}
+	return nil
 }
 
 // portsFree reports a port that another process listens at, before anything is
@@ -223,7 +245,7 @@ func writeDemo(file string, info *emulated.Info) error {
 // banner tells a person what was started. Off a terminal it goes to err, so
 // that a script's output is all there is on out.
 func (in *invocation) banner(o emulated.Options, c *emulated.Cluster, took time.Duration) error {
-	info, where := in.s.demo, "data in "+o.Dir
+	info, where := in.s.demo, "data in "+in.Path("data")
 	if o.Memory {
 		where = "data in memory"
 	}

@@ -26,8 +26,9 @@ type session struct {
 
 	inTerminal, outTerminal, errTerminal bool
 
-	demo    *emulated.Info // of the demo that runs in this process, else nil
-	clients map[string]*client.Client
+	demo       *emulated.Info // of the demo that runs in this process, else nil
+	clients    map[string]*client.Client
+	placements []string // names that were met in topologies
 }
 
 // main runs one command line and returns the exit code. Errors go to err.
