@@ -67,6 +67,7 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 	if done.Delta == nil { // nothing to change; but what it saw must not be lost either
 		return resp, replica.Barrier()
 	}
+	resp.Context = n.sealContext(t.key, &crdt.Context{Dots: []crdt.Dot{{Actor: done.Delta.Actor, Seq: done.Delta.Lo}}})
 	resp.Dot = &v1.Dot{Actor: uint64(done.Delta.Actor), Seq: done.Delta.Lo}
 	acks := n.spread(ctx, t, done.Delta)
 	if err := done.Commit.Wait(); err != nil {
