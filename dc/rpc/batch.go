@@ -63,7 +63,7 @@ func batch[Req any, Resp proto.Message](ctx context.Context, o *ServerOptions, i
 			resp, err := guarded(ctx, o, item, do)
 			if err != nil {
 				took(i, resp, dc.AsError(err))
-				return nil //nolint:nilerr // each item has its own status
+				return nil // each item has its own status
 			}
 			if size := proto.Size(resp); room.Add(-int64(size)) < 0 {
 				room.Add(int64(size))
@@ -79,7 +79,7 @@ func batch[Req any, Resp proto.Message](ctx context.Context, o *ServerOptions, i
 
 // guarded keeps the panic of an item, which has a goroutine of its own, from
 // ending the process.
-func guarded[Req any, Resp any](ctx context.Context, o *ServerOptions, item Req, do func(context.Context, Req) (Resp, error)) (resp Resp, err error) {
+func guarded[Req, Resp any](ctx context.Context, o *ServerOptions, item Req, do func(context.Context, Req) (Resp, error)) (resp Resp, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			o.Logger.ErrorContext(ctx, "item of a batch panicked", "panic", p, "stack", string(debug.Stack()))

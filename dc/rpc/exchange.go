@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -262,6 +263,7 @@ func (x *exchange) write(ctx context.Context) error {
 
 func (x *exchange) flush() error {
 	for {
+		runtime.Gosched() // let workers that are about to answer join the frame
 		x.mu.Lock()
 		f := x.out.take()
 		x.mu.Unlock()

@@ -24,10 +24,8 @@ func (k *kvService) Get(ctx context.Context, req *v1.GetRequest) (*v1.GetRespons
 
 // Put implements v1.KVServer: it is an Update that assigns.
 func (k *kvService) Put(ctx context.Context, req *v1.PutRequest) (*v1.UpdateResponse, error) {
-	switch req.GetKind() {
-	case v1.Kind_KIND_UNSPECIFIED, v1.Kind_KIND_REGISTER, v1.Kind_KIND_MVREGISTER:
-	default:
-		return nil, refuse(dc.InvalidArgument, reasonPutKind, "put assigns a register or mvregister, not kind %d; use an update with an operation of that kind", req.GetKind())
+	if k := req.GetKind(); k != v1.Kind_KIND_UNSPECIFIED && k != v1.Kind_KIND_REGISTER && k != v1.Kind_KIND_MVREGISTER {
+		return nil, refuse(dc.InvalidArgument, reasonPutKind, "put assigns a register or mvregister, not kind %d; use an update with an operation of that kind", k)
 	}
 	return k.node.Update(ctx, &v1.UpdateRequest{
 		Bucket: req.GetBucket(), Key: req.GetKey(), Kind: req.GetKind(), Options: req.GetOptions(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"time"
 
@@ -230,6 +231,7 @@ func (l *link) exchange(ctx context.Context, cancel context.CancelCauseFunc, s *
 
 func (l *link) flush(ctx context.Context, s *session) error {
 	for ctx.Err() == nil {
+		runtime.Gosched() // let those who are about to send join the frame
 		l.mu.Lock()
 		f := l.out.take()
 		l.mu.Unlock()
