@@ -294,8 +294,14 @@ type GetRequest struct {
 	Limit uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
 	// page continues after the answer whose next_page it is.
 	Page []byte `protobuf:"bytes,5,opt,name=page,proto3" json:"page,omitempty"`
-	// element, when set, asks only whether this element of a set is present.
-	Element       []byte `protobuf:"bytes,6,opt,name=element,proto3,oneof" json:"element,omitempty"`
+	// element, when set, asks only whether this element of a set, or this member
+	// of a zset, is present.
+	Element []byte `protobuf:"bytes,6,opt,name=element,proto3,oneof" json:"element,omitempty"`
+	// fields, when given, is the way to one field of a map: its name, then the
+	// name of a field inside it, and so on. The answer is that field's value.
+	Fields []*FieldName `protobuf:"bytes,7,rep,name=fields,proto3" json:"fields,omitempty"`
+	// range asks for a part of a zset.
+	Range         *ZRange `protobuf:"bytes,8,opt,name=range,proto3" json:"range,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -372,6 +378,162 @@ func (x *GetRequest) GetElement() []byte {
 	return nil
 }
 
+func (x *GetRequest) GetFields() []*FieldName {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *GetRequest) GetRange() *ZRange {
+	if x != nil {
+		return x.Range
+	}
+	return nil
+}
+
+// FieldName names a field of a map. Fields of one name and different kinds are
+// different fields; kind may be left out where the name is unambiguous.
+type FieldName struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Kind          Kind                   `protobuf:"varint,2,opt,name=kind,proto3,enum=godwit.v1.Kind" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FieldName) Reset() {
+	*x = FieldName{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FieldName) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FieldName) ProtoMessage() {}
+
+func (x *FieldName) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FieldName.ProtoReflect.Descriptor instead.
+func (*FieldName) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FieldName) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *FieldName) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_KIND_UNSPECIFIED
+}
+
+// ZRange selects members of a zset in the order of (score, member).
+type ZRange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// start and stop are ranks, both included; negative ones count from the end.
+	Start int64 `protobuf:"zigzag64,1,opt,name=start,proto3" json:"start,omitempty"`
+	Stop  int64 `protobuf:"zigzag64,2,opt,name=stop,proto3" json:"stop,omitempty"`
+	// by_score, when set, takes min and max in place of start and stop.
+	ByScore bool    `protobuf:"varint,3,opt,name=by_score,json=byScore,proto3" json:"by_score,omitempty"`
+	Min     float64 `protobuf:"fixed64,4,opt,name=min,proto3" json:"min,omitempty"`
+	Max     float64 `protobuf:"fixed64,5,opt,name=max,proto3" json:"max,omitempty"`
+	// reverse begins with the highest score.
+	Reverse       bool `protobuf:"varint,6,opt,name=reverse,proto3" json:"reverse,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ZRange) Reset() {
+	*x = ZRange{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZRange) ProtoMessage() {}
+
+func (x *ZRange) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZRange.ProtoReflect.Descriptor instead.
+func (*ZRange) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ZRange) GetStart() int64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *ZRange) GetStop() int64 {
+	if x != nil {
+		return x.Stop
+	}
+	return 0
+}
+
+func (x *ZRange) GetByScore() bool {
+	if x != nil {
+		return x.ByScore
+	}
+	return false
+}
+
+func (x *ZRange) GetMin() float64 {
+	if x != nil {
+		return x.Min
+	}
+	return 0
+}
+
+func (x *ZRange) GetMax() float64 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+func (x *ZRange) GetReverse() bool {
+	if x != nil {
+		return x.Reverse
+	}
+	return false
+}
+
 type GetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Kind  Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=godwit.v1.Kind" json:"kind,omitempty"`
@@ -379,17 +541,23 @@ type GetResponse struct {
 	// siblings are all live values, winner first, when there is more than one.
 	Siblings []*Sibling `protobuf:"bytes,3,rep,name=siblings,proto3" json:"siblings,omitempty"`
 	// conflict is true when concurrent writes are waiting for a causal one.
-	Conflict      bool    `protobuf:"varint,4,opt,name=conflict,proto3" json:"conflict,omitempty"`
-	Context       []byte  `protobuf:"bytes,5,opt,name=context,proto3" json:"context,omitempty"`
-	NextPage      []byte  `protobuf:"bytes,6,opt,name=next_page,json=nextPage,proto3" json:"next_page,omitempty"`
-	Answer        *Answer `protobuf:"bytes,7,opt,name=answer,proto3" json:"answer,omitempty"`
+	Conflict bool    `protobuf:"varint,4,opt,name=conflict,proto3" json:"conflict,omitempty"`
+	Context  []byte  `protobuf:"bytes,5,opt,name=context,proto3" json:"context,omitempty"`
+	NextPage []byte  `protobuf:"bytes,6,opt,name=next_page,json=nextPage,proto3" json:"next_page,omitempty"`
+	Answer   *Answer `protobuf:"bytes,7,opt,name=answer,proto3" json:"answer,omitempty"`
+	// expires_unix_ms is when the key expires; 0 is never.
+	ExpiresUnixMs uint64 `protobuf:"varint,8,opt,name=expires_unix_ms,json=expiresUnixMs,proto3" json:"expires_unix_ms,omitempty"`
+	// rights of a bcounter, by actor.
+	Rights []*Rights `protobuf:"bytes,9,rep,name=rights,proto3" json:"rights,omitempty"`
+	// bound of a bcounter.
+	Bound         int64 `protobuf:"zigzag64,10,opt,name=bound,proto3" json:"bound,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[3]
+	mi := &file_godwit_v1_kv_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +569,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[3]
+	mi := &file_godwit_v1_kv_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +582,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{3}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetResponse) GetKind() Kind {
@@ -466,6 +634,96 @@ func (x *GetResponse) GetAnswer() *Answer {
 	return nil
 }
 
+func (x *GetResponse) GetExpiresUnixMs() uint64 {
+	if x != nil {
+		return x.ExpiresUnixMs
+	}
+	return 0
+}
+
+func (x *GetResponse) GetRights() []*Rights {
+	if x != nil {
+		return x.Rights
+	}
+	return nil
+}
+
+func (x *GetResponse) GetBound() int64 {
+	if x != nil {
+		return x.Bound
+	}
+	return 0
+}
+
+// Rights is how much one replica may take from a bcounter.
+type Rights struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Actor         uint64                 `protobuf:"fixed64,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	Dc            string                 `protobuf:"bytes,2,opt,name=dc,proto3" json:"dc,omitempty"`
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	Amount        int64                  `protobuf:"zigzag64,4,opt,name=amount,proto3" json:"amount,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rights) Reset() {
+	*x = Rights{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rights) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rights) ProtoMessage() {}
+
+func (x *Rights) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rights.ProtoReflect.Descriptor instead.
+func (*Rights) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Rights) GetActor() uint64 {
+	if x != nil {
+		return x.Actor
+	}
+	return 0
+}
+
+func (x *Rights) GetDc() string {
+	if x != nil {
+		return x.Dc
+	}
+	return ""
+}
+
+func (x *Rights) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Rights) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
 // Value is the value of a key of some kind.
 type Value struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -474,6 +732,10 @@ type Value struct {
 	//	*Value_Bytes
 	//	*Value_Integer
 	//	*Value_Set
+	//	*Value_Flag
+	//	*Value_Map
+	//	*Value_Zset
+	//	*Value_Estimate
 	Of            isValue_Of `protobuf_oneof:"of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -481,7 +743,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[4]
+	mi := &file_godwit_v1_kv_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -493,7 +755,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[4]
+	mi := &file_godwit_v1_kv_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -506,7 +768,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{4}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Value) GetOf() isValue_Of {
@@ -543,6 +805,42 @@ func (x *Value) GetSet() *Elements {
 	return nil
 }
 
+func (x *Value) GetFlag() bool {
+	if x != nil {
+		if x, ok := x.Of.(*Value_Flag); ok {
+			return x.Flag
+		}
+	}
+	return false
+}
+
+func (x *Value) GetMap() *Fields {
+	if x != nil {
+		if x, ok := x.Of.(*Value_Map); ok {
+			return x.Map
+		}
+	}
+	return nil
+}
+
+func (x *Value) GetZset() *Members {
+	if x != nil {
+		if x, ok := x.Of.(*Value_Zset); ok {
+			return x.Zset
+		}
+	}
+	return nil
+}
+
+func (x *Value) GetEstimate() uint64 {
+	if x != nil {
+		if x, ok := x.Of.(*Value_Estimate); ok {
+			return x.Estimate
+		}
+	}
+	return 0
+}
+
 type isValue_Of interface {
 	isValue_Of()
 }
@@ -552,11 +850,27 @@ type Value_Bytes struct {
 }
 
 type Value_Integer struct {
-	Integer int64 `protobuf:"zigzag64,2,opt,name=integer,proto3,oneof"` // counter
+	Integer int64 `protobuf:"zigzag64,2,opt,name=integer,proto3,oneof"` // counter, gcounter, bcounter
 }
 
 type Value_Set struct {
-	Set *Elements `protobuf:"bytes,3,opt,name=set,proto3,oneof"` // set, sorted
+	Set *Elements `protobuf:"bytes,3,opt,name=set,proto3,oneof"` // set, gset, rwset; sorted
+}
+
+type Value_Flag struct {
+	Flag bool `protobuf:"varint,4,opt,name=flag,proto3,oneof"` // flag, dwflag
+}
+
+type Value_Map struct {
+	Map *Fields `protobuf:"bytes,5,opt,name=map,proto3,oneof"` // map
+}
+
+type Value_Zset struct {
+	Zset *Members `protobuf:"bytes,6,opt,name=zset,proto3,oneof"` // zset, in the order asked for
+}
+
+type Value_Estimate struct {
+	Estimate uint64 `protobuf:"varint,7,opt,name=estimate,proto3,oneof"` // hll
 }
 
 func (*Value_Bytes) isValue_Of() {}
@@ -564,6 +878,14 @@ func (*Value_Bytes) isValue_Of() {}
 func (*Value_Integer) isValue_Of() {}
 
 func (*Value_Set) isValue_Of() {}
+
+func (*Value_Flag) isValue_Of() {}
+
+func (*Value_Map) isValue_Of() {}
+
+func (*Value_Zset) isValue_Of() {}
+
+func (*Value_Estimate) isValue_Of() {}
 
 type Elements struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -576,7 +898,7 @@ type Elements struct {
 
 func (x *Elements) Reset() {
 	*x = Elements{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[5]
+	mi := &file_godwit_v1_kv_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +910,7 @@ func (x *Elements) String() string {
 func (*Elements) ProtoMessage() {}
 
 func (x *Elements) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[5]
+	mi := &file_godwit_v1_kv_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +923,7 @@ func (x *Elements) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Elements.ProtoReflect.Descriptor instead.
 func (*Elements) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{5}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Elements) GetElements() [][]byte {
@@ -618,6 +940,232 @@ func (x *Elements) GetTotal() uint64 {
 	return 0
 }
 
+type Fields struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fields        []*Field               `protobuf:"bytes,1,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fields) Reset() {
+	*x = Fields{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fields) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fields) ProtoMessage() {}
+
+func (x *Fields) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fields.ProtoReflect.Descriptor instead.
+func (*Fields) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Fields) GetFields() []*Field {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+type Field struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Kind  Kind                   `protobuf:"varint,2,opt,name=kind,proto3,enum=godwit.v1.Kind" json:"kind,omitempty"`
+	Value *Value                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	// siblings are all live values of a register, winner first, when there are several.
+	Siblings      []*Sibling `protobuf:"bytes,4,rep,name=siblings,proto3" json:"siblings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Field) Reset() {
+	*x = Field{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Field) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Field) ProtoMessage() {}
+
+func (x *Field) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Field.ProtoReflect.Descriptor instead.
+func (*Field) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Field) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Field) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_KIND_UNSPECIFIED
+}
+
+func (x *Field) GetValue() *Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Field) GetSiblings() []*Sibling {
+	if x != nil {
+		return x.Siblings
+	}
+	return nil
+}
+
+type Members struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Members []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	// total is the number of members of the whole zset.
+	Total         uint64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Members) Reset() {
+	*x = Members{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Members) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Members) ProtoMessage() {}
+
+func (x *Members) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Members.ProtoReflect.Descriptor instead.
+func (*Members) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Members) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Members) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+type Member struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        []byte                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Score         float64                `protobuf:"fixed64,2,opt,name=score,proto3" json:"score,omitempty"`
+	Rank          uint64                 `protobuf:"varint,3,opt,name=rank,proto3" json:"rank,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Member) GetMember() []byte {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *Member) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *Member) GetRank() uint64 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
 type Sibling struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Value []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
@@ -630,7 +1178,7 @@ type Sibling struct {
 
 func (x *Sibling) Reset() {
 	*x = Sibling{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[6]
+	mi := &file_godwit_v1_kv_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +1190,7 @@ func (x *Sibling) String() string {
 func (*Sibling) ProtoMessage() {}
 
 func (x *Sibling) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[6]
+	mi := &file_godwit_v1_kv_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +1203,7 @@ func (x *Sibling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sibling.ProtoReflect.Descriptor instead.
 func (*Sibling) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{6}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Sibling) GetValue() []byte {
@@ -690,7 +1238,7 @@ type Dot struct {
 
 func (x *Dot) Reset() {
 	*x = Dot{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[7]
+	mi := &file_godwit_v1_kv_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +1250,7 @@ func (x *Dot) String() string {
 func (*Dot) ProtoMessage() {}
 
 func (x *Dot) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[7]
+	mi := &file_godwit_v1_kv_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +1263,7 @@ func (x *Dot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dot.ProtoReflect.Descriptor instead.
 func (*Dot) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{7}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Dot) GetActor() uint64 {
@@ -745,7 +1293,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[8]
+	mi := &file_godwit_v1_kv_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +1305,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[8]
+	mi := &file_godwit_v1_kv_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +1318,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{8}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Answer) GetCopies() uint32 {
@@ -815,7 +1363,7 @@ type PutRequest struct {
 
 func (x *PutRequest) Reset() {
 	*x = PutRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[9]
+	mi := &file_godwit_v1_kv_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +1375,7 @@ func (x *PutRequest) String() string {
 func (*PutRequest) ProtoMessage() {}
 
 func (x *PutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[9]
+	mi := &file_godwit_v1_kv_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +1388,7 @@ func (x *PutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
 func (*PutRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{9}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PutRequest) GetBucket() string {
@@ -889,7 +1437,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[10]
+	mi := &file_godwit_v1_kv_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +1449,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[10]
+	mi := &file_godwit_v1_kv_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +1462,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{10}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteRequest) GetBucket() string {
@@ -952,15 +1500,31 @@ type UpdateRequest struct {
 	//	*UpdateRequest_CounterReset
 	//	*UpdateRequest_SetAdd
 	//	*UpdateRequest_SetRemove
-	Op            isUpdateRequest_Op `protobuf_oneof:"op"`
-	Options       *WriteOptions      `protobuf:"bytes,15,opt,name=options,proto3" json:"options,omitempty"`
+	//	*UpdateRequest_MapUpdate
+	//	*UpdateRequest_MapRemove
+	//	*UpdateRequest_FlagSet
+	//	*UpdateRequest_Zadd
+	//	*UpdateRequest_Zincr
+	//	*UpdateRequest_Zremove
+	//	*UpdateRequest_HllAdd
+	//	*UpdateRequest_Expire
+	//	*UpdateRequest_Transfer
+	//	*UpdateRequest_Keep
+	Op isUpdateRequest_Op `protobuf_oneof:"op"`
+	// bound is the least value of a bcounter; it counts when the key is created.
+	Bound int64 `protobuf:"varint,21,opt,name=bound,proto3" json:"bound,omitempty"`
+	// ttl_ms, when not 0, lets the value expire that long after this write.
+	TtlMs uint64 `protobuf:"varint,22,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
+	// keep_ttl leaves the expiry as it is where an assignment would clear it.
+	KeepTtl       bool          `protobuf:"varint,23,opt,name=keep_ttl,json=keepTtl,proto3" json:"keep_ttl,omitempty"`
+	Options       *WriteOptions `protobuf:"bytes,15,opt,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[11]
+	mi := &file_godwit_v1_kv_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1536,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[11]
+	mi := &file_godwit_v1_kv_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1549,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{11}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpdateRequest) GetBucket() string {
@@ -1070,6 +1634,117 @@ func (x *UpdateRequest) GetSetRemove() *SetRemove {
 	return nil
 }
 
+func (x *UpdateRequest) GetMapUpdate() *MapUpdate {
+	if x != nil {
+		if x, ok := x.Op.(*UpdateRequest_MapUpdate); ok {
+			return x.MapUpdate
+		}
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetMapRemove() *MapRemove {
+	if x != nil {
+		if x, ok := x.Op.(*UpdateRequest_MapRemove); ok {
+			return x.MapRemove
+		}
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetFlagSet() *FlagSet {
+	if x != nil {
+		if x, ok := x.Op.(*UpdateRequest_FlagSet); ok {
+			return x.FlagSet
+		}
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetZadd() *ZAdd {
+	if x != nil {
+		if x, ok := x.Op.(*UpdateRequest_Zadd); ok {
+			return x.Zadd
+		}
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetZincr() *ZIncr {
+	if x != nil {
+		if x, ok := x.Op.(*UpdateRequest_Zincr); ok {
+			return x.Zincr
+		}
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetZremove() *ZRemove {
+	if x != nil {
+		if x, ok := x.Op.(*UpdateRequest_Zremove); ok {
+			return x.Zremove
+		}
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetHllAdd() *HllAdd {
+	if x != nil {
+		if x, ok := x.Op.(*UpdateRequest_HllAdd); ok {
+			return x.HllAdd
+		}
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetExpire() *Expire {
+	if x != nil {
+		if x, ok := x.Op.(*UpdateRequest_Expire); ok {
+			return x.Expire
+		}
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetTransfer() *Transfer {
+	if x != nil {
+		if x, ok := x.Op.(*UpdateRequest_Transfer); ok {
+			return x.Transfer
+		}
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetKeep() *Keep {
+	if x != nil {
+		if x, ok := x.Op.(*UpdateRequest_Keep); ok {
+			return x.Keep
+		}
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetBound() int64 {
+	if x != nil {
+		return x.Bound
+	}
+	return 0
+}
+
+func (x *UpdateRequest) GetTtlMs() uint64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+func (x *UpdateRequest) GetKeepTtl() bool {
+	if x != nil {
+		return x.KeepTtl
+	}
+	return false
+}
+
 func (x *UpdateRequest) GetOptions() *WriteOptions {
 	if x != nil {
 		return x.Options
@@ -1105,6 +1780,46 @@ type UpdateRequest_SetRemove struct {
 	SetRemove *SetRemove `protobuf:"bytes,9,opt,name=set_remove,json=setRemove,proto3,oneof"`
 }
 
+type UpdateRequest_MapUpdate struct {
+	MapUpdate *MapUpdate `protobuf:"bytes,10,opt,name=map_update,json=mapUpdate,proto3,oneof"`
+}
+
+type UpdateRequest_MapRemove struct {
+	MapRemove *MapRemove `protobuf:"bytes,11,opt,name=map_remove,json=mapRemove,proto3,oneof"`
+}
+
+type UpdateRequest_FlagSet struct {
+	FlagSet *FlagSet `protobuf:"bytes,12,opt,name=flag_set,json=flagSet,proto3,oneof"`
+}
+
+type UpdateRequest_Zadd struct {
+	Zadd *ZAdd `protobuf:"bytes,13,opt,name=zadd,proto3,oneof"`
+}
+
+type UpdateRequest_Zincr struct {
+	Zincr *ZIncr `protobuf:"bytes,14,opt,name=zincr,proto3,oneof"`
+}
+
+type UpdateRequest_Zremove struct {
+	Zremove *ZRemove `protobuf:"bytes,16,opt,name=zremove,proto3,oneof"`
+}
+
+type UpdateRequest_HllAdd struct {
+	HllAdd *HllAdd `protobuf:"bytes,17,opt,name=hll_add,json=hllAdd,proto3,oneof"`
+}
+
+type UpdateRequest_Expire struct {
+	Expire *Expire `protobuf:"bytes,18,opt,name=expire,proto3,oneof"`
+}
+
+type UpdateRequest_Transfer struct {
+	Transfer *Transfer `protobuf:"bytes,19,opt,name=transfer,proto3,oneof"`
+}
+
+type UpdateRequest_Keep struct {
+	Keep *Keep `protobuf:"bytes,20,opt,name=keep,proto3,oneof"`
+}
+
 func (*UpdateRequest_Assign) isUpdateRequest_Op() {}
 
 func (*UpdateRequest_Remove) isUpdateRequest_Op() {}
@@ -1117,6 +1832,26 @@ func (*UpdateRequest_SetAdd) isUpdateRequest_Op() {}
 
 func (*UpdateRequest_SetRemove) isUpdateRequest_Op() {}
 
+func (*UpdateRequest_MapUpdate) isUpdateRequest_Op() {}
+
+func (*UpdateRequest_MapRemove) isUpdateRequest_Op() {}
+
+func (*UpdateRequest_FlagSet) isUpdateRequest_Op() {}
+
+func (*UpdateRequest_Zadd) isUpdateRequest_Op() {}
+
+func (*UpdateRequest_Zincr) isUpdateRequest_Op() {}
+
+func (*UpdateRequest_Zremove) isUpdateRequest_Op() {}
+
+func (*UpdateRequest_HllAdd) isUpdateRequest_Op() {}
+
+func (*UpdateRequest_Expire) isUpdateRequest_Op() {}
+
+func (*UpdateRequest_Transfer) isUpdateRequest_Op() {}
+
+func (*UpdateRequest_Keep) isUpdateRequest_Op() {}
+
 type Assign struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Value         []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
@@ -1126,7 +1861,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[12]
+	mi := &file_godwit_v1_kv_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1873,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[12]
+	mi := &file_godwit_v1_kv_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1886,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{12}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Assign) GetValue() []byte {
@@ -1169,7 +1904,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[13]
+	mi := &file_godwit_v1_kv_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1916,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[13]
+	mi := &file_godwit_v1_kv_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1929,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{13}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{20}
 }
 
 type CounterAdd struct {
@@ -1206,7 +1941,7 @@ type CounterAdd struct {
 
 func (x *CounterAdd) Reset() {
 	*x = CounterAdd{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[14]
+	mi := &file_godwit_v1_kv_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1953,7 @@ func (x *CounterAdd) String() string {
 func (*CounterAdd) ProtoMessage() {}
 
 func (x *CounterAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[14]
+	mi := &file_godwit_v1_kv_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1966,7 @@ func (x *CounterAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterAdd.ProtoReflect.Descriptor instead.
 func (*CounterAdd) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{14}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CounterAdd) GetDelta() int64 {
@@ -1249,7 +1984,7 @@ type CounterReset struct {
 
 func (x *CounterReset) Reset() {
 	*x = CounterReset{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[15]
+	mi := &file_godwit_v1_kv_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1996,7 @@ func (x *CounterReset) String() string {
 func (*CounterReset) ProtoMessage() {}
 
 func (x *CounterReset) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[15]
+	mi := &file_godwit_v1_kv_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +2009,7 @@ func (x *CounterReset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterReset.ProtoReflect.Descriptor instead.
 func (*CounterReset) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{15}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{22}
 }
 
 type SetAdd struct {
@@ -1286,7 +2021,7 @@ type SetAdd struct {
 
 func (x *SetAdd) Reset() {
 	*x = SetAdd{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[16]
+	mi := &file_godwit_v1_kv_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +2033,7 @@ func (x *SetAdd) String() string {
 func (*SetAdd) ProtoMessage() {}
 
 func (x *SetAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[16]
+	mi := &file_godwit_v1_kv_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +2046,7 @@ func (x *SetAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAdd.ProtoReflect.Descriptor instead.
 func (*SetAdd) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{16}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetAdd) GetElements() [][]byte {
@@ -1330,7 +2065,7 @@ type SetRemove struct {
 
 func (x *SetRemove) Reset() {
 	*x = SetRemove{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[17]
+	mi := &file_godwit_v1_kv_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +2077,7 @@ func (x *SetRemove) String() string {
 func (*SetRemove) ProtoMessage() {}
 
 func (x *SetRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[17]
+	mi := &file_godwit_v1_kv_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +2090,7 @@ func (x *SetRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRemove.ProtoReflect.Descriptor instead.
 func (*SetRemove) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{17}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetRemove) GetElements() [][]byte {
@@ -1365,12 +2100,527 @@ func (x *SetRemove) GetElements() [][]byte {
 	return nil
 }
 
+// MapUpdate changes several fields in one event.
+type MapUpdate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fields        []*FieldUpdate         `protobuf:"bytes,1,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MapUpdate) Reset() {
+	*x = MapUpdate{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MapUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MapUpdate) ProtoMessage() {}
+
+func (x *MapUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MapUpdate.ProtoReflect.Descriptor instead.
+func (*MapUpdate) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *MapUpdate) GetFields() []*FieldUpdate {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+// FieldUpdate is an operation on one field. Of update only kind and op count.
+type FieldUpdate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Update        *UpdateRequest         `protobuf:"bytes,2,opt,name=update,proto3" json:"update,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FieldUpdate) Reset() {
+	*x = FieldUpdate{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FieldUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FieldUpdate) ProtoMessage() {}
+
+func (x *FieldUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FieldUpdate.ProtoReflect.Descriptor instead.
+func (*FieldUpdate) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *FieldUpdate) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *FieldUpdate) GetUpdate() *UpdateRequest {
+	if x != nil {
+		return x.Update
+	}
+	return nil
+}
+
+// MapRemove removes what is observed of fields, of every kind where none is named.
+type MapRemove struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fields        []*FieldName           `protobuf:"bytes,1,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MapRemove) Reset() {
+	*x = MapRemove{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MapRemove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MapRemove) ProtoMessage() {}
+
+func (x *MapRemove) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MapRemove.ProtoReflect.Descriptor instead.
+func (*MapRemove) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *MapRemove) GetFields() []*FieldName {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+type FlagSet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	On            bool                   `protobuf:"varint,1,opt,name=on,proto3" json:"on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlagSet) Reset() {
+	*x = FlagSet{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlagSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlagSet) ProtoMessage() {}
+
+func (x *FlagSet) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlagSet.ProtoReflect.Descriptor instead.
+func (*FlagSet) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *FlagSet) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+type ZAdd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Members       []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ZAdd) Reset() {
+	*x = ZAdd{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZAdd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZAdd) ProtoMessage() {}
+
+func (x *ZAdd) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZAdd.ProtoReflect.Descriptor instead.
+func (*ZAdd) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ZAdd) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+type ZIncr struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        []byte                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	By            float64                `protobuf:"fixed64,2,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ZIncr) Reset() {
+	*x = ZIncr{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZIncr) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZIncr) ProtoMessage() {}
+
+func (x *ZIncr) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZIncr.ProtoReflect.Descriptor instead.
+func (*ZIncr) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ZIncr) GetMember() []byte {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *ZIncr) GetBy() float64 {
+	if x != nil {
+		return x.By
+	}
+	return 0
+}
+
+type ZRemove struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Members       [][]byte               `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ZRemove) Reset() {
+	*x = ZRemove{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZRemove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZRemove) ProtoMessage() {}
+
+func (x *ZRemove) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZRemove.ProtoReflect.Descriptor instead.
+func (*ZRemove) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ZRemove) GetMembers() [][]byte {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+type HllAdd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Elements      [][]byte               `protobuf:"bytes,1,rep,name=elements,proto3" json:"elements,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HllAdd) Reset() {
+	*x = HllAdd{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HllAdd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HllAdd) ProtoMessage() {}
+
+func (x *HllAdd) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HllAdd.ProtoReflect.Descriptor instead.
+func (*HllAdd) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *HllAdd) GetElements() [][]byte {
+	if x != nil {
+		return x.Elements
+	}
+	return nil
+}
+
+// Expire sets when the key expires.
+type Expire struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// at_unix_ms is the moment; 0 is never.
+	AtUnixMs      uint64 `protobuf:"varint,1,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Expire) Reset() {
+	*x = Expire{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expire) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expire) ProtoMessage() {}
+
+func (x *Expire) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expire.ProtoReflect.Descriptor instead.
+func (*Expire) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Expire) GetAtUnixMs() uint64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
+// Transfer moves rights of a bcounter from this datacenter to another.
+type Transfer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Amount        int64                  `protobuf:"varint,1,opt,name=amount,proto3" json:"amount,omitempty"`
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"` // datacenter
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transfer) Reset() {
+	*x = Transfer{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transfer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transfer) ProtoMessage() {}
+
+func (x *Transfer) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
+func (*Transfer) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Transfer) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *Transfer) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+// Keep ends a conflict of kinds: what is observed of every other kind is removed.
+type Keep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=godwit.v1.Kind" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Keep) Reset() {
+	*x = Keep{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Keep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Keep) ProtoMessage() {}
+
+func (x *Keep) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Keep.ProtoReflect.Descriptor instead.
+func (*Keep) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Keep) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_KIND_UNSPECIFIED
+}
+
 type UpdateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Kind  Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=godwit.v1.Kind" json:"kind,omitempty"`
 	// value is the value after the change where it is cheap to tell: counters.
 	Value *Value `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	// changed counts what the change did: elements added or removed, 1 or 0 otherwise.
+	// changed counts what the change did: elements, members or fields added or removed, 1 or 0 otherwise.
 	Changed       uint64  `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
 	Context       []byte  `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
 	Dot           *Dot    `protobuf:"bytes,5,opt,name=dot,proto3" json:"dot,omitempty"`
@@ -1381,7 +2631,7 @@ type UpdateResponse struct {
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[18]
+	mi := &file_godwit_v1_kv_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +2643,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[18]
+	mi := &file_godwit_v1_kv_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +2656,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{18}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *UpdateResponse) GetKind() Kind {
@@ -1460,7 +2710,7 @@ type BatchGetRequest struct {
 
 func (x *BatchGetRequest) Reset() {
 	*x = BatchGetRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[19]
+	mi := &file_godwit_v1_kv_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +2722,7 @@ func (x *BatchGetRequest) String() string {
 func (*BatchGetRequest) ProtoMessage() {}
 
 func (x *BatchGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[19]
+	mi := &file_godwit_v1_kv_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +2735,7 @@ func (x *BatchGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetRequest.ProtoReflect.Descriptor instead.
 func (*BatchGetRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{19}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *BatchGetRequest) GetGets() []*GetRequest {
@@ -1504,7 +2754,7 @@ type BatchGetResponse struct {
 
 func (x *BatchGetResponse) Reset() {
 	*x = BatchGetResponse{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[20]
+	mi := &file_godwit_v1_kv_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +2766,7 @@ func (x *BatchGetResponse) String() string {
 func (*BatchGetResponse) ProtoMessage() {}
 
 func (x *BatchGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[20]
+	mi := &file_godwit_v1_kv_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +2779,7 @@ func (x *BatchGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetResponse.ProtoReflect.Descriptor instead.
 func (*BatchGetResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{20}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *BatchGetResponse) GetResults() []*BatchGetResponse_Result {
@@ -1548,7 +2798,7 @@ type BatchUpdateRequest struct {
 
 func (x *BatchUpdateRequest) Reset() {
 	*x = BatchUpdateRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[21]
+	mi := &file_godwit_v1_kv_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +2810,7 @@ func (x *BatchUpdateRequest) String() string {
 func (*BatchUpdateRequest) ProtoMessage() {}
 
 func (x *BatchUpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[21]
+	mi := &file_godwit_v1_kv_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +2823,7 @@ func (x *BatchUpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchUpdateRequest.ProtoReflect.Descriptor instead.
 func (*BatchUpdateRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{21}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *BatchUpdateRequest) GetUpdates() []*UpdateRequest {
@@ -1592,7 +2842,7 @@ type BatchUpdateResponse struct {
 
 func (x *BatchUpdateResponse) Reset() {
 	*x = BatchUpdateResponse{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[22]
+	mi := &file_godwit_v1_kv_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +2854,7 @@ func (x *BatchUpdateResponse) String() string {
 func (*BatchUpdateResponse) ProtoMessage() {}
 
 func (x *BatchUpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[22]
+	mi := &file_godwit_v1_kv_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +2867,7 @@ func (x *BatchUpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchUpdateResponse.ProtoReflect.Descriptor instead.
 func (*BatchUpdateResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{22}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *BatchUpdateResponse) GetResults() []*BatchUpdateResponse_Result {
@@ -1641,7 +2891,7 @@ type ScanRequest struct {
 
 func (x *ScanRequest) Reset() {
 	*x = ScanRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[23]
+	mi := &file_godwit_v1_kv_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1653,7 +2903,7 @@ func (x *ScanRequest) String() string {
 func (*ScanRequest) ProtoMessage() {}
 
 func (x *ScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[23]
+	mi := &file_godwit_v1_kv_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1666,7 +2916,7 @@ func (x *ScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanRequest.ProtoReflect.Descriptor instead.
 func (*ScanRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{23}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ScanRequest) GetBucket() string {
@@ -1715,7 +2965,7 @@ type ScanResponse struct {
 
 func (x *ScanResponse) Reset() {
 	*x = ScanResponse{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[24]
+	mi := &file_godwit_v1_kv_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +2977,7 @@ func (x *ScanResponse) String() string {
 func (*ScanResponse) ProtoMessage() {}
 
 func (x *ScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[24]
+	mi := &file_godwit_v1_kv_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +2990,7 @@ func (x *ScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanResponse.ProtoReflect.Descriptor instead.
 func (*ScanResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{24}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ScanResponse) GetItems() []*ScanResponse_Item {
@@ -1768,7 +3018,7 @@ type BatchGetResponse_Result struct {
 
 func (x *BatchGetResponse_Result) Reset() {
 	*x = BatchGetResponse_Result{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[25]
+	mi := &file_godwit_v1_kv_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +3030,7 @@ func (x *BatchGetResponse_Result) String() string {
 func (*BatchGetResponse_Result) ProtoMessage() {}
 
 func (x *BatchGetResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[25]
+	mi := &file_godwit_v1_kv_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +3043,7 @@ func (x *BatchGetResponse_Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetResponse_Result.ProtoReflect.Descriptor instead.
 func (*BatchGetResponse_Result) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{20, 0}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{38, 0}
 }
 
 func (x *BatchGetResponse_Result) GetCode() int32 {
@@ -1828,7 +3078,7 @@ type BatchUpdateResponse_Result struct {
 
 func (x *BatchUpdateResponse_Result) Reset() {
 	*x = BatchUpdateResponse_Result{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[26]
+	mi := &file_godwit_v1_kv_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +3090,7 @@ func (x *BatchUpdateResponse_Result) String() string {
 func (*BatchUpdateResponse_Result) ProtoMessage() {}
 
 func (x *BatchUpdateResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[26]
+	mi := &file_godwit_v1_kv_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +3103,7 @@ func (x *BatchUpdateResponse_Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchUpdateResponse_Result.ProtoReflect.Descriptor instead.
 func (*BatchUpdateResponse_Result) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{22, 0}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{40, 0}
 }
 
 func (x *BatchUpdateResponse_Result) GetCode() int32 {
@@ -1887,7 +3137,7 @@ type ScanResponse_Item struct {
 
 func (x *ScanResponse_Item) Reset() {
 	*x = ScanResponse_Item{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[27]
+	mi := &file_godwit_v1_kv_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +3149,7 @@ func (x *ScanResponse_Item) String() string {
 func (*ScanResponse_Item) ProtoMessage() {}
 
 func (x *ScanResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[27]
+	mi := &file_godwit_v1_kv_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +3162,7 @@ func (x *ScanResponse_Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanResponse_Item.ProtoReflect.Descriptor instead.
 func (*ScanResponse_Item) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{24, 0}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{42, 0}
 }
 
 func (x *ScanResponse_Item) GetKey() []byte {
@@ -1944,7 +3194,7 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x04 \x01(\fR\trequestIdB\n" +
 	"\n" +
-	"\b_context\"\xbd\x01\n" +
+	"\b_context\"\x94\x02\n" +
 	"\n" +
 	"GetRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
@@ -1952,9 +3202,21 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\aoptions\x18\x03 \x01(\v2\x16.godwit.v1.ReadOptionsR\aoptions\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x12\n" +
 	"\x04page\x18\x05 \x01(\fR\x04page\x12\x1d\n" +
-	"\aelement\x18\x06 \x01(\fH\x00R\aelement\x88\x01\x01B\n" +
+	"\aelement\x18\x06 \x01(\fH\x00R\aelement\x88\x01\x01\x12,\n" +
+	"\x06fields\x18\a \x03(\v2\x14.godwit.v1.FieldNameR\x06fields\x12'\n" +
+	"\x05range\x18\b \x01(\v2\x11.godwit.v1.ZRangeR\x05rangeB\n" +
 	"\n" +
-	"\b_element\"\x88\x02\n" +
+	"\b_element\"D\n" +
+	"\tFieldName\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x12#\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\"\x8b\x01\n" +
+	"\x06ZRange\x12\x14\n" +
+	"\x05start\x18\x01 \x01(\x12R\x05start\x12\x12\n" +
+	"\x04stop\x18\x02 \x01(\x12R\x04stop\x12\x19\n" +
+	"\bby_score\x18\x03 \x01(\bR\abyScore\x12\x10\n" +
+	"\x03min\x18\x04 \x01(\x01R\x03min\x12\x10\n" +
+	"\x03max\x18\x05 \x01(\x01R\x03max\x12\x18\n" +
+	"\areverse\x18\x06 \x01(\bR\areverse\"\xf1\x02\n" +
 	"\vGetResponse\x12#\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\x12&\n" +
 	"\x05value\x18\x02 \x01(\v2\x10.godwit.v1.ValueR\x05value\x12.\n" +
@@ -1962,15 +3224,42 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\bconflict\x18\x04 \x01(\bR\bconflict\x12\x18\n" +
 	"\acontext\x18\x05 \x01(\fR\acontext\x12\x1b\n" +
 	"\tnext_page\x18\x06 \x01(\fR\bnextPage\x12)\n" +
-	"\x06answer\x18\a \x01(\v2\x11.godwit.v1.AnswerR\x06answer\"j\n" +
+	"\x06answer\x18\a \x01(\v2\x11.godwit.v1.AnswerR\x06answer\x12&\n" +
+	"\x0fexpires_unix_ms\x18\b \x01(\x04R\rexpiresUnixMs\x12)\n" +
+	"\x06rights\x18\t \x03(\v2\x11.godwit.v1.RightsR\x06rights\x12\x14\n" +
+	"\x05bound\x18\n" +
+	" \x01(\x12R\x05bound\"Z\n" +
+	"\x06Rights\x12\x14\n" +
+	"\x05actor\x18\x01 \x01(\x06R\x05actor\x12\x0e\n" +
+	"\x02dc\x18\x02 \x01(\tR\x02dc\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x16\n" +
+	"\x06amount\x18\x04 \x01(\x12R\x06amount\"\xef\x01\n" +
 	"\x05Value\x12\x16\n" +
 	"\x05bytes\x18\x01 \x01(\fH\x00R\x05bytes\x12\x1a\n" +
 	"\ainteger\x18\x02 \x01(\x12H\x00R\ainteger\x12'\n" +
-	"\x03set\x18\x03 \x01(\v2\x13.godwit.v1.ElementsH\x00R\x03setB\x04\n" +
+	"\x03set\x18\x03 \x01(\v2\x13.godwit.v1.ElementsH\x00R\x03set\x12\x14\n" +
+	"\x04flag\x18\x04 \x01(\bH\x00R\x04flag\x12%\n" +
+	"\x03map\x18\x05 \x01(\v2\x11.godwit.v1.FieldsH\x00R\x03map\x12(\n" +
+	"\x04zset\x18\x06 \x01(\v2\x12.godwit.v1.MembersH\x00R\x04zset\x12\x1c\n" +
+	"\bestimate\x18\a \x01(\x04H\x00R\bestimateB\x04\n" +
 	"\x02of\"<\n" +
 	"\bElements\x12\x1a\n" +
 	"\belements\x18\x01 \x03(\fR\belements\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\x04R\x05total\"W\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\"2\n" +
+	"\x06Fields\x12(\n" +
+	"\x06fields\x18\x01 \x03(\v2\x10.godwit.v1.FieldR\x06fields\"\x98\x01\n" +
+	"\x05Field\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x12#\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\x12&\n" +
+	"\x05value\x18\x03 \x01(\v2\x10.godwit.v1.ValueR\x05value\x12.\n" +
+	"\bsiblings\x18\x04 \x03(\v2\x12.godwit.v1.SiblingR\bsiblings\"L\n" +
+	"\aMembers\x12+\n" +
+	"\amembers\x18\x01 \x03(\v2\x11.godwit.v1.MemberR\amembers\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\"J\n" +
+	"\x06Member\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\fR\x06member\x12\x14\n" +
+	"\x05score\x18\x02 \x01(\x01R\x05score\x12\x12\n" +
+	"\x04rank\x18\x03 \x01(\x04R\x04rank\"W\n" +
 	"\aSibling\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\x12\x14\n" +
 	"\x05stamp\x18\x02 \x01(\x04R\x05stamp\x12 \n" +
@@ -1993,7 +3282,7 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\rDeleteRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x121\n" +
-	"\aoptions\x18\x03 \x01(\v2\x17.godwit.v1.WriteOptionsR\aoptions\"\xd0\x03\n" +
+	"\aoptions\x18\x03 \x01(\v2\x17.godwit.v1.WriteOptionsR\aoptions\"\xed\a\n" +
 	"\rUpdateRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12#\n" +
@@ -2005,7 +3294,23 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\rcounter_reset\x18\a \x01(\v2\x17.godwit.v1.CounterResetH\x00R\fcounterReset\x12,\n" +
 	"\aset_add\x18\b \x01(\v2\x11.godwit.v1.SetAddH\x00R\x06setAdd\x125\n" +
 	"\n" +
-	"set_remove\x18\t \x01(\v2\x14.godwit.v1.SetRemoveH\x00R\tsetRemove\x121\n" +
+	"set_remove\x18\t \x01(\v2\x14.godwit.v1.SetRemoveH\x00R\tsetRemove\x125\n" +
+	"\n" +
+	"map_update\x18\n" +
+	" \x01(\v2\x14.godwit.v1.MapUpdateH\x00R\tmapUpdate\x125\n" +
+	"\n" +
+	"map_remove\x18\v \x01(\v2\x14.godwit.v1.MapRemoveH\x00R\tmapRemove\x12/\n" +
+	"\bflag_set\x18\f \x01(\v2\x12.godwit.v1.FlagSetH\x00R\aflagSet\x12%\n" +
+	"\x04zadd\x18\r \x01(\v2\x0f.godwit.v1.ZAddH\x00R\x04zadd\x12(\n" +
+	"\x05zincr\x18\x0e \x01(\v2\x10.godwit.v1.ZIncrH\x00R\x05zincr\x12.\n" +
+	"\azremove\x18\x10 \x01(\v2\x12.godwit.v1.ZRemoveH\x00R\azremove\x12,\n" +
+	"\ahll_add\x18\x11 \x01(\v2\x11.godwit.v1.HllAddH\x00R\x06hllAdd\x12+\n" +
+	"\x06expire\x18\x12 \x01(\v2\x11.godwit.v1.ExpireH\x00R\x06expire\x121\n" +
+	"\btransfer\x18\x13 \x01(\v2\x13.godwit.v1.TransferH\x00R\btransfer\x12%\n" +
+	"\x04keep\x18\x14 \x01(\v2\x0f.godwit.v1.KeepH\x00R\x04keep\x12\x14\n" +
+	"\x05bound\x18\x15 \x01(\x03R\x05bound\x12\x15\n" +
+	"\x06ttl_ms\x18\x16 \x01(\x04R\x05ttlMs\x12\x19\n" +
+	"\bkeep_ttl\x18\x17 \x01(\bR\akeepTtl\x121\n" +
 	"\aoptions\x18\x0f \x01(\v2\x17.godwit.v1.WriteOptionsR\aoptionsB\x04\n" +
 	"\x02op\"\x1e\n" +
 	"\x06Assign\x12\x14\n" +
@@ -2018,7 +3323,33 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\x06SetAdd\x12\x1a\n" +
 	"\belements\x18\x01 \x03(\fR\belements\"'\n" +
 	"\tSetRemove\x12\x1a\n" +
-	"\belements\x18\x01 \x03(\fR\belements\"\xde\x01\n" +
+	"\belements\x18\x01 \x03(\fR\belements\";\n" +
+	"\tMapUpdate\x12.\n" +
+	"\x06fields\x18\x01 \x03(\v2\x16.godwit.v1.FieldUpdateR\x06fields\"S\n" +
+	"\vFieldUpdate\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x120\n" +
+	"\x06update\x18\x02 \x01(\v2\x18.godwit.v1.UpdateRequestR\x06update\"9\n" +
+	"\tMapRemove\x12,\n" +
+	"\x06fields\x18\x01 \x03(\v2\x14.godwit.v1.FieldNameR\x06fields\"\x19\n" +
+	"\aFlagSet\x12\x0e\n" +
+	"\x02on\x18\x01 \x01(\bR\x02on\"3\n" +
+	"\x04ZAdd\x12+\n" +
+	"\amembers\x18\x01 \x03(\v2\x11.godwit.v1.MemberR\amembers\"/\n" +
+	"\x05ZIncr\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\fR\x06member\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\x01R\x02by\"#\n" +
+	"\aZRemove\x12\x18\n" +
+	"\amembers\x18\x01 \x03(\fR\amembers\"$\n" +
+	"\x06HllAdd\x12\x1a\n" +
+	"\belements\x18\x01 \x03(\fR\belements\"&\n" +
+	"\x06Expire\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\x01 \x01(\x04R\batUnixMs\"2\n" +
+	"\bTransfer\x12\x16\n" +
+	"\x06amount\x18\x01 \x01(\x03R\x06amount\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\"+\n" +
+	"\x04Keep\x12#\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\"\xde\x01\n" +
 	"\x0eUpdateResponse\x12#\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\x12&\n" +
 	"\x05value\x18\x02 \x01(\v2\x10.godwit.v1.ValueR\x05value\x12\x18\n" +
@@ -2098,92 +3429,136 @@ func file_godwit_v1_kv_proto_rawDescGZIP() []byte {
 }
 
 var file_godwit_v1_kv_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_godwit_v1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_godwit_v1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_godwit_v1_kv_proto_goTypes = []any{
 	(Kind)(0),                          // 0: godwit.v1.Kind
 	(Consistency)(0),                   // 1: godwit.v1.Consistency
 	(*ReadOptions)(nil),                // 2: godwit.v1.ReadOptions
 	(*WriteOptions)(nil),               // 3: godwit.v1.WriteOptions
 	(*GetRequest)(nil),                 // 4: godwit.v1.GetRequest
-	(*GetResponse)(nil),                // 5: godwit.v1.GetResponse
-	(*Value)(nil),                      // 6: godwit.v1.Value
-	(*Elements)(nil),                   // 7: godwit.v1.Elements
-	(*Sibling)(nil),                    // 8: godwit.v1.Sibling
-	(*Dot)(nil),                        // 9: godwit.v1.Dot
-	(*Answer)(nil),                     // 10: godwit.v1.Answer
-	(*PutRequest)(nil),                 // 11: godwit.v1.PutRequest
-	(*DeleteRequest)(nil),              // 12: godwit.v1.DeleteRequest
-	(*UpdateRequest)(nil),              // 13: godwit.v1.UpdateRequest
-	(*Assign)(nil),                     // 14: godwit.v1.Assign
-	(*Remove)(nil),                     // 15: godwit.v1.Remove
-	(*CounterAdd)(nil),                 // 16: godwit.v1.CounterAdd
-	(*CounterReset)(nil),               // 17: godwit.v1.CounterReset
-	(*SetAdd)(nil),                     // 18: godwit.v1.SetAdd
-	(*SetRemove)(nil),                  // 19: godwit.v1.SetRemove
-	(*UpdateResponse)(nil),             // 20: godwit.v1.UpdateResponse
-	(*BatchGetRequest)(nil),            // 21: godwit.v1.BatchGetRequest
-	(*BatchGetResponse)(nil),           // 22: godwit.v1.BatchGetResponse
-	(*BatchUpdateRequest)(nil),         // 23: godwit.v1.BatchUpdateRequest
-	(*BatchUpdateResponse)(nil),        // 24: godwit.v1.BatchUpdateResponse
-	(*ScanRequest)(nil),                // 25: godwit.v1.ScanRequest
-	(*ScanResponse)(nil),               // 26: godwit.v1.ScanResponse
-	(*BatchGetResponse_Result)(nil),    // 27: godwit.v1.BatchGetResponse.Result
-	(*BatchUpdateResponse_Result)(nil), // 28: godwit.v1.BatchUpdateResponse.Result
-	(*ScanResponse_Item)(nil),          // 29: godwit.v1.ScanResponse.Item
+	(*FieldName)(nil),                  // 5: godwit.v1.FieldName
+	(*ZRange)(nil),                     // 6: godwit.v1.ZRange
+	(*GetResponse)(nil),                // 7: godwit.v1.GetResponse
+	(*Rights)(nil),                     // 8: godwit.v1.Rights
+	(*Value)(nil),                      // 9: godwit.v1.Value
+	(*Elements)(nil),                   // 10: godwit.v1.Elements
+	(*Fields)(nil),                     // 11: godwit.v1.Fields
+	(*Field)(nil),                      // 12: godwit.v1.Field
+	(*Members)(nil),                    // 13: godwit.v1.Members
+	(*Member)(nil),                     // 14: godwit.v1.Member
+	(*Sibling)(nil),                    // 15: godwit.v1.Sibling
+	(*Dot)(nil),                        // 16: godwit.v1.Dot
+	(*Answer)(nil),                     // 17: godwit.v1.Answer
+	(*PutRequest)(nil),                 // 18: godwit.v1.PutRequest
+	(*DeleteRequest)(nil),              // 19: godwit.v1.DeleteRequest
+	(*UpdateRequest)(nil),              // 20: godwit.v1.UpdateRequest
+	(*Assign)(nil),                     // 21: godwit.v1.Assign
+	(*Remove)(nil),                     // 22: godwit.v1.Remove
+	(*CounterAdd)(nil),                 // 23: godwit.v1.CounterAdd
+	(*CounterReset)(nil),               // 24: godwit.v1.CounterReset
+	(*SetAdd)(nil),                     // 25: godwit.v1.SetAdd
+	(*SetRemove)(nil),                  // 26: godwit.v1.SetRemove
+	(*MapUpdate)(nil),                  // 27: godwit.v1.MapUpdate
+	(*FieldUpdate)(nil),                // 28: godwit.v1.FieldUpdate
+	(*MapRemove)(nil),                  // 29: godwit.v1.MapRemove
+	(*FlagSet)(nil),                    // 30: godwit.v1.FlagSet
+	(*ZAdd)(nil),                       // 31: godwit.v1.ZAdd
+	(*ZIncr)(nil),                      // 32: godwit.v1.ZIncr
+	(*ZRemove)(nil),                    // 33: godwit.v1.ZRemove
+	(*HllAdd)(nil),                     // 34: godwit.v1.HllAdd
+	(*Expire)(nil),                     // 35: godwit.v1.Expire
+	(*Transfer)(nil),                   // 36: godwit.v1.Transfer
+	(*Keep)(nil),                       // 37: godwit.v1.Keep
+	(*UpdateResponse)(nil),             // 38: godwit.v1.UpdateResponse
+	(*BatchGetRequest)(nil),            // 39: godwit.v1.BatchGetRequest
+	(*BatchGetResponse)(nil),           // 40: godwit.v1.BatchGetResponse
+	(*BatchUpdateRequest)(nil),         // 41: godwit.v1.BatchUpdateRequest
+	(*BatchUpdateResponse)(nil),        // 42: godwit.v1.BatchUpdateResponse
+	(*ScanRequest)(nil),                // 43: godwit.v1.ScanRequest
+	(*ScanResponse)(nil),               // 44: godwit.v1.ScanResponse
+	(*BatchGetResponse_Result)(nil),    // 45: godwit.v1.BatchGetResponse.Result
+	(*BatchUpdateResponse_Result)(nil), // 46: godwit.v1.BatchUpdateResponse.Result
+	(*ScanResponse_Item)(nil),          // 47: godwit.v1.ScanResponse.Item
 }
 var file_godwit_v1_kv_proto_depIdxs = []int32{
 	1,  // 0: godwit.v1.ReadOptions.consistency:type_name -> godwit.v1.Consistency
 	1,  // 1: godwit.v1.WriteOptions.consistency:type_name -> godwit.v1.Consistency
 	2,  // 2: godwit.v1.GetRequest.options:type_name -> godwit.v1.ReadOptions
-	0,  // 3: godwit.v1.GetResponse.kind:type_name -> godwit.v1.Kind
-	6,  // 4: godwit.v1.GetResponse.value:type_name -> godwit.v1.Value
-	8,  // 5: godwit.v1.GetResponse.siblings:type_name -> godwit.v1.Sibling
-	10, // 6: godwit.v1.GetResponse.answer:type_name -> godwit.v1.Answer
-	7,  // 7: godwit.v1.Value.set:type_name -> godwit.v1.Elements
-	9,  // 8: godwit.v1.Sibling.dot:type_name -> godwit.v1.Dot
-	0,  // 9: godwit.v1.PutRequest.kind:type_name -> godwit.v1.Kind
-	3,  // 10: godwit.v1.PutRequest.options:type_name -> godwit.v1.WriteOptions
-	3,  // 11: godwit.v1.DeleteRequest.options:type_name -> godwit.v1.WriteOptions
-	0,  // 12: godwit.v1.UpdateRequest.kind:type_name -> godwit.v1.Kind
-	14, // 13: godwit.v1.UpdateRequest.assign:type_name -> godwit.v1.Assign
-	15, // 14: godwit.v1.UpdateRequest.remove:type_name -> godwit.v1.Remove
-	16, // 15: godwit.v1.UpdateRequest.counter_add:type_name -> godwit.v1.CounterAdd
-	17, // 16: godwit.v1.UpdateRequest.counter_reset:type_name -> godwit.v1.CounterReset
-	18, // 17: godwit.v1.UpdateRequest.set_add:type_name -> godwit.v1.SetAdd
-	19, // 18: godwit.v1.UpdateRequest.set_remove:type_name -> godwit.v1.SetRemove
-	3,  // 19: godwit.v1.UpdateRequest.options:type_name -> godwit.v1.WriteOptions
-	0,  // 20: godwit.v1.UpdateResponse.kind:type_name -> godwit.v1.Kind
-	6,  // 21: godwit.v1.UpdateResponse.value:type_name -> godwit.v1.Value
-	9,  // 22: godwit.v1.UpdateResponse.dot:type_name -> godwit.v1.Dot
-	10, // 23: godwit.v1.UpdateResponse.answer:type_name -> godwit.v1.Answer
-	4,  // 24: godwit.v1.BatchGetRequest.gets:type_name -> godwit.v1.GetRequest
-	27, // 25: godwit.v1.BatchGetResponse.results:type_name -> godwit.v1.BatchGetResponse.Result
-	13, // 26: godwit.v1.BatchUpdateRequest.updates:type_name -> godwit.v1.UpdateRequest
-	28, // 27: godwit.v1.BatchUpdateResponse.results:type_name -> godwit.v1.BatchUpdateResponse.Result
-	2,  // 28: godwit.v1.ScanRequest.options:type_name -> godwit.v1.ReadOptions
-	29, // 29: godwit.v1.ScanResponse.items:type_name -> godwit.v1.ScanResponse.Item
-	5,  // 30: godwit.v1.BatchGetResponse.Result.response:type_name -> godwit.v1.GetResponse
-	20, // 31: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
-	0,  // 32: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
-	4,  // 33: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
-	11, // 34: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
-	12, // 35: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
-	13, // 36: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
-	21, // 37: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
-	23, // 38: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
-	25, // 39: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
-	5,  // 40: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
-	20, // 41: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
-	20, // 42: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
-	20, // 43: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
-	22, // 44: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
-	24, // 45: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
-	26, // 46: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
-	40, // [40:47] is the sub-list for method output_type
-	33, // [33:40] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	5,  // 3: godwit.v1.GetRequest.fields:type_name -> godwit.v1.FieldName
+	6,  // 4: godwit.v1.GetRequest.range:type_name -> godwit.v1.ZRange
+	0,  // 5: godwit.v1.FieldName.kind:type_name -> godwit.v1.Kind
+	0,  // 6: godwit.v1.GetResponse.kind:type_name -> godwit.v1.Kind
+	9,  // 7: godwit.v1.GetResponse.value:type_name -> godwit.v1.Value
+	15, // 8: godwit.v1.GetResponse.siblings:type_name -> godwit.v1.Sibling
+	17, // 9: godwit.v1.GetResponse.answer:type_name -> godwit.v1.Answer
+	8,  // 10: godwit.v1.GetResponse.rights:type_name -> godwit.v1.Rights
+	10, // 11: godwit.v1.Value.set:type_name -> godwit.v1.Elements
+	11, // 12: godwit.v1.Value.map:type_name -> godwit.v1.Fields
+	13, // 13: godwit.v1.Value.zset:type_name -> godwit.v1.Members
+	12, // 14: godwit.v1.Fields.fields:type_name -> godwit.v1.Field
+	0,  // 15: godwit.v1.Field.kind:type_name -> godwit.v1.Kind
+	9,  // 16: godwit.v1.Field.value:type_name -> godwit.v1.Value
+	15, // 17: godwit.v1.Field.siblings:type_name -> godwit.v1.Sibling
+	14, // 18: godwit.v1.Members.members:type_name -> godwit.v1.Member
+	16, // 19: godwit.v1.Sibling.dot:type_name -> godwit.v1.Dot
+	0,  // 20: godwit.v1.PutRequest.kind:type_name -> godwit.v1.Kind
+	3,  // 21: godwit.v1.PutRequest.options:type_name -> godwit.v1.WriteOptions
+	3,  // 22: godwit.v1.DeleteRequest.options:type_name -> godwit.v1.WriteOptions
+	0,  // 23: godwit.v1.UpdateRequest.kind:type_name -> godwit.v1.Kind
+	21, // 24: godwit.v1.UpdateRequest.assign:type_name -> godwit.v1.Assign
+	22, // 25: godwit.v1.UpdateRequest.remove:type_name -> godwit.v1.Remove
+	23, // 26: godwit.v1.UpdateRequest.counter_add:type_name -> godwit.v1.CounterAdd
+	24, // 27: godwit.v1.UpdateRequest.counter_reset:type_name -> godwit.v1.CounterReset
+	25, // 28: godwit.v1.UpdateRequest.set_add:type_name -> godwit.v1.SetAdd
+	26, // 29: godwit.v1.UpdateRequest.set_remove:type_name -> godwit.v1.SetRemove
+	27, // 30: godwit.v1.UpdateRequest.map_update:type_name -> godwit.v1.MapUpdate
+	29, // 31: godwit.v1.UpdateRequest.map_remove:type_name -> godwit.v1.MapRemove
+	30, // 32: godwit.v1.UpdateRequest.flag_set:type_name -> godwit.v1.FlagSet
+	31, // 33: godwit.v1.UpdateRequest.zadd:type_name -> godwit.v1.ZAdd
+	32, // 34: godwit.v1.UpdateRequest.zincr:type_name -> godwit.v1.ZIncr
+	33, // 35: godwit.v1.UpdateRequest.zremove:type_name -> godwit.v1.ZRemove
+	34, // 36: godwit.v1.UpdateRequest.hll_add:type_name -> godwit.v1.HllAdd
+	35, // 37: godwit.v1.UpdateRequest.expire:type_name -> godwit.v1.Expire
+	36, // 38: godwit.v1.UpdateRequest.transfer:type_name -> godwit.v1.Transfer
+	37, // 39: godwit.v1.UpdateRequest.keep:type_name -> godwit.v1.Keep
+	3,  // 40: godwit.v1.UpdateRequest.options:type_name -> godwit.v1.WriteOptions
+	28, // 41: godwit.v1.MapUpdate.fields:type_name -> godwit.v1.FieldUpdate
+	20, // 42: godwit.v1.FieldUpdate.update:type_name -> godwit.v1.UpdateRequest
+	5,  // 43: godwit.v1.MapRemove.fields:type_name -> godwit.v1.FieldName
+	14, // 44: godwit.v1.ZAdd.members:type_name -> godwit.v1.Member
+	0,  // 45: godwit.v1.Keep.kind:type_name -> godwit.v1.Kind
+	0,  // 46: godwit.v1.UpdateResponse.kind:type_name -> godwit.v1.Kind
+	9,  // 47: godwit.v1.UpdateResponse.value:type_name -> godwit.v1.Value
+	16, // 48: godwit.v1.UpdateResponse.dot:type_name -> godwit.v1.Dot
+	17, // 49: godwit.v1.UpdateResponse.answer:type_name -> godwit.v1.Answer
+	4,  // 50: godwit.v1.BatchGetRequest.gets:type_name -> godwit.v1.GetRequest
+	45, // 51: godwit.v1.BatchGetResponse.results:type_name -> godwit.v1.BatchGetResponse.Result
+	20, // 52: godwit.v1.BatchUpdateRequest.updates:type_name -> godwit.v1.UpdateRequest
+	46, // 53: godwit.v1.BatchUpdateResponse.results:type_name -> godwit.v1.BatchUpdateResponse.Result
+	2,  // 54: godwit.v1.ScanRequest.options:type_name -> godwit.v1.ReadOptions
+	47, // 55: godwit.v1.ScanResponse.items:type_name -> godwit.v1.ScanResponse.Item
+	7,  // 56: godwit.v1.BatchGetResponse.Result.response:type_name -> godwit.v1.GetResponse
+	38, // 57: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
+	0,  // 58: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
+	4,  // 59: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
+	18, // 60: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
+	19, // 61: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
+	20, // 62: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
+	39, // 63: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
+	41, // 64: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
+	43, // 65: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
+	7,  // 66: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
+	38, // 67: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
+	38, // 68: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
+	38, // 69: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
+	40, // 70: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
+	42, // 71: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
+	44, // 72: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
+	66, // [66:73] is the sub-list for method output_type
+	59, // [59:66] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_kv_proto_init() }
@@ -2193,18 +3568,32 @@ func file_godwit_v1_kv_proto_init() {
 	}
 	file_godwit_v1_kv_proto_msgTypes[1].OneofWrappers = []any{}
 	file_godwit_v1_kv_proto_msgTypes[2].OneofWrappers = []any{}
-	file_godwit_v1_kv_proto_msgTypes[4].OneofWrappers = []any{
+	file_godwit_v1_kv_proto_msgTypes[7].OneofWrappers = []any{
 		(*Value_Bytes)(nil),
 		(*Value_Integer)(nil),
 		(*Value_Set)(nil),
+		(*Value_Flag)(nil),
+		(*Value_Map)(nil),
+		(*Value_Zset)(nil),
+		(*Value_Estimate)(nil),
 	}
-	file_godwit_v1_kv_proto_msgTypes[11].OneofWrappers = []any{
+	file_godwit_v1_kv_proto_msgTypes[18].OneofWrappers = []any{
 		(*UpdateRequest_Assign)(nil),
 		(*UpdateRequest_Remove)(nil),
 		(*UpdateRequest_CounterAdd)(nil),
 		(*UpdateRequest_CounterReset)(nil),
 		(*UpdateRequest_SetAdd)(nil),
 		(*UpdateRequest_SetRemove)(nil),
+		(*UpdateRequest_MapUpdate)(nil),
+		(*UpdateRequest_MapRemove)(nil),
+		(*UpdateRequest_FlagSet)(nil),
+		(*UpdateRequest_Zadd)(nil),
+		(*UpdateRequest_Zincr)(nil),
+		(*UpdateRequest_Zremove)(nil),
+		(*UpdateRequest_HllAdd)(nil),
+		(*UpdateRequest_Expire)(nil),
+		(*UpdateRequest_Transfer)(nil),
+		(*UpdateRequest_Keep)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2212,7 +3601,7 @@ func file_godwit_v1_kv_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_v1_kv_proto_rawDesc), len(file_godwit_v1_kv_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   28,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
