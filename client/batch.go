@@ -1,0 +1,221 @@
+package client
+
+import (
+	"context"
+	"slices"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/godwitdb/godwit/api/godwit/v1"
+)
+
+// GetResult is the answer about one key of a BatchGet.
+type GetResult struct {
+	Value *Value // nil if Err is not
+	Err   error  // an *Error
+}
+
+// UpdateResult is the answer about one operation of a BatchUpdate.
+type UpdateResult struct {
+	Result *Result // nil if Err is not
+	Err    error   // an *Error; OutcomeOf tells what is known of this write
+}
+
+// BatchGet reads keys, 256 with a request, and answers in their order. Each has
+// its own error, such as IsNotFound.
+func (c *Client) BatchGet(ctx context.Context, keys []string, opts ...CallOption) ([]GetResult, error) {
+	o, err := c.options("BatchGet", opts)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]GetResult, len(keys))
+	items := make([]batchItem, len(keys))
+	for i, key := range keys {
+		items[i] = batchItem{index: i, msg: &pb.GetRequest{Bucket: o.bucket, Key: []byte(key), Limit: pageLimit, Options: o.read()}}
+	}
+	send := func(ctx context.Context, a *attempt, items []*batchItem) ([]itemAnswer, error) {
+		req := &pb.BatchGetRequest{}
+		for _, it := range items {
+			req.Gets = append(req.Gets, it.msg.(*pb.GetRequest)) //nolint:errcheck // made a few lines above
+		}
+		resp, err := a.kv.BatchGet(ctx, req)
+		answers := make([]itemAnswer, len(resp.GetResults()))
+		for i, r := range resp.GetResults() {
+			answers[i] = itemAnswer{code: codes.Code(r.GetCode()), message: r.GetMessage(), get: r.GetResponse()}
+		}
+		return answers, err
+	}
+	c.batch(ctx, call{op: "BatchGet", timeout: o.timeout}, items, send)
+	for _, it := range items {
+		if it.err != nil {
+			results[it.index].Err = it.err
+			continue
+		}
+		results[it.index].Value = valueOf(it.answer.get)
+	}
+	return results, nil
+}
+
+// BatchUpdate applies operations, up to 256 with a request, and answers in their
+// order. It is atomic per operation and not as a whole; operations on one key
+// may be applied in any order. Each has its own error and outcome and its own
+// request id, so WithRequestID and WithResult are for one operation only.
+func (c *Client) BatchUpdate(ctx context.Context, ops []Op, opts ...CallOption) ([]UpdateResult, error) {
+	o, err := c.options("BatchUpdate", opts)
+	if err != nil {
+		return nil, err
+	}
+	if (o.requestID != nil || o.result != nil) && len(ops) > 1 {
+		return nil, refuse("BatchUpdate", codes.InvalidArgument, "ONE_OPERATION",
+			"WithRequestID and WithResult are for one operation, the batch has %d", len(ops))
+	}
+	items := make([]batchItem, len(ops))
+	for i := range ops {
+		op := &ops[i]
+		if op.fill == nil {
+			return nil, refuse("BatchUpdate", codes.InvalidArgument, "NO_OPERATION", "operation %d is the zero Op", i)
+		}
+		u, err := c.request(op, o)
+		if err != nil {
+			return nil, err
+		}
+		items[i] = batchItem{index: i, msg: u, movable: op.mayRepeat(u)}
+	}
+	c.batch(ctx, call{op: "BatchUpdate", timeout: o.timeout, write: true}, items, sendUpdates)
+	results := make([]UpdateResult, len(ops))
+	for _, it := range items {
+		if it.err != nil {
+			results[it.index].Err = it.err
+			continue
+		}
+		r := resultOf(it.answer.update, it.tries)
+		results[it.index].Result = r
+		if o.result != nil {
+			*o.result = *r
+		}
+	}
+	return results, nil
+}
+
+func sendUpdates(ctx context.Context, a *attempt, items []*batchItem) ([]itemAnswer, error) {
+	req := &pb.BatchUpdateRequest{}
+	for _, it := range items {
+		req.Updates = append(req.Updates, it.msg.(*pb.UpdateRequest)) //nolint:errcheck // made by BatchUpdate
+	}
+	resp, err := a.kv.BatchUpdate(ctx, req)
+	answers := make([]itemAnswer, len(resp.GetResults()))
+	for i, r := range resp.GetResults() {
+		answers[i] = itemAnswer{code: codes.Code(r.GetCode()), message: r.GetMessage(), update: r.GetResponse()}
+	}
+	return answers, err
+}
+
+// batchItem is one key of a batch on its way.
+type batchItem struct {
+	index   int
+	msg     proto.Message
+	movable bool // a write that may be carried out at two nodes
+	maybe   bool // an earlier attempt may have been applied
+	tries   int
+	answer  itemAnswer
+	err     *Error // nil once answered
+}
+
+// itemAnswer is what the server says of one item.
+type itemAnswer struct {
+	code    codes.Code
+	message string
+	get     *pb.GetResponse
+	update  *pb.UpdateResponse
+}
+
+type sendItems func(context.Context, *attempt, []*batchItem) ([]itemAnswer, error)
+
+// batch carries out items, in requests that are neither too many nor too large.
+// Afterwards every item has either its answer or its error.
+func (c *Client) batch(ctx context.Context, s call, items []batchItem, send sendItems) {
+	var chunk []*batchItem
+	size := 0
+	for i := range items {
+		it := &items[i]
+		n := proto.Size(it.msg)
+		if len(chunk) == batchLimit || len(chunk) > 0 && size+n > batchBytes {
+			c.chunk(ctx, s, chunk, send)
+			chunk, size = nil, 0
+		}
+		chunk, size = append(chunk, it), size+n
+	}
+	if len(chunk) > 0 {
+		c.chunk(ctx, s, chunk, send)
+	}
+}
+
+// chunk carries out one request and repeats it with what is still open. While
+// a write that must not move may have been applied, all of it stays at its node.
+func (c *Client) chunk(ctx context.Context, s call, items []*batchItem, send sendItems) {
+	open := items
+	s.mayMove = func(maybe bool) bool {
+		return !slices.ContainsFunc(open, func(it *batchItem) bool { return (maybe || it.maybe) && s.write && !it.movable })
+	}
+	err := c.do(ctx, s, func(ctx context.Context, a *attempt) error {
+		answers, err := send(ctx, a, open)
+		if err == nil && len(answers) != len(open) {
+			err = refuse(s.op, codes.Internal, "BAD_ANSWER", "%d operations were sent, %d answered", len(open), len(answers))
+		}
+		if err != nil {
+			e := a.fail(err)
+			for _, it := range open {
+				it.note(e)
+			}
+			return err
+		}
+		if open = a.settle(open, answers); len(open) > 0 {
+			return open[0].err
+		}
+		return nil
+	})
+	if err == nil {
+		return
+	}
+	for _, it := range open {
+		if it.err == nil { // not even one attempt was made
+			it.err = refuse(s.op, CodeOf(err), ReasonOf(err), "%s", err)
+		}
+	}
+}
+
+// settle notes the server's answers and returns the items worth asking again.
+func (a *attempt) settle(items []*batchItem, answers []itemAnswer) (again []*batchItem) {
+	for i, it := range items {
+		it.tries = a.try
+		it.take(a.op, a, answers[i])
+		if it.err != nil && retryable(it.err.Code) {
+			again = append(again, it)
+		}
+	}
+	return again
+}
+
+// take notes the server's answer about one item.
+func (it *batchItem) take(op string, a *attempt, answer itemAnswer) {
+	if answer.code == codes.OK {
+		it.answer, it.err = answer, nil
+		return
+	}
+	e := &Error{Op: op, Addr: a.addr, Code: answer.code, Message: answer.message, Outcome: Failed}
+	if a.write {
+		e.Outcome = writeOutcome(e.Code, e.Reason)
+	}
+	it.note(e)
+}
+
+// note keeps an error for an item, with what is known of the item's own outcome.
+func (it *batchItem) note(e *Error) {
+	own := *e
+	it.maybe = it.maybe || own.Outcome == Unknown
+	if it.maybe {
+		own.Outcome = Unknown
+	}
+	it.err = &own
+}

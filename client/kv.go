@@ -1,0 +1,142 @@
+package client
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"google.golang.org/grpc/codes"
+
+	pb "github.com/godwitdb/godwit/api/godwit/v1"
+)
+
+// Get reads one key: of a set, its first 1000 elements. IsNotFound tells that
+// the key is absent.
+func (c *Client) Get(ctx context.Context, key string, opts ...CallOption) (*Value, error) {
+	return c.get(ctx, "Get", &pb.GetRequest{Key: []byte(key), Limit: pageLimit}, opts)
+}
+
+func (c *Client) get(ctx context.Context, op string, req *pb.GetRequest, opts []CallOption) (*Value, error) {
+	o, err := c.options(op, opts)
+	if err != nil {
+		return nil, err
+	}
+	req.Bucket, req.Options = o.bucket, o.read()
+	var resp *pb.GetResponse
+	err = c.do(ctx, o.readCall(op), func(ctx context.Context, a *attempt) error {
+		resp, err = a.kv.Get(ctx, req)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return valueOf(resp), nil
+}
+
+// Type is the kind of a key. IsNotFound tells that the key is absent.
+func (c *Client) Type(ctx context.Context, key string, opts ...CallOption) (Kind, error) {
+	v, err := c.get(ctx, "Type", &pb.GetRequest{Key: []byte(key), Limit: 1}, opts)
+	if err != nil {
+		return NoKind, err
+	}
+	return v.Kind, nil
+}
+
+// Put assigns a register, or an mvregister with WithKind(MVRegister).
+func (c *Client) Put(ctx context.Context, key string, value []byte, opts ...CallOption) (*Result, error) {
+	return c.Update(ctx, PutOp(key, value), opts...)
+}
+
+// Delete removes what the coordinating replica, or the context, holds of a key.
+func (c *Client) Delete(ctx context.Context, key string, opts ...CallOption) (*Result, error) {
+	return c.Update(ctx, DeleteOp(key), opts...)
+}
+
+// Incr adds n to a counter and returns the value as the coordinating replica
+// knows it afterwards.
+func (c *Client) Incr(ctx context.Context, key string, n int64, opts ...CallOption) (int64, error) {
+	r, err := c.Update(ctx, IncrOp(key, n), opts...)
+	if err != nil {
+		return 0, err
+	}
+	return r.Integer, nil
+}
+
+// Decr subtracts n from a counter; see Incr.
+func (c *Client) Decr(ctx context.Context, key string, n int64, opts ...CallOption) (int64, error) {
+	if n == math.MinInt64 {
+		return 0, refuse("Decr", codes.OutOfRange, "COUNTER_OVERFLOW", "%d cannot be subtracted: its opposite is out of range", n)
+	}
+	return c.Incr(ctx, key, -n, opts...)
+}
+
+// Reset removes the increments that the coordinating replica holds and returns
+// the value afterwards.
+func (c *Client) Reset(ctx context.Context, key string, opts ...CallOption) (int64, error) {
+	r, err := c.Update(ctx, ResetOp(key), opts...)
+	if err != nil {
+		return 0, err
+	}
+	return r.Integer, nil
+}
+
+// Update applies one operation to one key. When it fails, OutcomeOf tells what
+// is known of the write.
+func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result, error) {
+	if op.fill == nil {
+		return nil, refuse("Update", codes.InvalidArgument, "NO_OPERATION", "the zero Op names no operation: use a constructor such as IncrOp")
+	}
+	o, err := c.options(op.name, opts)
+	if err != nil {
+		return nil, err
+	}
+	req, err := c.request(&op, o)
+	if err != nil {
+		return nil, err
+	}
+	s := call{op: op.name, timeout: o.timeout, write: true, mayMove: untilMaybe}
+	if op.mayRepeat(req) {
+		s.mayMove = always
+	}
+	var resp *pb.UpdateResponse
+	tries := 0
+	err = c.do(ctx, s, func(ctx context.Context, a *attempt) error {
+		tries = a.try
+		resp, err = a.update(ctx, req)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := resultOf(resp, tries)
+	if o.result != nil {
+		*o.result = *r
+		o.result.Context = slices.Clone(r.Context)
+	}
+	return r, nil
+}
+
+// request makes the message of an operation, with a request id.
+func (c *Client) request(op *Op, o *callOptions) (*pb.UpdateRequest, error) {
+	kind, bucket := op.Kind, op.Bucket
+	if kind == NoKind {
+		kind = o.kind
+	}
+	if bucket == "" {
+		bucket = o.bucket
+	}
+	u := &pb.UpdateRequest{Bucket: bucket, Key: []byte(op.Key), Kind: pb.Kind(kind)}
+	op.fill(u)
+	return u, c.identify(op.name, u, o)
+}
+
+// update sends a request by the method of the contract that is meant for it.
+func (a *attempt) update(ctx context.Context, u *pb.UpdateRequest) (*pb.UpdateResponse, error) {
+	switch op := u.GetOp().(type) {
+	case *pb.UpdateRequest_Assign:
+		return a.kv.Put(ctx, &pb.PutRequest{Bucket: u.GetBucket(), Key: u.GetKey(), Value: op.Assign.GetValue(), Kind: u.GetKind(), Options: u.GetOptions()})
+	case *pb.UpdateRequest_Remove:
+		return a.kv.Delete(ctx, &pb.DeleteRequest{Bucket: u.GetBucket(), Key: u.GetKey(), Options: u.GetOptions()})
+	}
+	return a.kv.Update(ctx, u)
+}

@@ -1,0 +1,70 @@
+package client
+
+import (
+	pb "github.com/godwitdb/godwit/api/godwit/v1"
+)
+
+// Op is one change of one key, for Update and BatchUpdate. Kind and Bucket may
+// be set after the constructor; empty, they follow from the operation and the
+// client. An Op may be used more than once and by several goroutines.
+type Op struct {
+	Key    string
+	Kind   Kind
+	Bucket string
+
+	name     string
+	fill     func(*pb.UpdateRequest)
+	movable  bool // applying it twice changes nothing
+	register bool // ... unless the kind keeps siblings
+}
+
+// PutOp assigns a register.
+func PutOp(key string, value []byte) Op {
+	return Op{Key: key, name: "Put", movable: true, register: true, fill: func(u *pb.UpdateRequest) {
+		u.Op = &pb.UpdateRequest_Assign{Assign: &pb.Assign{Value: value}}
+	}}
+}
+
+// DeleteOp removes what the coordinating replica holds of the key.
+func DeleteOp(key string) Op {
+	return Op{Key: key, name: "Delete", fill: func(u *pb.UpdateRequest) {
+		u.Op = &pb.UpdateRequest_Remove{Remove: &pb.Remove{}}
+	}}
+}
+
+// IncrOp adds n, which may be negative, to a counter.
+func IncrOp(key string, n int64) Op {
+	return Op{Key: key, name: "Incr", fill: func(u *pb.UpdateRequest) {
+		u.Op = &pb.UpdateRequest_CounterAdd{CounterAdd: &pb.CounterAdd{Delta: n}}
+	}}
+}
+
+// ResetOp removes exactly the increments that the coordinating replica holds.
+func ResetOp(key string) Op {
+	return Op{Key: key, name: "Reset", fill: func(u *pb.UpdateRequest) {
+		u.Op = &pb.UpdateRequest_CounterReset{CounterReset: &pb.CounterReset{}}
+	}}
+}
+
+// SAddOp adds elements to a set.
+func SAddOp(key string, elements ...string) Op {
+	return Op{Key: key, name: "SAdd", movable: true, fill: func(u *pb.UpdateRequest) {
+		u.Op = &pb.UpdateRequest_SetAdd{SetAdd: &pb.SetAdd{Elements: bytesOf(elements)}}
+	}}
+}
+
+// SRemOp removes elements from a set.
+func SRemOp(key string, elements ...string) Op {
+	return Op{Key: key, name: "SRem", movable: true, fill: func(u *pb.UpdateRequest) {
+		u.Op = &pb.UpdateRequest_SetRemove{SetRemove: &pb.SetRemove{Elements: bytesOf(elements)}}
+	}}
+}
+
+// mayRepeat tells whether the update may be carried out at two nodes. With a
+// context it may not: the second would not observe the first.
+func (op *Op) mayRepeat(u *pb.UpdateRequest) bool {
+	if op.register && u.GetKind() != pb.Kind_KIND_UNSPECIFIED && u.GetKind() != pb.Kind_KIND_REGISTER {
+		return false
+	}
+	return op.movable && u.GetOptions().GetContext() == nil
+}

@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"google.golang.org/grpc/codes"
+)
+
+// call is one call of a user, whatever it takes to carry it out.
+type call struct {
+	op      string
+	timeout time.Duration
+	write   bool
+	// mayMove tells whether another node may be asked next. It is given whether
+	// an earlier attempt may have been applied.
+	mayMove func(maybe bool) bool
+}
+
+// attempt is one request of a call to one node.
+type attempt struct {
+	*node
+	op    string
+	write bool
+	try   int // 1 is the first
+	sent  atomic.Bool
+}
+
+// fail makes an Error of what the attempt returned.
+func (a *attempt) fail(err error) *Error {
+	return attemptError(a.op, a.addr, err, a.write, a.sent.Load())
+}
+
+func always(bool) bool { return true }
+
+func untilMaybe(maybe bool) bool { return !maybe }
+
+// do carries out a call: it makes attempts until one succeeds, one fails for
+// good, or time or retries run out. Nodes that were not yet tried are asked at
+// once, those that were after a pause.
+func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attempt) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if err := c.enter(ctx, s.op); err != nil {
+		return err
+	}
+	defer func() { <-c.slots }()
+
+	pauses := &backoff.ExponentialBackOff{
+		InitialInterval: c.opts.RetryBase, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: c.opts.RetryMax,
+	}
+	nodes, at, maybe := c.order(), 0, false
+	for try := 1; ; try++ {
+		a := &attempt{node: nodes[at], op: s.op, write: s.write, try: try}
+		err := c.once(ctx, &s, a, maybe, f)
+		if err == nil {
+			c.preferred.Store(a.index)
+			return nil
+		}
+		e := a.fail(err)
+		maybe = maybe || e.Outcome == Unknown
+		if maybe {
+			e.Outcome = Unknown
+		}
+		if !retryable(e.Code) || try > c.opts.MaxRetries || ctx.Err() != nil {
+			return e
+		}
+		moved := len(nodes) > 1 && s.mayMove(maybe)
+		if moved {
+			at = (at + 1) % len(nodes)
+			c.opts.Logger.DebugContext(ctx, "asking another node", "op", s.op, "from", a.addr, "to", nodes[at].addr, "code", e.Code.String())
+		}
+		if (!moved || try >= len(nodes)) && !c.pause(ctx, pauses.NextBackOff()) {
+			return e
+		}
+	}
+}
+
+// once makes one attempt. While the call may still go elsewhere, the attempt
+// gets half of the time left: a node that hangs must not take all of it.
+func (c *Client) once(ctx context.Context, s *call, a *attempt, maybe bool, f func(context.Context, *attempt) error) error {
+	if deadline, ok := ctx.Deadline(); ok && len(c.nodes) > 1 && s.mayMove(maybe || s.write) && a.try <= c.opts.MaxRetries {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	return f(context.WithValue(ctx, sentKey{}, &a.sent), a)
+}
+
+// enter takes a slot, or reports why the call was not even begun.
+func (c *Client) enter(ctx context.Context, op string) error {
+	select {
+	case <-c.closed:
+		return refuse(op, codes.Canceled, "CLIENT_CLOSED", "the client is closed")
+	default:
+	}
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-c.closed:
+		return refuse(op, codes.Canceled, "CLIENT_CLOSED", "the client is closed")
+	case <-ctx.Done():
+		e := attemptError(op, "", ctx.Err(), false, false)
+		e.Message = "not begun: " + e.Message
+		return e
+	}
+}
+
+// pause waits, and reports whether there is any point in another attempt.
+func (c *Client) pause(ctx context.Context, d time.Duration) bool {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-c.closed:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// retryable tells whether asking again can change an answer.
+func retryable(code codes.Code) bool {
+	return code == codes.Unavailable || code == codes.DeadlineExceeded || code == codes.Canceled || code == codes.Aborted
+}
