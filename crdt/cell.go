@@ -68,6 +68,23 @@ func CutPath(path string) (component, rest string, ok bool) {
 	return "", "", false
 }
 
+// MaxDepth is how deep maps nest.
+const MaxDepth = 8
+
+// Leaf returns the kind of the field that a cell of a map belongs to, and the
+// kind itself for a cell of another kind; false where a path leads to none.
+func (id CellID) Leaf() (Kind, bool) {
+	k, path := id.Kind, id.Path
+	for depth := 0; k == Map; depth++ {
+		_, rest, ok := CutPath(path)
+		if !ok || rest == "" || depth == MaxDepth {
+			return NoKind, false
+		}
+		k, path = Kind(rest[0]), rest[1:]
+	}
+	return k, true
+}
+
 // Entry is a live dot and what it holds.
 type Entry struct {
 	Dot     Dot

@@ -198,7 +198,7 @@ func (r *reader) change(last *Change) Change {
 	}
 	if bits&hasPuts != 0 {
 		c.Puts = r.cell()
-		r.checkPayloads(c.ID.Kind, c.Puts)
+		r.checkPayloads(c.ID, c.Puts)
 	}
 	if c.bits(bits&sameKey != 0) != bits && r.err == nil {
 		r.fail("empty part of a change")
@@ -206,12 +206,16 @@ func (r *reader) change(last *Change) Change {
 	return c
 }
 
-func (r *reader) checkPayloads(k Kind, c Cell) {
+func (r *reader) checkPayloads(id CellID, c Cell) {
+	leaf, ok := id.Leaf()
+	if (!ok || !leaf.Supported()) && r.err == nil {
+		r.fail("path that leads to no cell")
+	}
 	for i := range c {
 		if r.err != nil {
 			return
 		}
-		if err := k.row().check(c[i].Payload); err != nil {
+		if err := leaf.row().check(c[i].Payload); err != nil {
 			r.err = err
 		}
 	}

@@ -39,9 +39,16 @@ type kindRow struct {
 	// carry splits a payload in two, for an actor that is gone: what stays under
 	// its dot and what goes on under a new one. Nil where the whole of it moves.
 	carry func(payload []byte) (left, carried []byte)
+	// spares reports whether an entry is left alone by a removal of everything
+	// below a path: its owner alone ends it. Nil where none is.
+	spares func(payload []byte) bool
+	// release is what a removal of everything observed makes of a cell's spared
+	// entries: the dots that actor may end itself, and the entries to put.
+	release func(c Cell, actor Actor) (ends []Dot, puts []Entry)
 	// check refuses a payload that no operation of the kind makes.
 	check func(payload []byte) error
-	// present reports whether a cell makes its key exist; nil means any live dot does.
+	// present reports whether a cell makes its key, or its element of a
+	// collection, exist; nil means any live dot does.
 	present func(c Cell) bool
 	// mutate turns an operation into changes.
 	mutate map[OpCode]func(m *mutation) error
@@ -64,6 +71,18 @@ var kinds = [kindEnd]kindRow{
 	Map:        {name: "map"},
 	ZSet:       {name: "zset"},
 	HLL:        {name: "hll"},
+}
+
+// row is that of the kind that a cell belongs to: inside a map, of the field.
+func (id CellID) row() *kindRow {
+	k, _ := id.Leaf()
+	return k.row()
+}
+
+// spares reports whether a removal of everything below a path leaves e alone.
+func (id CellID) spares(e Entry) bool {
+	row := id.row()
+	return row.spares != nil && row.spares(e.Payload)
 }
 
 func (k Kind) row() *kindRow {

@@ -274,6 +274,6 @@ func (w *world) restore(c oldCopy) (*modelNode, error) {
 	for _, cs := range s.Cells {
 		_ = n.mem.Store(cs.ID, cs.Live)
 	}
-	n.log = c.log
+	n.log = slices.Clone(c.log) // a copy may be restored twice
 	return n, nil
 }

@@ -9,9 +9,9 @@ package crdt
 // has: its actor is closed and the clock, which must be that of a replica that
 // has just joined all others, lacks its dot. Entries that no reader can see,
 // such as the runs of a counter that were fully reset, are left alone.
-func (r *Replica) Orphan(kind Kind, c Cell, closed func(Actor) bool) (Entry, bool) {
+func (r *Replica) Orphan(id CellID, c Cell, closed func(Actor) bool) (Entry, bool) {
 	for _, e := range c {
-		if closed(e.Dot.Actor) && !r.Clock.Contains(e.Dot) && PresentCell(kind, Cell{e}) {
+		if closed(e.Dot.Actor) && !r.Clock.Contains(e.Dot) && PresentCell(id, Cell{e}) {
 			return e, true
 		}
 	}
@@ -25,12 +25,12 @@ func (r *Replica) Orphan(kind Kind, c Cell, closed func(Actor) bool) (Entry, boo
 func (r *Replica) Remint(cells []CellState, closed func(Actor) bool, dot Dot) *Delta {
 	var changes []Change
 	for _, cs := range cells {
-		e, ok := r.Orphan(cs.ID.Kind, cs.Live, closed)
+		e, ok := r.Orphan(cs.ID, cs.Live, closed)
 		if !ok {
 			continue
 		}
 		ch := Change{ID: cs.ID}
-		if carry := cs.ID.Kind.row().carry; carry != nil {
+		if carry := cs.ID.row().carry; carry != nil {
 			left, carried := carry(e.Payload)
 			ch.Puts = Cell{{e.Dot, left}}.with(Entry{dot, carried})
 		} else {

@@ -98,17 +98,17 @@ func (r *Replica) applyChange(cells Cells, d *Delta, ch *Change) error {
 // their payloads are joined: that is how the totals of a counter's run grow.
 func (r *Replica) put(id CellID, cell Cell, e Entry) Cell {
 	if i, live := cell.find(e.Dot); live {
-		return joinPayload(id.Kind, cell, i, e)
+		return joinPayload(id, cell, i, e)
 	}
-	if r.saw(id, e.Dot) || r.Residue.Contains(id, e.Dot) {
+	if r.saw(id, e.Dot) || r.Residue.Contains(id, e) {
 		return cell
 	}
 	return cell.with(e)
 }
 
 // joinPayload changes cell in place: it belongs to the rule under way.
-func joinPayload(k Kind, cell Cell, i int, e Entry) Cell {
-	if join := k.row().join; join != nil {
+func joinPayload(id CellID, cell Cell, i int, e Entry) Cell {
+	if join := id.row().join; join != nil {
 		cell[i].Payload = join(cell[i].Payload, e.Payload)
 	}
 	return cell
@@ -117,7 +117,7 @@ func joinPayload(k Kind, cell Cell, i int, e Entry) Cell {
 // removeBelow deletes every dot at or below the path that the clock contains.
 func (r *Replica) removeBelow(cells Cells, ch *Change) error {
 	err := cells.Below(ch.ID, func(id CellID, c Cell) error {
-		left := slices.DeleteFunc(slices.Clone(c), func(e Entry) bool { return ch.Below.Contains(e.Dot) })
+		left := slices.DeleteFunc(slices.Clone(c), func(e Entry) bool { return ch.Below.Contains(e.Dot) && !id.spares(e) })
 		if len(left) == len(c) {
 			return nil
 		}
@@ -147,7 +147,7 @@ func (r *Replica) JoinCell(cells Cells, id CellID, theirs Cell, peer *Peer) erro
 	}
 	cell := make(Cell, 0, len(have)+len(theirs))
 	for _, e := range have {
-		if !theirs.Has(e.Dot) && (peer.Clock.Contains(e.Dot) || peer.Residue.Contains(id, e.Dot)) {
+		if !theirs.Has(e.Dot) && (peer.Clock.Contains(e.Dot) || peer.Residue.Contains(id, e)) {
 			if !r.Clock.Contains(e.Dot) {
 				r.Residue.addDot(id, e.Dot)
 			}

@@ -29,8 +29,8 @@ type keyResidue struct {
 // Empty reports whether nothing waits.
 func (s *Residue) Empty() bool { return len(s.keys) == 0 }
 
-// Contains reports whether the removal of d from the cell waits.
-func (s *Residue) Contains(id CellID, d Dot) bool {
+// Contains reports whether the removal of an entry from the cell waits.
+func (s *Residue) Contains(id CellID, e Entry) bool {
 	if len(s.keys) == 0 {
 		return false
 	}
@@ -38,12 +38,12 @@ func (s *Residue) Contains(id CellID, d Dot) bool {
 	if k == nil {
 		return false
 	}
-	if _, ok := slices.BinarySearchFunc(k.dots[id.Path], d, Dot.Compare); ok {
+	if _, ok := slices.BinarySearchFunc(k.dots[id.Path], e.Dot, Dot.Compare); ok {
 		return true
 	}
 	for prefix, c := range k.below {
-		if strings.HasPrefix(id.Path, prefix) && c.Contains(d) {
-			return true
+		if strings.HasPrefix(id.Path, prefix) && c.Contains(e.Dot) {
+			return !id.spares(e)
 		}
 	}
 	return false

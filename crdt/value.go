@@ -18,9 +18,10 @@ func ReadValue(kind Kind, cells []CellState) Value {
 	return v
 }
 
-// PresentCell reports whether a cell makes its key exist.
-func PresentCell(kind Kind, c Cell) bool {
-	if row := kind.row(); row.present != nil {
+// PresentCell reports whether a cell makes its key, or its element of a
+// collection, exist.
+func PresentCell(id CellID, c Cell) bool {
+	if row := id.row(); row.present != nil {
 		return row.present(c)
 	}
 	return len(c) > 0
