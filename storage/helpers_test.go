@@ -272,3 +272,12 @@ func durable(r *Replica) *crdt.Clock {
 	c := r.Durable()
 	return &c
 }
+
+// records counts the records of a table.
+func records(t testing.TB, s *Store, table byte) (n int) {
+	t.Helper()
+	if err := s.each([]byte{table}, after([]byte{table}), func([]byte, []byte) error { n++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -178,7 +178,7 @@ func exists(rec record, value []byte) (bool, error) {
 		return true, nil
 	}
 	c, err := crdt.DecodeCell(value)
-	return err == nil && crdt.PresentCell(rec.id.Kind, c), err
+	return err == nil && crdt.PresentCell(rec.id, c), err
 }
 
 // heads calls fn for every small cell and every header from lo up to hi,

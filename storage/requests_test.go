@@ -140,13 +140,7 @@ func TestRequestsPastTheWindow(t *testing.T) {
 	born := w.now()
 	m := &Mutation{Key: k, Op: add(1), Request: request(born, 1)}
 	wait(t, must(r.Mutate(m))(t).Commit)
-	count := func() (n int) {
-		prefix := replicaPrefix(tableRequest, testID)
-		if err := s.each(prefix, after(prefix), func([]byte, []byte) error { n++; return nil }); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
+	count := func() int { return records(t, s, tableRequest) }
 	w.advance(15 * time.Minute)
 	if done := must(r.Mutate(m))(t); !done.Repeats {
 		t.Error("not remembered for 15 minutes")
