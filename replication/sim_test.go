@@ -366,11 +366,65 @@ func TestPoisonIsParkedAndBlocksNothing(t *testing.T) {
 	})
 }
 
+func TestPoisonAmongMissingEvents(t *testing.T) {
+	simulate(t, wan, 2, 1, func(w *world) {
+		w.dcs[1].mu.Lock()
+		w.dcs[1].applyErr = func(deltas [][]byte) error {
+			for _, d := range deltas {
+				if bytes.Contains(d, []byte("poison")) {
+					return fmt.Errorf("refused: %w", replication.ErrPermanent)
+				}
+			}
+			return nil
+		}
+		w.dcs[1].mu.Unlock()
+		time.Sleep(3 * time.Second)
+		w.net.Cut("a", "b")
+		for i, v := range []string{"good", "poison", "good"} {
+			w.dcs[0].nodes[0].write(t, part(1), fmt.Sprint("k", i), put(v))
+		}
+		time.Sleep(time.Second)
+		w.net.Forget(replication.Peer{DC: "a", Node: "a1"})
+		w.net.Heal("a", "b")
+		time.Sleep(2 * time.Second)
+		for i, want := range []int{1, 0, 1} {
+			if v := w.dcs[1].value(part(1), fmt.Sprint("k", i), crdt.Register); len(v.Siblings) != want {
+				t.Errorf("k%d reads %d values, want %d", i, len(v.Siblings), want)
+			}
+		}
+	})
+}
+
+func TestStuckOutboxIsCaughtUpFromTheLog(t *testing.T) {
+	simulate(t, wan, 2, 1, func(w *world) {
+		w.dcs[1].mu.Lock()
+		w.dcs[1].streamOnly = true
+		w.dcs[1].mu.Unlock()
+		time.Sleep(3 * time.Second)
+		a := replication.Peer{DC: "a", Node: "a1"}
+		w.net.Stick(a, true)
+		began := time.Now()
+		for i := range 200 {
+			w.dcs[0].nodes[0].write(t, part(i%4), "k", inc(1))
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("local writes took %s while the outbox was stuck", took)
+		}
+		time.Sleep(5 * time.Second)
+		w.net.Stick(a, false)
+		w.level(3 * time.Second)
+		if s := w.dcs[0].nodes[0].rep.Totals(); s.PublishErrors == 0 || s.ShippedMessages > 8 {
+			t.Errorf("%d publish errors, %d messages; want some and 8 at the most", s.PublishErrors, s.ShippedMessages)
+		}
+	})
+}
+
 func TestTransientFailureIsTriedAgain(t *testing.T) {
 	simulate(t, wan, 2, 1, func(w *world) {
 		time.Sleep(3 * time.Second)
 		var failures atomic.Int64
 		w.dcs[1].mu.Lock()
+		w.dcs[1].streamOnly = true
 		w.dcs[1].applyErr = func([][]byte) error {
 			if failures.Add(1) <= 3 {
 				return errors.New("no quorum")
@@ -382,6 +436,65 @@ func TestTransientFailureIsTriedAgain(t *testing.T) {
 		w.level(5 * time.Second)
 		if l := w.dcs[1].nodes[0].rep.Lag()[0]; l.Refused == 0 || l.Parked != 0 {
 			t.Errorf("refused %d, parked %d", l.Refused, l.Parked)
+		}
+	})
+}
+
+// TestStreamAloneLosesNothing shows that acknowledgements come after the events
+// are applied, without the clocks mending what was acknowledged too early.
+func TestStreamAloneLosesNothing(t *testing.T) {
+	opts := linktest.Options{Latency: 30 * time.Millisecond, Duplicate: 0.1, Reorder: 0.3, Seed: 4}
+	simulate(t, opts, 2, 2, func(w *world) {
+		var calls atomic.Int64
+		w.dcs[1].mu.Lock()
+		w.dcs[1].streamOnly = true
+		w.dcs[1].applyErr = func([][]byte) error {
+			if calls.Add(1)%3 == 0 {
+				return errors.New("no quorum")
+			}
+			return nil
+		}
+		w.dcs[1].mu.Unlock()
+		for i := range 400 {
+			if i == 100 {
+				w.net.Cut("a", "b")
+			}
+			if i == 300 {
+				w.net.Heal("a", "b")
+			}
+			w.dcs[0].nodes[i%2].write(t, part(i%4), "k", inc(1))
+			time.Sleep(10 * time.Millisecond)
+		}
+		w.level(20 * time.Second)
+	})
+}
+
+func TestWhatIsOnItsWayIsNotAskedFor(t *testing.T) {
+	simulate(t, linktest.Options{Latency: 150 * time.Millisecond}, 2, 2, func(w *world) {
+		time.Sleep(5 * time.Second)
+		for i := range 3000 {
+			w.dcs[i%2].nodes[i/2%2].write(t, part(i%4), "k", inc(1))
+			time.Sleep(1100 * time.Microsecond) // no round of the clocks falls between two writes for long
+		}
+		w.level(time.Second)
+		for _, d := range w.dcs {
+			for _, n := range d.nodes {
+				if l := n.rep.Lag()[0]; l.Repairs != 0 || l.Refused != 0 || l.Gaps != 0 || l.ExchangeErrors != 0 {
+					t.Errorf("node %s without any fault: %+v", n.name, l)
+				}
+			}
+		}
+	})
+}
+
+func TestRemoteClocksAreTold(t *testing.T) {
+	simulate(t, wan, 2, 1, func(w *world) {
+		w.dcs[0].nodes[0].write(t, part(2), "k", put("v"))
+		time.Sleep(3 * time.Second)
+		w.dcs[1].mu.Lock()
+		defer w.dcs[1].mu.Unlock()
+		if c := w.dcs[1].heard[part(2)]; c.Count() != 1 || !c.Contains(crdt.Dot{Actor: w.dcs[0].nodes[0].actor, Seq: 1}) {
+			t.Errorf("heard a clock of %d dots", c.Count())
 		}
 	})
 }

@@ -2,6 +2,7 @@ package linktest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -12,6 +13,8 @@ import (
 
 // requestWait is how long a request into a cut network is waited for.
 const requestWait = time.Second
+
+var errStuck = errors.New("outbox is stuck")
 
 // Link is one node's end of the network.
 type Link struct {
@@ -78,6 +81,9 @@ func (l *Link) Publish(_ context.Context, placement uint32, lane int, data []byt
 	defer n.mu.Unlock()
 	if l.closed {
 		return replication.ErrClosed
+	}
+	if n.stuck[l.self] {
+		return errStuck
 	}
 	o := n.outboxLocked(l.self)
 	it := &item{lane: lane, placement: placement, data: slices.Clone(data), deliveries: map[string]int{}}

@@ -35,6 +35,7 @@ type Network struct {
 	live    map[replication.Peer]*Link
 	latency map[pair]time.Duration
 	cut     map[pair]bool
+	stuck   map[replication.Peer]bool
 }
 
 type pair struct{ a, b string } // a < b
@@ -86,7 +87,7 @@ func New(opts Options) *Network {
 	return &Network{
 		opts: opts, rnd: rand.New(rand.NewPCG(opts.Seed, 1)), changed: make(chan struct{}),
 		outs: map[replication.Peer]*outbox{}, live: map[replication.Peer]*Link{},
-		latency: map[pair]time.Duration{}, cut: map[pair]bool{},
+		latency: map[pair]time.Duration{}, cut: map[pair]bool{}, stuck: map[replication.Peer]bool{},
 	}
 }
 
@@ -121,6 +122,14 @@ func (n *Network) Heal(a, b string) {
 			}
 		}
 	}
+}
+
+// Stick makes a node's outbox refuse what is published, as a broker does whose
+// disk is full, or take it again.
+func (n *Network) Stick(p replication.Peer, stuck bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stuck[p] = stuck
 }
 
 // Forget loses everything that a node's outbox still keeps and nobody took:
