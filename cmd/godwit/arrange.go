@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -174,9 +175,7 @@ func everyFlag(commands []*cli.Command) map[string]cli.Flag {
 				out[name] = f
 			}
 		}
-		for name, f := range everyFlag(c.Subcommands) {
-			out[name] = f
-		}
+		maps.Copy(out, everyFlag(c.Subcommands))
 	}
 	return out
 }
@@ -188,7 +187,7 @@ func takesValue(f cli.Flag) bool {
 
 // didYouMean suggests the nearest of some names, if one is near.
 func didYouMean(word string, names []string) string {
-	best, least := "", max(2, len(word)/3)+1
+	best, least := "", min(max(2, len(word)/3), len(strings.TrimLeft(word, "-"))-1)+1
 	slices.Sort(names)
 	for _, name := range names {
 		if d := distance(word, name); d < least {

@@ -57,47 +57,55 @@ func (s *session) complete(words []string) []string {
 	if len(words) == 0 {
 		words = []string{""}
 	}
-	last, commands := words[len(words)-1], s.app().Commands
-	known := everyFlag(commands)
-	var leaf *cli.Command
-	var before string // a flag that waits for its value
-	for _, w := range words[:len(words)-1] {
-		name := strings.TrimLeft(w, "-")
-		switch {
-		case before != "":
-			before = ""
-		case isFlag(w):
-			if f := known[name]; f != nil && takesValue(f) {
-				before = name
-			}
-		default:
-			if i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(w) }); i >= 0 {
-				leaf, commands = commands[i], commands[i].Subcommands
-			}
-		}
-	}
+	last, top := words[len(words)-1], s.app().Commands
+	at, waiting := follow(top, words[:len(words)-1])
 	var out []string
 	switch {
-	case before != "":
-		out = s.valuesOf(before)
+	case waiting != "":
+		out = s.valuesOf(waiting)
 	case strings.HasPrefix(last, "-"):
-		flags := known
-		if leaf != nil && len(commands) == 0 {
-			flags = everyFlag([]*cli.Command{leaf})
-		}
-		for name := range flags {
+		for name := range everyFlag(at) {
 			out = append(out, strings.Repeat("-", min(len(name), 2))+name)
 		}
+	case len(at) == 1 && len(at[0].Subcommands) == 0 && len(words) > 1:
+		return nil // positionals are the user's own
 	default:
-		for _, c := range commands {
+		for _, c := range at {
 			if !c.Hidden {
 				out = append(out, c.Name)
 			}
+		}
+		if s.demo != nil && len(words) == 1 {
+			out = append(out, "help", "exit", "quit")
 		}
 	}
 	out = slices.DeleteFunc(out, func(w string) bool { return !strings.HasPrefix(w, last) })
 	slices.Sort(out)
 	return out
+}
+
+// follow walks down the command tree along the words of a line. It returns the
+// commands that may come next, or the leaf that was reached, and the name of a
+// flag whose value comes next.
+func follow(commands []*cli.Command, words []string) (at []*cli.Command, waiting string) {
+	known := everyFlag(commands)
+	for _, w := range words {
+		name := strings.TrimLeft(w, "-")
+		switch f := known[name]; {
+		case waiting != "":
+			waiting = ""
+		case isFlag(w) && f != nil && takesValue(f):
+			waiting = name
+		case !isFlag(w):
+			i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(w) })
+			if i >= 0 && len(commands[i].Subcommands) > 0 {
+				commands = commands[i].Subcommands
+			} else if i >= 0 {
+				commands = commands[i : i+1]
+			}
+		}
+	}
+	return commands, waiting
 }
 
 // valuesOf lists values of a flag, where they are few.

@@ -26,7 +26,7 @@ func (s *session) counterCommands() []*cli.Command {
 				if sign < 0 && n == math.MinInt64 {
 					return usagef("%d cannot be subtracted: its opposite is out of range", n)
 				}
-				return in.write(client.IncrOp(in.args[0], sign*n), total, total)
+				return in.write(client.IncrOp(in.args[0], sign*n), isTotal, total)
 			},
 		})
 	}
@@ -36,7 +36,7 @@ func (s *session) counterCommands() []*cli.Command {
 		s.leaf(spec{
 			category: categoryData, name: "reset", usage: "take back the increments that a counter holds", args: "KEY", least: 1, most: 1,
 			flags: writeFlags(kindFlag("counter")),
-			run:   func(in *invocation) error { return in.write(client.ResetOp(in.args[0]), total, total) },
+			run:   func(in *invocation) error { return in.write(client.ResetOp(in.args[0]), isTotal, total) },
 		}),
 	}
 }

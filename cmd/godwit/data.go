@@ -26,7 +26,7 @@ func (s *session) dataCommands() []*cli.Command {
 				if err != nil {
 					return err
 				}
-				return in.write(client.PutOp(in.args[0], []byte(value)), func(*client.Result) string { return shown(value) }, nil)
+				return in.write(client.PutOp(in.args[0], []byte(value)), func(*client.Result) string { return " = " + shown(value) }, nil)
 			},
 		}),
 		s.leaf(spec{
@@ -34,9 +34,9 @@ func (s *session) dataCommands() []*cli.Command {
 			run: func(in *invocation) error {
 				return in.write(client.DeleteOp(in.args[0]), func(r *client.Result) string {
 					if r.Changed == 0 {
-						return "(was absent)"
+						return ": was absent"
 					}
-					return "(deleted)"
+					return ": deleted"
 				}, changed)
 			},
 		}),
@@ -121,12 +121,14 @@ func (in *invocation) writeOptions() ([]client.CallOption, error) {
 	return opts, nil
 }
 
-// changed and total are the bare answers of writes that have one.
+// changed and total are the bare answers of writes that have one; isTotal is
+// total for a person.
 func changed(r *client.Result) string { return strconv.FormatUint(r.Changed, 10) }
 func total(r *client.Result) string   { return strconv.FormatInt(r.Integer, 10) }
+func isTotal(r *client.Result) string { return " = " + total(r) }
 
-// write applies an operation and prints its result: for a person what friendly
-// says, bare what bare says, if anything.
+// write applies an operation and prints its result: for a person the key and
+// what friendly says of it, bare what bare says, if anything.
 func (in *invocation) write(op client.Op, friendly, bare func(*client.Result) string) error {
 	opts, err := in.writeOptions()
 	if err != nil {
@@ -146,7 +148,7 @@ func (in *invocation) write(op client.Op, friendly, bare func(*client.Result) st
 	case in.json():
 		return in.s.json(in.resultJSON(op.Key, r))
 	case !in.bare():
-		return in.friendly(r.Answer, took, op.Key, friendly(r), "")
+		return in.friendly(r.Answer, took, shown(op.Key)+friendly(r), "")
 	case bare != nil:
 		return in.s.line(bare(r))
 	}

@@ -304,15 +304,15 @@ func demoTable(info *emulated.Info, rtts map[[2]string]time.Duration) string {
 	}
 	var out strings.Builder
 	for _, r := range rows {
-		line := ""
+		cells := make([]string, len(r))
 		for i, cell := range r {
 			gap := 3
-			if i == 3 {
+			if i == 3 { // the word RTT belongs to the columns behind it
 				gap = 2
 			}
-			line += fmt.Sprintf("%-*s", widths[i]+gap, cell)
+			cells[i] = fmt.Sprintf("%-*s", widths[i]+gap, cell)
 		}
-		out.WriteString("  " + strings.TrimRight(line, " ") + "\n")
+		out.WriteString("  " + strings.TrimRight(strings.Join(cells, ""), " ") + "\n")
 	}
 	return out.String()
 }

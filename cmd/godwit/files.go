@@ -45,19 +45,11 @@ func runScenarios(in *invocation) error {
 	if err != nil {
 		return err
 	}
-	glob := in.String("name")
-	if _, err := path.Match(glob, ""); err != nil {
-		return usagef("--name %q is not a pattern: %s", glob, err)
-	}
-	var types []string
-	if t := in.String("type"); t != "" {
-		types = strings.Split(t, ",")
+	if outcomes, err = in.chosen(outcomes); err != nil {
+		return err
 	}
 	passed, failed := 0, 0
 	for _, o := range outcomes {
-		if match, _ := path.Match(glob, o.name); glob != "" && !match || types != nil && !slices.Contains(types, o.kind) {
-			continue
-		}
 		if o.vector != nil {
 			if in.Bool("verbose") && !in.json() {
 				o.vector.Trace = in.s.out
@@ -76,13 +68,25 @@ func runScenarios(in *invocation) error {
 	if err := in.printCounts(passed, failed); err != nil {
 		return err
 	}
-	if failed > 0 {
+	switch {
+	case failed > 0:
 		return checkFailed()
-	}
-	if passed == 0 {
+	case passed == 0:
 		return usagef("no vector of %s was chosen", in.args[0])
 	}
 	return nil
+}
+
+// chosen are the vectors that --name and --type ask for.
+func (in *invocation) chosen(outcomes []outcome) ([]outcome, error) {
+	glob, types := in.String("name"), strings.Split(in.String("type"), ",")
+	if _, err := path.Match(glob, ""); err != nil {
+		return nil, usagef("--name %q is not a pattern: %s", glob, err)
+	}
+	return slices.DeleteFunc(outcomes, func(o outcome) bool {
+		match, _ := path.Match(glob, o.name)
+		return glob != "" && !match || in.String("type") != "" && !slices.Contains(types, o.kind)
+	}), nil
 }
 
 func (in *invocation) printOutcome(o outcome) error {

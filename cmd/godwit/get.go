@@ -108,7 +108,7 @@ func (in *invocation) getOne(key string) error {
 	case in.Bool("meta"):
 		return in.meta(v)
 	case !in.bare():
-		return in.friendly(v.Answer, took, key, shownValue(v), conflictNote(v))
+		return in.friendly(v.Answer, took, shown(key)+" = "+shownValue(v), conflictNote(v))
 	case isSet(v.Kind):
 		return in.lines(v.Elements)
 	case isCounter(v.Kind):
@@ -127,8 +127,8 @@ func (in *invocation) lines(elements []string) error {
 }
 
 // friendly is the line that a person reads: use1  hits = 7   (2 of 3 copies, 0.8ms).
-func (in *invocation) friendly(a client.Answer, took time.Duration, key, value, note string) error {
-	line := fmt.Sprintf("%s  %s = %s   (%d of %d copies, %s)", a.DC, shown(key), value, a.Copies, a.Replicas, duration(took))
+func (in *invocation) friendly(a client.Answer, took time.Duration, what, note string) error {
+	line := fmt.Sprintf("%s  %s   (%d of %d copies, %s)", a.DC, what, a.Copies, a.Replicas, duration(took))
 	if note != "" {
 		line += "   " + note
 	}
@@ -250,7 +250,7 @@ func (in *invocation) printAll(key string, dcs []member, answers []told) error {
 }
 
 func (in *invocation) printTold(key, dcName string, a told) error {
-	value := ""
+	var value string
 	switch {
 	case client.IsNotFound(a.err):
 		value = "(absent)"
@@ -266,7 +266,7 @@ func (in *invocation) printTold(key, dcName string, a told) error {
 	case in.bare():
 		value = strconv.FormatInt(a.value.Integer, 10)
 	default:
-		return in.friendly(a.value.Answer, a.took, key, shownValue(a.value), conflictNote(a.value))
+		return in.friendly(a.value.Answer, a.took, shown(key)+" = "+shownValue(a.value), conflictNote(a.value))
 	}
 	if in.bare() {
 		return in.s.line(dcName, value)

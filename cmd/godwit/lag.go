@@ -27,11 +27,8 @@ func (s *session) lagCommand() *cli.Command {
 				if over {
 					return checkFailed()
 				}
-				if !in.Bool("watch") {
+				if !in.Bool("watch") || !pause(in.ctx(), watchEvery) {
 					return nil
-				}
-				if pause(in.ctx(), watchEvery) != nil {
-					return nil // interrupting is how a watch ends
 				}
 			}
 		},

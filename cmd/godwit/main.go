@@ -27,8 +27,8 @@ func main() {
 }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	s := &session{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now, version: version,
 		outTerminal: readline.IsTerminal(int(os.Stdout.Fd())),
@@ -36,5 +36,17 @@ func run() int {
 		inTerminal:  readline.IsTerminal(int(os.Stdin.Fd())),
 	}
 	defer s.close()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for sig := range signals {
+			if sig == os.Interrupt && s.interrupt() {
+				continue // only the command that the prompt runs
+			}
+			signal.Stop(signals) // a second one ends the process at once
+			cancel()
+			return
+		}
+	}()
 	return s.main(ctx, os.Args[1:])
 }

@@ -30,7 +30,7 @@ func readingOf(s *crdt.Snapshot) reading {
 	var out reading
 	kinds, cells := s.Kinds()
 	for _, kind := range kinds {
-		if slices.ContainsFunc(cells[kind], func(c crdt.CellState) bool { return crdt.PresentCell(kind, c.Live) }) {
+		if slices.ContainsFunc(cells[kind], func(c crdt.CellState) bool { return crdt.PresentCell(c.ID, c.Live) }) {
 			out = append(out, crdt.ReadValue(kind, cells[kind]))
 		}
 	}

@@ -159,7 +159,7 @@ func (s *session) prompt(ctx context.Context) error {
 			continue
 		}
 		if err != nil {
-			return nil //nolint:nilerr // the end of the input, or of the process
+			return nil // the end of the input, or of the process
 		}
 		if leave := s.typed(ctx, line); leave {
 			return nil
@@ -173,6 +173,10 @@ func (s *session) typed(ctx context.Context, line string) bool {
 	if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
 		return false
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.running.Store(&cancel)
+	defer s.running.Store(nil)
 	err := s.commands(ctx, line)
 	if errors.Is(err, errLeave) {
 		return true
@@ -186,39 +190,37 @@ func (s *session) typed(ctx context.Context, line string) bool {
 
 // pipe is the prompt for an input that is no terminal.
 func (s *session) pipe(ctx context.Context) error {
-	lines := make(chan string)
-	failed := make(chan error, 1)
-	go func() {
-		defer close(lines)
-		scanner := bufio.NewScanner(s.in)
-		scanner.Buffer(nil, maxInput)
-		for scanner.Scan() {
-			select {
-			case lines <- scanner.Text():
-			case <-ctx.Done():
-				return
-			}
-		}
-		if err := scanner.Err(); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-			failed <- fmt.Errorf("read commands: %w", err)
-		}
-	}()
+	lines, failed := make(chan string), make(chan error, 1)
+	// The goroutine ends with its input, or with the process: a read cannot be
+	// interrupted.
+	go func() { failed <- feed(ctx, s.in, lines) }()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case line, more := <-lines:
-			if !more {
-				select {
-				case err := <-failed:
-					return err
-				default:
-					return nil
-				}
-			}
+		case err := <-failed:
+			return err
+		case line := <-lines:
 			if s.typed(ctx, line) {
 				return nil
 			}
 		}
 	}
+}
+
+// feed sends the lines of an input until it ends.
+func feed(ctx context.Context, from io.Reader, lines chan<- string) error {
+	scanner := bufio.NewScanner(from)
+	scanner.Buffer(nil, maxInput)
+	for scanner.Scan() {
+		select {
+		case lines <- scanner.Text():
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if err := scanner.Err(); err != nil {
+		return fmt.Errorf("read commands: %w", err)
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/godwitdb/godwit/client"
@@ -15,7 +16,7 @@ import (
 // session is what the commands of one process share: where they read and write,
 // what they know of the surroundings, and the connections they have opened. The
 // lines of a demo's prompt are commands of one session. Not safe for concurrent
-// use, except for clients, which guard themselves.
+// use, except for interrupt.
 type session struct {
 	in      io.Reader
 	out     io.Writer // data
@@ -29,6 +30,8 @@ type session struct {
 	demo       *emulated.Info // of the demo that runs in this process, else nil
 	clients    map[string]*client.Client
 	placements []string // names that were met in topologies
+
+	running atomic.Pointer[context.CancelFunc] // of the command that the prompt runs
 }
 
 // main runs one command line and returns the exit code. Errors go to err.
@@ -46,6 +49,15 @@ func (s *session) command(ctx context.Context, args []string) error {
 		return err
 	}
 	return app.RunContext(ctx, append([]string{app.Name}, arranged...))
+}
+
+// interrupt ends the command that the prompt runs, and tells whether there is one.
+func (s *session) interrupt() bool {
+	cancel := s.running.Load()
+	if cancel != nil {
+		(*cancel)()
+	}
+	return cancel != nil
 }
 
 // report writes what a person should read of an error.

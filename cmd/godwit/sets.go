@@ -24,7 +24,7 @@ func (s *session) setCommands() []*cli.Command {
 					}
 					elements = append(elements, e)
 				}
-				said := func(r *client.Result) string { return fmt.Sprintf("%d %s", r.Changed, done) }
+				said := func(r *client.Result) string { return fmt.Sprintf(": %d %s", r.Changed, done) }
 				return in.write(op(in.args[0], elements...), said, changed)
 			},
 		})

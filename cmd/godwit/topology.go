@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/urfave/cli/v2"
 
@@ -72,12 +73,12 @@ func showTopology(in *invocation) error {
 	var nodes, placements, buckets [][]string
 	for _, d := range t.Datacenters {
 		for _, n := range d.Nodes {
-			nodes = append(nodes, []string{d.Name, n.ID, n.Rack, fmt.Sprint(n.Weight), n.Advertise, fmt.Sprint(n.Ports.GRPC)})
+			nodes = append(nodes, []string{d.Name, n.ID, n.Rack, fmt.Sprint(n.Weight), n.Advertise, strconv.Itoa(n.Ports.GRPC)})
 		}
 	}
 	for _, p := range t.Placements {
 		for _, d := range p.DCs() {
-			placements = append(placements, []string{p.Name, d, fmt.Sprint(p.Replicas[d])})
+			placements = append(placements, []string{p.Name, d, strconv.Itoa(p.Replicas[d])})
 		}
 	}
 	for _, b := range t.Buckets {

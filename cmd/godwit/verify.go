@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -143,21 +144,21 @@ func (in *invocation) settled(dcs []member, wait clocks, settle time.Duration) (
 		if result.Equal || !in.s.now().Before(deadline) {
 			return result, nil
 		}
-		if err := pause(in.ctx(), betweenLooks); err != nil {
-			return result, err
+		if !pause(in.ctx(), betweenLooks) {
+			return nil, errors.New("interrupted")
 		}
 	}
 }
 
-// pause waits, unless the command ends.
-func pause(ctx context.Context, d time.Duration) error {
+// pause waits, and tells whether it did: it ends early when the command is interrupted.
+func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
+		return true
 	case <-ctx.Done():
-		return fmt.Errorf("interrupted: %w", ctx.Err())
+		return false
 	}
 }
 
@@ -194,7 +195,6 @@ func (in *invocation) printComparison(c *comparison) error {
 		return err
 	}
 	if more := len(c.Differing) - mostDifferences; more > 0 {
-		rows = nil
 		if err := in.s.line(fmt.Sprintf("... and %d more (-o json lists them)", more)); err != nil {
 			return err
 		}

@@ -122,8 +122,17 @@ func parseRate(text string) (uint64, error) {
 		suffix string
 		bytes  uint64
 	}{
-		{"Gbit", 1e9 / 8}, {"Mbit", 1e6 / 8}, {"kbit", 1e3 / 8},
-		{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}, {"", 1},
+		{"Gbit", 1e9 / 8},
+		{"Mbit", 1e6 / 8},
+		{"kbit", 1e3 / 8},
+		{"GiB", 1 << 30},
+		{"MiB", 1 << 20},
+		{"KiB", 1 << 10},
+		{"GB", 1e9},
+		{"MB", 1e6},
+		{"kB", 1e3},
+		{"B", 1},
+		{"", 1},
 	}
 	number := strings.TrimSuffix(text, "/s")
 	for _, u := range units {
