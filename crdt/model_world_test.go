@@ -173,7 +173,7 @@ func nothingToDo(op *Op, have []Kind, here, seen observed) error {
 	}
 	for id, c := range seen {
 		named := op.Kind == NoKind || op.Kind == id.Kind
-		if op.Code == OpDelete && (named && id.Kind != Counter || slices.Contains(have, id.Kind) && PresentCell(id.Kind, c)) {
+		if op.Code == OpDelete && (named && id.Kind != Counter || slices.Contains(have, id.Kind) && PresentCell(id, c)) {
 			return fmt.Errorf("a delete of %v did nothing", id)
 		}
 		if op.Code == OpRemove && id.Kind == Set && slices.ContainsFunc(op.Elements, func(e string) bool { return PathOf(e) == id.Path }) {
@@ -181,7 +181,7 @@ func nothingToDo(op *Op, have []Kind, here, seen observed) error {
 		}
 	}
 	for id, c := range here {
-		if op.Code == OpReset && id.Kind == Counter && PresentCell(Counter, c) {
+		if op.Code == OpReset && id.Kind == Counter && PresentCell(id, c) {
 			return fmt.Errorf("a reset of %v did nothing", id)
 		}
 	}
