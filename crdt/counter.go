@@ -18,6 +18,8 @@ var counterRow = kindRow{
 	name:    "counter",
 	join:    joinRuns,
 	carry:   carryRun,
+	spares:  func([]byte) bool { return true },
+	release: func(c Cell, actor Actor) ([]Dot, []Entry) { return releaseRuns(c, actor) },
 	check:   checkRun,
 	present: func(c Cell) bool { return anyRun(c, run.counts) },
 	mutate: map[OpCode]func(m *mutation) error{
@@ -176,18 +178,7 @@ func (m *mutation) reset(stay bool) error {
 		return err
 	}
 	ch := Change{ID: m.id("")}
-	for _, e := range live {
-		u, err := decodeRun(e.Payload)
-		switch {
-		case err != nil:
-			return err
-		case e.Dot.Actor == m.dot.Actor: // nobody else adds to it: it has seen the whole of it
-			ch.Removes = append(ch.Removes, e.Dot)
-		case u.counts():
-			u.reset = u.now
-			ch.Puts = append(ch.Puts, Entry{e.Dot, u.encode()})
-		}
-	}
+	ch.Removes, ch.Puts = releaseRuns(live, m.dot.Actor)
 	if len(ch.Removes) == 0 && len(ch.Puts) == 0 {
 		return nil
 	}
@@ -197,6 +188,23 @@ func (m *mutation) reset(stay bool) error {
 	m.changes = append(m.changes, ch)
 	m.result.Changed = 1
 	return nil
+}
+
+// releaseRuns takes back what the runs hold now. A run of the actor itself ends:
+// nobody else adds to it, so the actor has seen the whole of it.
+func releaseRuns(c Cell, actor Actor) (ends []Dot, puts []Entry) {
+	for _, e := range c {
+		u, err := decodeRun(e.Payload)
+		switch {
+		case err != nil: // cannot be: payloads are checked when decoded
+		case e.Dot.Actor == actor:
+			ends = append(ends, e.Dot)
+		case u.counts():
+			u.reset = u.now
+			puts = append(puts, Entry{e.Dot, u.encode()})
+		}
+	}
+	return ends, puts
 }
 
 // total sums the runs. Over is true when the sum lies outside int64, as

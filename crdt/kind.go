@@ -56,21 +56,27 @@ type kindRow struct {
 	read func(v *Value, cells []CellState)
 }
 
-var kinds = [kindEnd]kindRow{
-	NoKind:     {name: "none"},
-	Register:   registerRow("register", false),
-	MVRegister: registerRow("mvregister", true),
-	Counter:    counterRow,
-	GCounter:   {name: "gcounter"},
-	BCounter:   {name: "bcounter"},
-	Set:        setRow,
-	GSet:       {name: "gset"},
-	RWSet:      {name: "rwset"},
-	Flag:       {name: "flag"},
-	DWFlag:     {name: "dwflag"},
-	Map:        {name: "map"},
-	ZSet:       {name: "zset"},
-	HLL:        {name: "hll"},
+// kinds is filled by init, not in place, because the rows' own functions look
+// other kinds up in it: a map's fields are of any kind.
+var kinds [kindEnd]kindRow
+
+func init() {
+	kinds = [kindEnd]kindRow{
+		NoKind:     {name: "none"},
+		Register:   registerRow("register", false),
+		MVRegister: registerRow("mvregister", true),
+		Counter:    counterRow,
+		GCounter:   {name: "gcounter"},
+		BCounter:   {name: "bcounter"},
+		Set:        setRow,
+		GSet:       {name: "gset"},
+		RWSet:      {name: "rwset"},
+		Flag:       {name: "flag"},
+		DWFlag:     {name: "dwflag"},
+		Map:        {name: "map"},
+		ZSet:       {name: "zset"},
+		HLL:        {name: "hll"},
+	}
 }
 
 // row is that of the kind that a cell belongs to: inside a map, of the field.

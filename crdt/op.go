@@ -17,6 +17,15 @@ const (
 	OpReset                    // counter: back to zero, less what it did not observe
 	OpInsert                   // set: Elements
 	OpRemove                   // set: Elements
+	OpUpdate                   // map: Fields
+	OpDiscard                  // map: Names
+	OpSwitch                   // flag, dwflag: On
+	OpScore                    // zset: Members take these scores
+	OpBump                     // zset: the scores of Members grow by these
+	OpObserve                  // hll: Elements
+	OpTransfer                 // bcounter: N rights to the actor To
+	OpKeep                     // every kind but Kind is deleted
+	OpExpire                   // every kind: At
 )
 
 // Op is one typed operation on one key.
@@ -29,8 +38,33 @@ type Op struct {
 	Value    []byte
 	Elements []string
 	N        int64
+	Fields   []FieldOp
+	Names    []FieldName
+	On       bool
+	Members  []Member
+	To       Actor
+	Bound    int64 // of a bcounter, when it is created
+	At       int64 // milliseconds since 1970; 0 is never
 	// Context, when not nil, is what the client observed.
 	Context *Context
+}
+
+// FieldOp is an operation on one field of a map.
+type FieldOp struct {
+	Name string
+	Op   Op
+}
+
+// FieldName names a field of a map; with NoKind, those of every kind.
+type FieldName struct {
+	Name string
+	Kind Kind
+}
+
+// Member is a member of a zset with its score, a finite number.
+type Member struct {
+	Member string
+	Score  float64
 }
 
 // Errors of operations. Test with errors.Is; KindError is a type of its own.
@@ -63,7 +97,9 @@ type mutation struct {
 	replica *Replica
 	cells   Cells
 	key     KeyID
-	kind    Kind
+	root    Kind   // of the key
+	base    string // the way to the field that is being changed; empty outside maps
+	kind    Kind   // of the field, or of the key
 	op      *Op
 	dot     Dot
 	stamp   func(seen Stamp) Stamp
@@ -83,6 +119,7 @@ func (r *Replica) Mutate(cells Cells, key KeyID, present []Kind, op *Op, dot Dot
 		return nil, Result{}, err
 	}
 	for _, m.kind = range todo {
+		m.root = m.kind
 		fn := m.kind.row().mutate[op.Code]
 		if fn == nil {
 			return nil, Result{}, &KindError{Want: m.kind}
@@ -177,7 +214,7 @@ func Present(cells Cells, key KeyID, stored []Kind) ([]Kind, error) {
 	return out, nil
 }
 
-func (m *mutation) id(path string) CellID { return CellID{m.key, m.kind, path} }
+func (m *mutation) id(path string) CellID { return CellID{m.key, m.root, m.base + path} }
 
 func (m *mutation) load(path string) (Cell, error) { return m.cells.Load(m.id(path)) }
 
@@ -192,39 +229,3 @@ func (m *mutation) observed(ch *Change, live Cell) {
 	ch.Below = m.op.Context.Clock.Clone()
 }
 
-// removeAll is the delete of a collection: one small event, whatever its size.
-func (m *mutation) removeAll() error {
-	ch := Change{ID: m.id("")}
-	if m.op.Context != nil {
-		ch.Below = m.op.Context.Clock.Clone()
-		for _, d := range m.op.Context.Dots {
-			ch.Below.Add(d)
-		}
-	} else if err := m.observeBelow(&ch); err != nil {
-		return err
-	}
-	if !ch.Below.Empty() {
-		m.changes = append(m.changes, ch)
-	}
-	if len(m.changes) > 0 {
-		m.result.Changed = 1
-	}
-	return nil
-}
-
-// observeBelow covers what is live: all that the clock contains and, cell by
-// cell, the dots that stand ahead of it. Those may be of events that also
-// touched elements which this replica has not seen, and must not lose.
-func (m *mutation) observeBelow(ch *Change) error {
-	known := &m.replica.Clock
-	return m.cells.Below(ch.ID, func(id CellID, c Cell) error {
-		ahead := slices.DeleteFunc(c.Dots(), known.Contains)
-		if len(ahead) > 0 {
-			m.changes = append(m.changes, Change{ID: id, Removes: ahead})
-		}
-		if len(ahead) < len(c) && ch.Below.Empty() {
-			ch.Below = known.Clone()
-		}
-		return nil
-	})
-}

@@ -223,7 +223,7 @@ func (n *Node) repair(t *target, replica *storage.Replica, joined *crdt.Snapshot
 func (n *Node) answer(t *target, a *storage.Answer, q *storage.Query) (*v1.GetResponse, error) {
 	kinds, cells := a.Kinds()
 	kinds = slices.DeleteFunc(kinds, func(k crdt.Kind) bool {
-		return !slices.ContainsFunc(cells[k], func(c crdt.CellState) bool { return crdt.PresentCell(k, c.Live) })
+		return !slices.ContainsFunc(cells[k], func(c crdt.CellState) bool { return crdt.PresentCell(c.ID, c.Live) })
 	})
 	switch {
 	case len(kinds) == 0 && a.Total > 0 && (q.Element != nil || q.After != ""): // the set is there, the element is not
