@@ -73,7 +73,7 @@ func init() {
 		RWSet:      {name: "rwset"},
 		Flag:       {name: "flag"},
 		DWFlag:     {name: "dwflag"},
-		Map:        {name: "map"},
+		Map:        mapRow,
 		ZSet:       {name: "zset"},
 		HLL:        {name: "hll"},
 	}

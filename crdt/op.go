@@ -11,21 +11,21 @@ type OpCode uint8
 
 // The operations.
 const (
-	OpAssign OpCode = iota + 1 // register, mvregister: Value
-	OpDelete                   // every kind: removes what it observes
-	OpAdd                      // counter: N
-	OpReset                    // counter: back to zero, less what it did not observe
-	OpInsert                   // set: Elements
-	OpRemove                   // set: Elements
-	OpUpdate                   // map: Fields
-	OpDiscard                  // map: Names
-	OpSwitch                   // flag, dwflag: On
-	OpScore                    // zset: Members take these scores
-	OpBump                     // zset: the scores of Members grow by these
-	OpObserve                  // hll: Elements
-	OpTransfer                 // bcounter: N rights to the actor To
-	OpKeep                     // every kind but Kind is deleted
-	OpExpire                   // every kind: At
+	OpAssign   OpCode = iota + 1 // register, mvregister: Value
+	OpDelete                     // every kind: removes what it observes
+	OpAdd                        // counter: N
+	OpReset                      // counter: back to zero, less what it did not observe
+	OpInsert                     // set: Elements
+	OpRemove                     // set: Elements
+	OpUpdate                     // map: Fields
+	OpDiscard                    // map: Names
+	OpSwitch                     // flag, dwflag: On
+	OpScore                      // zset: Members take these scores
+	OpBump                       // zset: the scores of Members grow by these
+	OpObserve                    // hll: Elements
+	OpTransfer                   // bcounter: N rights to the actor To
+	OpKeep                       // every kind but Kind is deleted
+	OpExpire                     // every kind: At
 )
 
 // Op is one typed operation on one key.
@@ -88,8 +88,9 @@ func (e *KindError) Error() string {
 // Result is what an operation tells its caller.
 type Result struct {
 	Kind    Kind
-	Changed int   // elements added or removed; 1 or 0 for other kinds
-	Total   int64 // of a counter, after the operation, as this replica holds it
+	Changed int     // elements added or removed; 1 or 0 for other kinds
+	Total   int64   // of a counter, after the operation, as this replica holds it
+	Score   float64 // of the last member of a zset that the operation named
 }
 
 // mutation is one operation on its way to becoming an event (rule 1).
@@ -228,4 +229,3 @@ func (m *mutation) observed(ch *Change, live Cell) {
 	ch.Removes = slices.Clone(m.op.Context.Dots)
 	ch.Below = m.op.Context.Clock.Clone()
 }
-
