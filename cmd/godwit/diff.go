@@ -227,7 +227,7 @@ func (in *invocation) merge(dcs []member, k keyRef) (*merged, error) {
 		return nil, fmt.Errorf("%s: %w", all[0].dc, all[0].err)
 	}
 	m.after = readingOf(crdt.Merge(snapshots...))
-	m.reason = reason(m, snapshots)
+	m.reason = reason(m)
 	return m, nil
 }
 

@@ -135,7 +135,7 @@ func elementsOf(r reading) map[string]bool {
 }
 
 // reason says in words why the merge is what it is.
-func reason(m *merged, snapshots []*crdt.Snapshot) string {
+func reason(m *merged) string {
 	switch {
 	case len(m.after) == 0:
 		return "deleted"
@@ -153,7 +153,7 @@ func reason(m *merged, snapshots []*crdt.Snapshot) string {
 		}
 		return "a later write, which had seen the others"
 	case crdt.Set, crdt.GSet, crdt.RWSet:
-		return setReason(m, snapshots)
+		return setReason(m)
 	case crdt.NoKind, crdt.Flag, crdt.DWFlag, crdt.Map, crdt.ZSet, crdt.HLL:
 	}
 	return ""
@@ -185,50 +185,28 @@ func registerReason(v crdt.Value) string {
 	return fmt.Sprintf("last writer, by %s; %s %s listed as %s", duration(ahead), strings.Join(losers, " and "), verb, kind)
 }
 
-// setReason tells an element that survived a remove from one that only some
-// have, and one that was removed.
-func setReason(m *merged, snapshots []*crdt.Snapshot) string {
+// setReason tells elements that stay though some datacenter lacks them, where a
+// concurrent remove loses, from elements that go because their remove has seen
+// them.
+func setReason(m *merged) string {
 	after := elementsOf(m.after)
-	removed := false
+	stay, gone := false, false
 	for _, r := range m.values {
-		for e := range elementsOf(r) {
-			removed = removed || !after[e]
+		have := elementsOf(r)
+		for e := range after {
+			stay = stay || !have[e]
+		}
+		for e := range have {
+			gone = gone || !after[e]
 		}
 	}
 	switch {
-	case addWon(snapshots):
-		return "add wins"
-	case removed:
+	case stay && gone:
+		return "add wins; removed elements go"
+	case gone:
 		return "removed elements go"
 	}
-	return "adds unite"
-}
-
-// addWon reports an element that one datacenter has removed while another added
-// it: the one lacks it though its clock holds a dot under which it lived
-// elsewhere, and the merge keeps it for another dot.
-func addWon(snapshots []*crdt.Snapshot) bool {
-	live := map[crdt.CellID]crdt.Cell{}
-	for _, c := range crdt.Merge(snapshots...).Cells {
-		live[c.ID] = c.Live
-	}
-	for _, from := range snapshots {
-		for _, c := range from.Cells {
-			kept := live[c.ID]
-			dropped := slices.ContainsFunc(c.Live, func(e crdt.Entry) bool { return !kept.Has(e.Dot) })
-			if len(kept) > 0 && dropped && !everywhere(snapshots, c.ID) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// everywhere reports whether every snapshot holds the cell.
-func everywhere(snapshots []*crdt.Snapshot, id crdt.CellID) bool {
-	return !slices.ContainsFunc(snapshots, func(s *crdt.Snapshot) bool {
-		return !slices.ContainsFunc(s.Cells, func(c crdt.CellState) bool { return c.ID == id })
-	})
+	return "add wins"
 }
 
 // mergedJSON is the JSON of diff, one per key.
