@@ -1,0 +1,155 @@
+package storage
+
+import (
+	"bytes"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// openBench opens a store with the settings of production, on disk.
+func openBench(b *testing.B) *Store {
+	b.Helper()
+	return open(b, Options{
+		Dir: b.TempDir(), FS: vfs.Default, Hash: keyHash, Wall: time.Now,
+		Identity: Identity{Cluster: "flyway", DC: "north", Node: "n1", Partitions: testPartitions},
+	})
+}
+
+// keysEverywhere returns keys with the replicas that hold them.
+func keysEverywhere(s *Store, n int) ([]crdt.KeyID, []*Replica) {
+	keys, replicas := make([]crdt.KeyID, n), make([]*Replica, n)
+	for i := range n {
+		keys[i] = crdt.KeyID{Bucket: "bench", Key: fmt.Sprintf("key-%06d", i)}
+		replicas[i] = s.Replica(ReplicaID{Placement: 7, Partition: s.partitionOf(keyHash("bench", []byte(keys[i].Key)))})
+	}
+	return keys, replicas
+}
+
+func put128(b *testing.B, async bool) {
+	s := openBench(b)
+	keys, replicas := keysEverywhere(s, 1000)
+	op := &crdt.Op{Code: crdt.OpAssign, Kind: crdt.Register, Value: bytes.Repeat([]byte{'v'}, 128)}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		done, err := replicas[i%1000].Mutate(&Mutation{Key: keys[i%1000], Op: op, Async: async})
+		if err != nil {
+			b.Fatal(err)
+		}
+		wait(b, done.Commit)
+		i++
+	}
+}
+
+func BenchmarkPut(b *testing.B)      { put128(b, false) }
+func BenchmarkPutAsync(b *testing.B) { put128(b, true) }
+
+func BenchmarkPutParallel(b *testing.B) {
+	s := openBench(b)
+	keys, replicas := keysEverywhere(s, 10_000)
+	op := &crdt.Op{Code: crdt.OpAssign, Kind: crdt.Register, Value: bytes.Repeat([]byte{'v'}, 128)}
+	var n atomic.Uint64
+	b.SetParallelism(32)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			i := n.Add(1) * 7919 % 10_000
+			done, err := replicas[i].Mutate(&Mutation{Key: keys[i], Op: op})
+			if err == nil {
+				err = done.Commit.Wait()
+			}
+			if err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+func BenchmarkIncrementAsync(b *testing.B) {
+	s := openBench(b)
+	keys, replicas := keysEverywhere(s, 100)
+	op, i := add(1), 0
+	b.ReportAllocs()
+	for b.Loop() {
+		done, err := replicas[i%100].Mutate(&Mutation{Key: keys[i%100], Op: op, Async: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		wait(b, done.Commit)
+		i++
+	}
+}
+
+// BenchmarkSetAdd adds to sets of two sizes: the cost must not grow with them.
+func BenchmarkSetAdd(b *testing.B) {
+	for _, size := range []int{1000, 100_000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			s := openBench(b)
+			r, k := s.Replica(testID), testKey("s")
+			elements := make([]string, 1000)
+			for from := 0; from < size; from += 1000 {
+				for i := range elements {
+					elements[i] = fmt.Sprintf("element-%07d", from+i)
+				}
+				mutate(b, r, k, insert(elements...))
+			}
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				done, err := r.Mutate(&Mutation{Key: k, Op: insert(fmt.Sprintf("new-%07d", i%1000)), Async: true})
+				if err != nil {
+					b.Fatal(err)
+				}
+				wait(b, done.Commit)
+				i++
+			}
+		})
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	s := openBench(b)
+	keys, replicas := keysEverywhere(s, 1000)
+	for i, k := range keys {
+		if _, err := replicas[i].Mutate(&Mutation{Key: k, Op: assign(string(bytes.Repeat([]byte{'v'}, 128))), Async: true}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := replicas[i%1000].Read(Query{Key: keys[i%1000]}); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+func BenchmarkApplyAsync(b *testing.B) {
+	s := openBench(b)
+	r := s.Replica(testID)
+	keys := keysOf(testID.Partition, "b", "k", 1000)
+	value := string(bytes.Repeat([]byte{'v'}, 128))
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		d := put(keys[i%1000], 5, uint64(i)+1, value)
+		if i >= 1000 {
+			d.Changes[0].Removes = []crdt.Dot{{Actor: 5, Seq: uint64(i) - 999}}
+		}
+		c, err := r.Apply([]*crdt.Delta{d}, true)
+		if err != nil {
+			b.Fatal(err)
+		}
+		wait(b, c)
+		i++
+	}
+}
