@@ -285,3 +285,34 @@ func TestHealthAndReflection(t *testing.T) {
 		t.Errorf("Stop took %v", took)
 	}
 }
+
+func TestCloseIsBounded(t *testing.T) {
+	c := testcluster.Start(t, testcluster.Options{Nodes: 1, Server: rpc.ServerOptions{CloseTimeout: 50 * time.Millisecond, MaxInFlight: 1}})
+	conn, err := grpc.NewClient("passthrough:///"+c.Addr(0), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			_, err := v1.NewReplicationClient(conn).Verify(within(t, time.Minute), slow())
+			if status.Code(err) != codes.ResourceExhausted {
+				ended <- err
+				return
+			}
+		}
+	}()
+	until(t, "the slow request is in", func() bool {
+		_, err := v1.NewReplicationClient(conn).Links(within(t, 10*time.Second), &v1.LinksRequest{})
+		return status.Code(err) == codes.ResourceExhausted
+	})
+	begin := time.Now()
+	c.Stop(0)
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("Stop took %v, want about 50 ms", took)
+	}
+	if err := <-ended; status.Code(err) == codes.OK {
+		t.Error("a request that was cut short was answered")
+	}
+}
