@@ -190,7 +190,7 @@ func (a *attempt) settle(items []*batchItem, answers []itemAnswer) (again []*bat
 	for i, it := range items {
 		it.tries = a.try
 		it.take(a.op, a, answers[i])
-		if it.err != nil && retryable(it.err.Code) {
+		if it.err != nil && retryable(it.err) {
 			again = append(again, it)
 		}
 	}

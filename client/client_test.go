@@ -170,6 +170,19 @@ func TestSMembersReadsPages(t *testing.T) {
 	if n := len(cluster.Node("use1", 0).Calls()); n != 3+3 {
 		t.Errorf("%d calls, want 3 adds and 3 pages", n)
 	}
+	// Where a page does not fit into a message, smaller ones are asked for.
+	cluster.Node("use1", 0).Misbehave(func(call clienttest.Call) clienttest.Fault {
+		if call.N <= 8 {
+			return clienttest.Fault{After: clienttest.Refuse(codes.ResourceExhausted, "ANSWER_TOO_LARGE", "5 MiB")}
+		}
+		return clienttest.Fault{}
+	})
+	if got := must[[]string](t)(c.SMembers(t.Context(), "s")); !slices.Equal(got, elements) {
+		t.Errorf("%d members in small pages, want 2500 in order", len(got))
+	}
+	if n := len(cluster.Node("use1", 0).Calls()); n != 8+10 {
+		t.Errorf("%d calls, want 10 pages of 250", n-8)
+	}
 	must[int](t)(c.SAdd(t.Context(), "s", []string{"one more"}))
 	if _, err := c.SMembers(t.Context(), "s"); !client.IsExhausted(err) || client.ReasonOf(err) != "SET_TOO_LARGE" {
 		t.Errorf("one past the limit: %v", err)
@@ -179,12 +192,13 @@ func TestSMembersReadsPages(t *testing.T) {
 func TestKeys(t *testing.T) {
 	c, cluster := open(t, 2)
 	var want []string
+	ops := []client.Op{client.IncrOp("other", 1)}
 	for i := range 1003 {
 		key := fmt.Sprintf("p:%04d", i)
 		want = append(want, key)
-		must[int64](t)(c.Incr(t.Context(), key, 1))
+		ops = append(ops, client.IncrOp(key, 1))
 	}
-	must[int64](t)(c.Incr(t.Context(), "other", 1))
+	must[[]client.UpdateResult](t)(c.BatchUpdate(t.Context(), ops))
 	// The first page is sent and then breaks off: it is read again elsewhere.
 	cluster.Node("use1", 0).Misbehave(func(call clienttest.Call) clienttest.Fault {
 		if call.Method == "Scan" {

@@ -21,9 +21,16 @@ const (
 	reasonNoOwner = "NO_OWNER" // the node reached no owner
 )
 
-// reasonTooOld comes with FAILED_PRECONDITION for a request id past its window:
-// what became of it can no longer be told.
-const reasonTooOld = "REQUEST_TOO_OLD"
+// Reasons that turn the meaning of their code.
+const (
+	// FAILED_PRECONDITION: the request id is past its window, and what became of
+	// it can no longer be told.
+	reasonTooOld = "REQUEST_TOO_OLD"
+	// RESOURCE_EXHAUSTED: carried out, but the answer does not fit a message.
+	reasonAnswerTooLarge = "ANSWER_TOO_LARGE"
+	// RESOURCE_EXHAUSTED: nothing was done, and later or elsewhere it may be.
+	reasonOverloaded = "OVERLOADED"
+)
 
 // Outcome is what is known of a write.
 type Outcome uint8
@@ -186,7 +193,7 @@ func attemptError(op, addr string, err error, write, sent bool) *Error {
 // writeOutcome classifies the answer to a write that was sent. Whatever is not
 // known to mean "applied nowhere" is Unknown.
 func writeOutcome(code codes.Code, reason string) Outcome {
-	if reason == reasonTooOld {
+	if reason == reasonTooOld || reason == reasonAnswerTooLarge {
 		return Unknown
 	}
 	switch code {

@@ -64,7 +64,7 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 		if maybe {
 			e.Outcome = Unknown
 		}
-		if !retryable(e.Code) || try > c.opts.MaxRetries || ctx.Err() != nil {
+		if !retryable(e) || try > c.opts.MaxRetries || ctx.Err() != nil {
 			return e
 		}
 		moved := len(nodes) > 1 && s.mayMove(maybe)
@@ -126,6 +126,9 @@ func (c *Client) pause(ctx context.Context, d time.Duration) bool {
 }
 
 // retryable tells whether asking again can change an answer.
-func retryable(code codes.Code) bool {
-	return code == codes.Unavailable || code == codes.DeadlineExceeded || code == codes.Canceled || code == codes.Aborted
+func retryable(e *Error) bool {
+	if e.Code == codes.ResourceExhausted {
+		return e.Reason == reasonOverloaded
+	}
+	return e.Code == codes.Unavailable || e.Code == codes.DeadlineExceeded || e.Code == codes.Canceled || e.Code == codes.Aborted
 }

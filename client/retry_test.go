@@ -97,6 +97,9 @@ func TestWhatWasNotSentMoves(t *testing.T) {
 		{"no owner", func(n *clienttest.Node) {
 			n.Misbehave(first(clienttest.Fault{Before: clienttest.Refuse(codes.Unavailable, "NO_OWNER", "none of 3 owners")}))
 		}},
+		{"overloaded", func(n *clienttest.Node) {
+			n.Misbehave(first(clienttest.Fault{Before: clienttest.Refuse(codes.ResourceExhausted, "OVERLOADED", "busy")}))
+		}},
 		{"not sent on", func(n *clienttest.Node) {
 			n.Misbehave(first(clienttest.Fault{Before: clienttest.Refuse(codes.Unavailable, "NOT_SENT", "closed")}))
 		}},
@@ -228,6 +231,7 @@ func TestOutcomes(t *testing.T) {
 		{"limit of somebody unknown", status.Error(codes.ResourceExhausted, "too large"), client.Unknown},
 		{"request id too old", clienttest.Refuse(codes.FailedPrecondition, "REQUEST_TOO_OLD", "old"), client.Unknown},
 		{"too few copies", indeterminate, client.Unknown},
+		{"answer too large", clienttest.Refuse(codes.ResourceExhausted, "ANSWER_TOO_LARGE", "5 MiB"), client.Unknown},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -78,8 +78,13 @@ func (c *Client) SMembers(ctx context.Context, key string, opts ...CallOption) (
 // Members ranges over the elements of a set in order. An error ends it. The
 // timeout of the call holds for each page.
 func (c *Client) Members(ctx context.Context, key string, opts ...CallOption) iter.Seq2[string, error] {
+	limit := uint32(pageLimit)
 	return pages("SMembers", func(page []byte) ([]string, []byte, error) {
-		v, err := c.get(ctx, "SMembers", &pb.GetRequest{Key: []byte(key), Limit: pageLimit, Page: page}, opts)
+		v, err := c.get(ctx, "SMembers", &pb.GetRequest{Key: []byte(key), Limit: limit, Page: page}, opts)
+		for ReasonOf(err) == reasonAnswerTooLarge && limit > 1 { // large elements: smaller pages
+			limit /= 2
+			v, err = c.get(ctx, "SMembers", &pb.GetRequest{Key: []byte(key), Limit: limit, Page: page}, opts)
+		}
 		if IsNotFound(err) && len(page) > 0 {
 			return nil, nil, nil // removed behind what was already listed
 		}
