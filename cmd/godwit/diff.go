@@ -240,7 +240,7 @@ func (in *invocation) printMerges(dcs []member, merges []*merged) error {
 		return in.s.json(map[string]any{"keys": out})
 	}
 	if len(merges) == 0 {
-		_, err := fmt.Fprintln(in.s.err, "no key differs")
+		_, err := fmt.Fprintf(in.s.err, "no key differs between the %d datacenters that answered\n", len(dcs))
 		return err
 	}
 	header := []string{"KEY", "KIND"}

@@ -199,5 +199,8 @@ func (in *invocation) printComparison(c *comparison) error {
 			return err
 		}
 	}
+	if c.differ == 0 {
+		return in.s.line(fmt.Sprintf("NOT equal: not all answered; %d partitions of those that did are equal", c.Partitions))
+	}
 	return in.s.line(fmt.Sprintf("NOT equal: %d of %d partitions differ", c.differ, c.Partitions))
 }
