@@ -121,7 +121,7 @@ func (r *Replica) Mutate(cells Cells, key KeyID, present []Kind, op *Op, dot Dot
 	}
 	for _, m.kind = range todo {
 		m.root = m.kind
-		fn := m.kind.row().mutate[op.Code]
+		fn := m.kind.row().mutate[m.op.Code]
 		if fn == nil {
 			return nil, Result{}, &KindError{Want: m.kind}
 		}
@@ -144,8 +144,12 @@ func (m *mutation) resolve(present []Kind) ([]Kind, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.op.Code == OpDelete {
+	switch m.op.Code {
+	case OpDelete:
 		return m.resolveDelete(have)
+	case OpKeep:
+		return m.resolveKeep(have)
+	default:
 	}
 	want := m.op.Kind
 	if want == NoKind {
@@ -176,6 +180,22 @@ func (m *mutation) resolveDelete(have []Kind) ([]Kind, error) {
 		}
 	}
 	return all, nil
+}
+
+// resolveKeep ends a conflict of kinds: every kind but the one to be kept is
+// deleted as far as it is observed.
+func (m *mutation) resolveKeep(have []Kind) ([]Kind, error) {
+	if i := slices.Index(have, m.op.Kind); i >= 0 {
+		others := slices.Delete(slices.Clone(have), i, i+1)
+		op := *m.op
+		op.Code, op.Kind = OpDelete, NoKind
+		m.op = &op
+		return others, nil
+	}
+	if len(have) == 0 {
+		return nil, nil
+	}
+	return nil, &KindError{Have: have[0], Want: m.op.Kind}
 }
 
 // impliedKind is the kind of an operation that names none: the key's own if it

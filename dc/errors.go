@@ -63,6 +63,8 @@ func AsError(err error) *Error {
 		return refuse(FailedPrecondition, "WRONG_KIND", "%s", kind).with("have", kind.Have.String()).with("want", kind.Want.String())
 	case errors.Is(err, crdt.ErrOverflow):
 		return refuse(OutOfRange, "COUNTER_OVERFLOW", "%s", err)
+	case errors.Is(err, crdt.ErrField):
+		return refuse(InvalidArgument, "BAD_FIELD", "%s", err)
 	case errors.Is(err, crdt.ErrNoContext):
 		return refuse(InvalidArgument, "NO_CONTEXT", "%s", err)
 	case errors.Is(err, crdt.ErrEncoding), errors.Is(err, storage.ErrPartition):

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
@@ -28,13 +27,9 @@ func (n *Node) Get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, er
 	if err != nil {
 		return nil, err
 	}
-	q := storage.Query{Key: t.key, After: string(req.GetPage()), Limit: int(req.GetLimit())}
-	if q.Limit == 0 || q.Limit > defaultLimit {
-		q.Limit = defaultLimit
-	}
-	if req.Element != nil {
-		e := string(req.GetElement())
-		q.Element = &e
+	q, err := query(t, req)
+	if err != nil {
+		return nil, err
 	}
 	a, err := n.store.Replica(t.id).Read(q)
 	if err != nil {
@@ -51,7 +46,7 @@ func (n *Node) Get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, er
 			}
 		}
 	}
-	resp, err := n.answer(t, a, &q)
+	resp, err := n.answer(t, a, req)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +140,7 @@ func (n *Node) readAll(ctx context.Context, t *target, q storage.Query, r int) (
 	}
 	theirs, err := n.ask(ctx, t, r-1, func() *peerv1.Read {
 		return &peerv1.Read{
-			Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), Element: elementOf(&q),
+			Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), Under: []byte(q.Under),
 			After: []byte(q.After), Limit: uint32(q.Limit), Durable: true,
 		}
 	})
@@ -153,8 +148,8 @@ func (n *Node) readAll(ctx context.Context, t *target, q storage.Query, r int) (
 		return nil, err
 	}
 	pages := []*crdt.Snapshot{&mine.Snapshot}
-	out := &storage.Answer{Total: mine.Total, More: mine.More}
-	whole := !mine.More && q.After == "" && q.Element == nil
+	out := &storage.Answer{Present: mine.Present, Total: mine.Total, More: mine.More}
+	whole := !mine.More && q.After == "" && q.Under == ""
 	for _, a := range theirs {
 		s, err := crdt.DecodeSnapshot(a.done.GetSnapshot())
 		if err != nil {
@@ -162,6 +157,11 @@ func (n *Node) readAll(ctx context.Context, t *target, q storage.Query, r int) (
 		}
 		pages = append(pages, s)
 		out.Total = max(out.Total, a.done.GetTotal())
+		for _, k := range a.done.GetPresent() {
+			if !slices.Contains(out.Present, crdt.Kind(k)) {
+				out.Present = append(out.Present, crdt.Kind(k))
+			}
+		}
 		out.More = out.More || a.done.GetMore()
 		whole = whole && !a.done.GetMore()
 	}
@@ -170,16 +170,10 @@ func (n *Node) readAll(ctx context.Context, t *target, q storage.Query, r int) (
 	}
 	out.Snapshot = *crdt.Merge(pages...)
 	if whole {
+		out.Present = nil // the joined cells tell
 		n.repair(t, replica, &out.Snapshot, theirs)
 	}
 	return out, nil
-}
-
-func elementOf(q *storage.Query) []byte {
-	if q.Element == nil {
-		return nil
-	}
-	return append([]byte{}, *q.Element...)
 }
 
 // cutToCommon drops what lies behind the end of the shortest page: of that,
@@ -217,64 +211,4 @@ func (n *Node) repair(t *target, replica *storage.Replica, joined *crdt.Snapshot
 		}}}
 		n.opts.Transport.Send(a.from, req, func(*peerv1.Response, error) {})
 	}
-}
-
-// answer turns cells into what a client sees.
-func (n *Node) answer(t *target, a *storage.Answer, q *storage.Query) (*v1.GetResponse, error) {
-	kinds, cells := a.Kinds()
-	kinds = slices.DeleteFunc(kinds, func(k crdt.Kind) bool {
-		return !slices.ContainsFunc(cells[k], func(c crdt.CellState) bool { return crdt.PresentCell(c.ID, c.Live) })
-	})
-	switch {
-	case len(kinds) == 0 && a.Total > 0 && (q.Element != nil || q.After != ""): // the set is there, the element is not
-		kinds = []crdt.Kind{crdt.Set}
-	case len(kinds) == 0:
-		return nil, refuse(NotFound, "NOT_FOUND", "key is not in bucket %q", t.key.Bucket)
-	case len(kinds) > 1:
-		names := kindNames(kinds)
-		return nil, refuse(FailedPrecondition, "KIND_CONFLICT", "key was created under several kinds at once: %s", names).with("kinds", names)
-	}
-	kind := kinds[0]
-	v := crdt.ReadValue(kind, cells[kind])
-	observed := crdt.ObservedContext(cells[kind], &a.Clock)
-	resp := &v1.GetResponse{Kind: v1.Kind(kind), Conflict: v.Conflict(), Context: n.sealContext(t.key, &observed)}
-	switch {
-	case len(v.Siblings) > 0:
-		resp.Value = &v1.Value{Of: &v1.Value_Bytes{Bytes: v.Siblings[0].Value}}
-		if len(v.Siblings) > 1 {
-			resp.Siblings = siblings(v.Siblings)
-		}
-	case !kind.Collection():
-		resp.Value = &v1.Value{Of: &v1.Value_Integer{Integer: v.Int}}
-	default:
-		resp.Value = &v1.Value{Of: &v1.Value_Set{Set: &v1.Elements{Elements: byteSlices(v.Elements), Total: a.Total}}}
-		if a.More && len(cells[kind]) > 0 {
-			resp.NextPage = []byte(cells[kind][len(cells[kind])-1].ID.Path)
-		}
-	}
-	return resp, nil
-}
-
-func kindNames(kinds []crdt.Kind) string {
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
-		names[i] = k.String()
-	}
-	return strings.Join(names, ", ")
-}
-
-func siblings(in []crdt.Sibling) []*v1.Sibling {
-	out := make([]*v1.Sibling, len(in))
-	for i, s := range in {
-		out[i] = &v1.Sibling{Value: s.Value, Stamp: uint64(s.Stamp), Dot: &v1.Dot{Actor: uint64(s.Dot.Actor), Seq: s.Dot.Seq}}
-	}
-	return out
-}
-
-func byteSlices(in []string) [][]byte {
-	out := make([][]byte, len(in))
-	for i, s := range in {
-		out[i] = []byte(s)
-	}
-	return out
 }

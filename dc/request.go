@@ -64,64 +64,6 @@ func copies(c v1.Consistency, exact uint32, fallback string, owners int) (int, e
 	return 0, refuse(InvalidArgument, "UNKNOWN_CONSISTENCY", "unknown consistency %d", c)
 }
 
-// operation turns a request into crdt's words.
-func (n *Node) operation(t *target, req *v1.UpdateRequest) (*crdt.Op, error) {
-	op := &crdt.Op{Kind: crdt.Kind(req.GetKind())}
-	if op.Kind != crdt.NoKind && !op.Kind.Supported() {
-		return nil, refuse(InvalidArgument, "UNKNOWN_KIND", "unknown kind %d (kinds: %v)", req.GetKind(), crdt.SupportedKinds())
-	}
-	op.Default, _ = crdt.ParseKind(t.bucket.Kind)
-	switch o := req.GetOp().(type) {
-	case *v1.UpdateRequest_Assign:
-		op.Code, op.Value = crdt.OpAssign, o.Assign.GetValue()
-	case *v1.UpdateRequest_Remove:
-		op.Code = crdt.OpDelete
-	case *v1.UpdateRequest_CounterAdd:
-		op.Code, op.N = crdt.OpAdd, o.CounterAdd.GetDelta()
-	case *v1.UpdateRequest_CounterReset:
-		op.Code = crdt.OpReset
-	case *v1.UpdateRequest_SetAdd:
-		op.Code, op.Elements = crdt.OpInsert, elements(o.SetAdd.GetElements())
-	case *v1.UpdateRequest_SetRemove:
-		op.Code, op.Elements = crdt.OpRemove, elements(o.SetRemove.GetElements())
-	default:
-		return nil, refuse(InvalidArgument, "NO_OPERATION", "update names no operation that this version knows")
-	}
-	if err := checkOp(t.bucket, op); err != nil {
-		return nil, err
-	}
-	var err error
-	opts := req.GetOptions()
-	op.Context, err = n.openContext(t.key, opts.GetContext(), opts != nil && opts.Context != nil)
-	return op, err
-}
-
-func elements(in [][]byte) []string {
-	out := make([]string, len(in))
-	for i, e := range in {
-		out[i] = string(e)
-	}
-	return out
-}
-
-func checkOp(b *bucket, op *crdt.Op) error {
-	if int64(len(op.Value)) > b.MaxValue {
-		return refuse(InvalidArgument, "VALUE_TOO_LARGE", "value has %d bytes, bucket %q allows %d", len(op.Value), b.Name, b.MaxValue)
-	}
-	if len(op.Elements) > maxElements {
-		return refuse(InvalidArgument, "TOO_MANY_ELEMENTS", "%d elements in one operation, at most %d are allowed", len(op.Elements), maxElements)
-	}
-	if (op.Code == crdt.OpInsert || op.Code == crdt.OpRemove) && len(op.Elements) == 0 {
-		return refuse(InvalidArgument, "NO_ELEMENTS", "operation names no elements")
-	}
-	for _, e := range op.Elements {
-		if len(e) > crdt.MaxElementBytes {
-			return refuse(InvalidArgument, "ELEMENT_TOO_LARGE", "element has %d bytes, at most %d are allowed", len(e), crdt.MaxElementBytes)
-		}
-	}
-	return nil
-}
-
 // allowed refuses kinds that the bucket does not take.
 func (b *bucket) allowed(k crdt.Kind) error {
 	if len(b.KindsAllowed) == 0 {

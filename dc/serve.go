@@ -6,6 +6,7 @@ import (
 	"time"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/storage"
 )
@@ -108,11 +109,7 @@ func (n *Node) serveRead(req *peerv1.Read) (*peerv1.ReadDone, error) {
 	}
 	q := storage.Query{
 		Key:   crdt.KeyID{Bucket: req.GetBucket(), Key: string(req.GetKey())},
-		After: string(req.GetAfter()), Limit: int(req.GetLimit()),
-	}
-	if req.Element != nil {
-		e := string(req.GetElement())
-		q.Element = &e
+		Under: string(req.GetUnder()), After: string(req.GetAfter()), Limit: int(req.GetLimit()),
 	}
 	if req.GetDigestOnly() {
 		q.Limit = 1
@@ -123,6 +120,9 @@ func (n *Node) serveRead(req *peerv1.Read) (*peerv1.ReadDone, error) {
 		return nil, err
 	}
 	done := &peerv1.ReadDone{Digest: a.State[:], More: a.More, Total: a.Total}
+	for _, k := range a.Present {
+		done.Present = append(done.Present, v1.Kind(k))
+	}
 	if !req.GetDigestOnly() {
 		done.Snapshot = crdt.AppendSnapshot(nil, &a.Snapshot)
 	}

@@ -61,8 +61,12 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 		Kind: v1.Kind(done.Kind), Changed: uint64(done.Changed),
 		Answer: &v1.Answer{Copies: 1, Replicas: uint32(len(t.owners)), Dc: n.dc, Node: n.id},
 	}
-	if done.Kind == crdt.Counter {
+	switch {
+	case done.Kind == crdt.Counter || done.Kind == crdt.GCounter || done.Kind == crdt.BCounter:
 		resp.Value = &v1.Value{Of: &v1.Value_Integer{Integer: done.Total}}
+	case done.Kind == crdt.ZSet && len(op.Members) > 0:
+		last := op.Members[len(op.Members)-1].Member
+		resp.Value = &v1.Value{Of: &v1.Value_Zset{Zset: &v1.Members{Members: []*v1.Member{{Member: []byte(last), Score: done.Score}}}}}
 	}
 	if done.Delta == nil { // nothing to change; but what it saw must not be lost either
 		return resp, replica.Barrier()
@@ -131,14 +135,12 @@ func (a *acks) wait(ctx context.Context, want int) int {
 // removed from it without a context: an acknowledged delete that is
 // coordinated by a replica which missed the put must not do nothing.
 func (n *Node) lookFirst(ctx context.Context, t *target, op *crdt.Op, w int) error {
-	removes := op.Code == crdt.OpDelete || op.Code == crdt.OpRemove || op.Code == crdt.OpReset
+	removes := op.Code == crdt.OpDelete || op.Code == crdt.OpRemove || op.Code == crdt.OpReset ||
+		op.Code == crdt.OpDiscard || op.Code == crdt.OpKeep || op.Code == crdt.OpSwitch && !op.On
 	if !removes || op.Context != nil || w < 2 {
 		return nil
 	}
 	q := storage.Query{Key: t.key, Limit: 1}
-	if op.Code == crdt.OpRemove && len(op.Elements) == 1 {
-		q.Element = &op.Elements[0]
-	}
 	mine, err := n.store.Replica(t.id).Read(q)
 	if err != nil {
 		return err

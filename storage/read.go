@@ -13,18 +13,19 @@ import (
 
 // Query says what to read of a key.
 type Query struct {
-	Key     crdt.KeyID
-	Element *string // only this element of a collection
-	After   string  // only paths behind this one
-	Limit   int     // cells of collections at the most; 0 is all
+	Key   crdt.KeyID
+	Under string // only cells of collections whose path begins with this: an element, a field
+	After string // only paths behind this one
+	Limit int    // cells of collections at the most; 0 is all
 }
 
 // Answer is what a replica holds of a key.
 type Answer struct {
 	crdt.Snapshot
-	Total uint64        // cells of the key's collections altogether, whatever was asked for
-	More  bool          // Limit cut the answer
-	State merkle.Digest // of everything that lives under the key
+	Present []crdt.Kind   // the kinds that the key exists as, whatever was asked for
+	Total   uint64        // cells of the key's collections that count, whatever was asked for
+	More    bool          // Limit cut the answer
+	State   merkle.Digest // of everything that lives under the key
 }
 
 // Read returns a key's cells with the clock and the residue at one instant. It
@@ -69,11 +70,13 @@ func (a *Answer) read(it *pebble.Iterator, q *Query, prefix []byte) error {
 			if err != nil {
 				return err
 			}
-			a.Total += uint64(h.count)
+			if a.Total += uint64(h.count); h.count > 0 {
+				a.Present = append(a.Present, rec.id.Kind)
+			}
 			a.State.XOR(recordDigest(it.Key(), it.Value()))
 			ok = it.SeekGE(firstCell(it.Key(), q))
-		case q.Element != nil && rec.id.Path != crdt.PathOf(*q.Element) || q.Limit > 0 && left == 0:
-			a.More = a.More || q.Element == nil
+		case !strings.HasPrefix(rec.id.Path, q.Under) || q.Limit > 0 && left == 0:
+			a.More = a.More || strings.HasPrefix(rec.id.Path, q.Under)
 			ok = it.SeekGE(nextKind(it.Key(), prefix))
 		default:
 			if err := a.take(rec, it.Key(), it.Value()); err != nil {
@@ -97,36 +100,15 @@ func (a *Answer) take(rec record, _, value []byte) error {
 // firstCell is where the cells of a query begin, behind the header at key.
 func firstCell(key []byte, q *Query) []byte {
 	k := append(bytes.Clone(key[:len(key)-1]), partCell)
-	switch {
-	case q.Element != nil:
-		k = append(k, crdt.PathOf(*q.Element)...)
-	case q.After != "":
-		k = append(append(k, q.After...), 0)
+	if q.After > q.Under {
+		return append(append(k, q.After...), 0)
 	}
-	return k
+	return append(k, q.Under...)
 }
 
 // nextKind is the first possible key of the kind behind that of key.
 func nextKind(key, prefix []byte) []byte {
 	return append(bytes.Clone(prefix), key[len(prefix)]+1)
-}
-
-// storedKinds lists the kinds of which a key has records. The caller holds the lock.
-func (r *Replica) storedKinds(key crdt.KeyID) ([]crdt.Kind, error) {
-	hash, err := r.hashOf(key)
-	if err != nil {
-		return nil, err
-	}
-	prefix := appendKey(nil, tableData, r.id.Placement, hash, key)
-	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
-	if err != nil {
-		return nil, err
-	}
-	var kinds []crdt.Kind
-	for ok := it.SeekPrefixGE(prefix); ok; ok = it.SeekGE(nextKind(it.Key(), prefix)) {
-		kinds = append(kinds, crdt.Kind(it.Key()[len(prefix)]))
-	}
-	return kinds, errors.Join(it.Error(), it.Close())
 }
 
 // Item is a key as Scan lists it.
@@ -175,7 +157,8 @@ func (r *Replica) Scan(bucket, prefix string, behind []byte, limit int) (items [
 // exists reports whether the record makes its key exist.
 func exists(rec record, value []byte) (bool, error) {
 	if rec.id.Kind.Collection() {
-		return true, nil
+		h, err := decodeHeader(value)
+		return h.count > 0, err
 	}
 	c, err := crdt.DecodeCell(value)
 	return err == nil && crdt.PresentCell(rec.id, c), err

@@ -91,7 +91,7 @@ func TestLargeSetIsReadInPages(t *testing.T) {
 	}
 	all := must(r.Read(Query{Key: k}))(t)
 	for element, has := range map[string]bool{"e0000": true, "e0500": true, "e0999": true, "e05": false, "e9999": false, "": false} {
-		a := must(r.Read(Query{Key: k, Element: &element}))(t)
+		a := must(r.Read(Query{Key: k, Under: crdt.PathOf(element)}))(t)
 		if len(a.Cells) > 1 || len(a.Cells) == 1 != has || a.More || a.Total != 1000 || a.State != all.State {
 			t.Errorf("element %q: %v of %d, more %t", element, elementsOf(a), a.Total, a.More)
 		}

@@ -47,8 +47,11 @@ func (r *Replica) buildTree() error {
 	var keys int64
 	err = walkHeads(it, func(rec record, key, value []byte) error {
 		base.Toggle(base.LeafOf(rec.hash, r.store.bits), recordDigest(key, value))
-		keys++
-		return nil
+		live, err := exists(rec, value)
+		if live {
+			keys++
+		}
+		return err
 	})
 	if err := errors.Join(err, it.Error(), it.Close()); err != nil {
 		return fmt.Errorf("read headers: %w", err)

@@ -23,6 +23,11 @@ type txn struct {
 	slots map[crdt.CellID]*slot
 	heads map[crdt.CellID]*header // of collections, by id without path
 	below map[crdt.CellID]bool    // everything at or below the path has its slot
+
+	key     crdt.KeyID // the last one that was hashed
+	hash    uint64
+	hashed  bool
+	scanned bool // all small cells and headers of key that exist are known
 }
 
 // slot is a cell that was read, and perhaps replaced.
@@ -51,7 +56,7 @@ type headState struct {
 }
 
 func (r *Replica) newTxn() *txn {
-	return &txn{r: r, slots: map[crdt.CellID]*slot{}, heads: map[crdt.CellID]*header{}, below: map[crdt.CellID]bool{}}
+	return &txn{r: r, slots: map[crdt.CellID]*slot{}}
 }
 
 // preload reads everything that the rule for d touches, so that the rule, and
@@ -76,16 +81,63 @@ func (t *txn) slot(id crdt.CellID) (*slot, error) {
 	if s := t.slots[id]; s != nil {
 		return s, nil
 	}
-	hash, err := t.r.hashOf(id.KeyID)
+	hash, err := t.hashOf(id.KeyID)
 	if err != nil {
 		return nil, err
 	}
 	key := cellKey(t.r.id.Placement, hash, id)
-	v, err := t.r.store.get(key)
+	var v []byte
+	if !t.scanned || id.Kind.Collection() {
+		if v, err = t.r.store.get(key); err != nil {
+			return nil, err
+		}
+	}
+	return t.addSlot(id, hash, key, v)
+}
+
+// storedKinds lists the kinds of which a key has records, and keeps the small
+// cells and headers that it passes.
+func (t *txn) storedKinds(key crdt.KeyID) ([]crdt.Kind, error) {
+	hash, err := t.hashOf(key)
 	if err != nil {
 		return nil, err
 	}
-	return t.addSlot(id, hash, key, v)
+	prefix := appendKey(nil, tableData, t.r.id.Placement, hash, key)
+	it, err := t.r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return nil, err
+	}
+	kinds, err := t.passKinds(it, key, prefix)
+	t.scanned = err == nil
+	return kinds, errors.Join(err, it.Error(), it.Close())
+}
+
+func (t *txn) passKinds(it *pebble.Iterator, key crdt.KeyID, prefix []byte) (kinds []crdt.Kind, err error) {
+	for ok := it.SeekPrefixGE(prefix); ok && err == nil; {
+		k := it.Key()
+		id := crdt.CellID{KeyID: key, Kind: crdt.Kind(k[len(prefix)])}
+		kinds = append(kinds, id.Kind)
+		switch {
+		case !id.Kind.Collection():
+			_, err = t.addSlot(id, t.hash, bytes.Clone(k), bytes.Clone(it.Value()))
+			ok = it.Next()
+			continue
+		case k[len(prefix)+1] == partHead:
+			_, err = t.addHead(id, t.hash, bytes.Clone(k), it.Value())
+		}
+		ok = it.SeekGE(nextKind(k, prefix))
+	}
+	return kinds, err
+}
+
+// hashOf is that of the replica, kept for the next cell of the same key.
+func (t *txn) hashOf(key crdt.KeyID) (uint64, error) {
+	if t.hashed && t.key == key {
+		return t.hash, nil
+	}
+	hash, err := t.r.hashOf(key)
+	t.key, t.hash, t.hashed, t.scanned = key, hash, err == nil, false
+	return hash, err
 }
 
 // addSlot makes the slot of a record that was read, and the header that a
@@ -177,7 +229,7 @@ func (t *txn) loadBelow(id crdt.CellID) error {
 	if t.below[id] {
 		return nil
 	}
-	hash, err := t.r.hashOf(id.KeyID)
+	hash, err := t.hashOf(id.KeyID)
 	if err != nil {
 		return err
 	}
@@ -190,6 +242,9 @@ func (t *txn) loadBelow(id crdt.CellID) error {
 		_, err = t.addSlot(rec.id, hash, bytes.Clone(k), bytes.Clone(v))
 		return err
 	})
+	if t.below == nil {
+		t.below = map[crdt.CellID]bool{}
+	}
 	t.below[id] = err == nil
 	return err
 }
@@ -200,16 +255,28 @@ func (t *txn) head(id crdt.CellID, hash uint64) (*header, error) {
 	if h := t.heads[id]; h != nil {
 		return h, nil
 	}
-	h := &header{key: headKey(tableData, t.r.id.Placement, hash, id), hash: hash, id: id}
-	v, err := t.r.store.get(h.key)
+	key := headKey(tableData, t.r.id.Placement, hash, id)
+	if t.scanned && t.key == id.KeyID {
+		return t.addHead(id, hash, key, nil)
+	}
+	v, err := t.r.store.get(key)
 	if err != nil {
 		return nil, err
 	}
+	return t.addHead(id, hash, key, v)
+}
+
+// addHead makes the header of a record that was read. It keeps key.
+func (t *txn) addHead(id crdt.CellID, hash uint64, key, v []byte) (h *header, err error) {
+	h = &header{key: key, hash: hash, id: id}
 	if v != nil {
 		if h.was, err = decodeHeader(v); err != nil {
 			return nil, err
 		}
 		h.count, h.digest = h.was.count, h.was.digest
+	}
+	if t.heads == nil {
+		t.heads = map[crdt.CellID]*header{}
 	}
 	t.heads[id] = h
 	return h, nil
@@ -230,8 +297,7 @@ func recordDigest(key, value []byte) merkle.Digest {
 	if len(value) == 0 {
 		return merkle.Digest{}
 	}
-	b := make([]byte, 0, len(key)+len(value)+binary.MaxVarintLen64)
-	b = binary.AppendUvarint(b, uint64(len(key)))
+	b := binary.AppendUvarint(make([]byte, 0, 512), uint64(len(key))) // small ones stay on the stack
 	return merkle.Sum(append(append(b, key...), value...))
 }
 
@@ -248,7 +314,7 @@ func (t *txn) write(b *pebble.Batch) ([]toggle, error) {
 			return nil, err
 		}
 		if !id.Kind.Collection() {
-			toggles = append(toggles, toggle{s.hash, d, cmp.Compare(len(s.cell), 0) - cmp.Compare(len(s.was), 0)})
+			toggles = append(toggles, toggle{s.hash, d, presence(id, s.cell) - presence(id, s.was)})
 		}
 	}
 	for _, h := range t.heads {
@@ -265,12 +331,29 @@ func (t *txn) write(b *pebble.Batch) ([]toggle, error) {
 	return toggles, nil
 }
 
+// presence is 1 for a cell that makes its key, or its element, exist.
+func presence(id crdt.CellID, c crdt.Cell) int {
+	if crdt.PresentCell(id, c) {
+		return 1
+	}
+	return 0
+}
+
+// cellSize is about what the encoding of a cell takes.
+func cellSize(c crdt.Cell) int {
+	n := binary.MaxVarintLen32
+	for i := range c {
+		n += 8 + 2*binary.MaxVarintLen32 + len(c[i].Payload)
+	}
+	return n
+}
+
 // writeCell puts one cell into b and returns the digest of old XOR new.
 func (t *txn) writeCell(b *pebble.Batch, id crdt.CellID, s *slot) (merkle.Digest, error) {
 	var value []byte
 	var err error
 	if len(s.cell) > 0 {
-		value = crdt.AppendCell(nil, s.cell)
+		value = crdt.AppendCell(make([]byte, 0, cellSize(s.cell)), s.cell)
 		err = b.Set(s.key, value, nil)
 	} else {
 		err = b.Delete(s.key, nil)
@@ -286,7 +369,7 @@ func (t *txn) writeCell(b *pebble.Batch, id crdt.CellID, s *slot) (merkle.Digest
 			return d, err
 		}
 		h.digest.XOR(d)
-		h.count += int64(cmp.Compare(len(s.cell), 0) - cmp.Compare(len(s.was), 0))
+		h.count += int64(presence(id, s.cell) - presence(id, s.was))
 		return d, nil
 	}
 	return d, t.writeConflict(b, id, s)
@@ -312,7 +395,7 @@ func (h headState) encode() []byte {
 }
 
 func (h *header) write(b *pebble.Batch) error {
-	if h.count == 0 {
+	if h.digest.IsZero() { // no cell is left, not even one that does not count
 		return b.Delete(h.key, nil)
 	}
 	return b.Set(h.key, headState{h.count, h.digest}.encode(), nil)

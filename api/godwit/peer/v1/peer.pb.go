@@ -874,7 +874,7 @@ type Read struct {
 	Bucket        string                 `protobuf:"bytes,2,opt,name=bucket,proto3" json:"bucket,omitempty"`
 	Key           []byte                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	DigestOnly    bool                   `protobuf:"varint,4,opt,name=digest_only,json=digestOnly,proto3" json:"digest_only,omitempty"`
-	Element       []byte                 `protobuf:"bytes,5,opt,name=element,proto3,oneof" json:"element,omitempty"`
+	Under         []byte                 `protobuf:"bytes,5,opt,name=under,proto3" json:"under,omitempty"` // only cells whose path begins with this
 	After         []byte                 `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"` // page of a collection: paths after this one
 	Limit         uint32                 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
 	Durable       bool                   `protobuf:"varint,8,opt,name=durable,proto3" json:"durable,omitempty"` // what is not durable must not be in the answer
@@ -940,9 +940,9 @@ func (x *Read) GetDigestOnly() bool {
 	return false
 }
 
-func (x *Read) GetElement() []byte {
+func (x *Read) GetUnder() []byte {
 	if x != nil {
-		return x.Element
+		return x.Under
 	}
 	return nil
 }
@@ -974,6 +974,7 @@ type ReadDone struct {
 	Snapshot      []byte                 `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // crdt.Snapshot of the key, or of the page
 	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	Total         uint64                 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	Present       []v1.Kind              `protobuf:"varint,5,rep,packed,name=present,proto3,enum=godwit.v1.Kind" json:"present,omitempty"` // kinds that the key exists as
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1034,6 +1035,13 @@ func (x *ReadDone) GetTotal() uint64 {
 		return x.Total
 	}
 	return 0
+}
+
+func (x *ReadDone) GetPresent() []v1.Kind {
+	if x != nil {
+		return x.Present
+	}
+	return nil
 }
 
 // Repair joins a key's cells into a replica that lagged behind.
@@ -2325,24 +2333,23 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x16\n" +
 	"\x06deltas\x18\x02 \x03(\fR\x06deltas\x12\x14\n" +
 	"\x05async\x18\x03 \x01(\bR\x05async\"\v\n" +
-	"\tApplyDone\"\xf5\x01\n" +
+	"\tApplyDone\"\xe0\x01\n" +
 	"\x04Read\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\fR\x03key\x12\x1f\n" +
 	"\vdigest_only\x18\x04 \x01(\bR\n" +
-	"digestOnly\x12\x1d\n" +
-	"\aelement\x18\x05 \x01(\fH\x00R\aelement\x88\x01\x01\x12\x14\n" +
+	"digestOnly\x12\x14\n" +
+	"\x05under\x18\x05 \x01(\fR\x05under\x12\x14\n" +
 	"\x05after\x18\x06 \x01(\fR\x05after\x12\x14\n" +
 	"\x05limit\x18\a \x01(\rR\x05limit\x12\x18\n" +
-	"\adurable\x18\b \x01(\bR\adurableB\n" +
-	"\n" +
-	"\b_element\"h\n" +
+	"\adurable\x18\b \x01(\bR\adurable\"\x93\x01\n" +
 	"\bReadDone\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\fR\bsnapshot\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\x04R\x05total\"\x81\x01\n" +
+	"\x05total\x18\x04 \x01(\x04R\x05total\x12)\n" +
+	"\apresent\x18\x05 \x03(\x0e2\x0f.godwit.v1.KindR\apresent\"\x81\x01\n" +
 	"\x06Repair\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\fR\bsnapshot\x12\x16\n" +
@@ -2463,11 +2470,11 @@ var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*InspectDone)(nil),          // 26: godwit.peer.v1.InspectDone
 	(*ConflictsPage)(nil),        // 27: godwit.peer.v1.ConflictsPage
 	nil,                          // 28: godwit.peer.v1.Status.MetadataEntry
-	(*v1.GetRequest)(nil),        // 29: godwit.v1.GetRequest
-	(*v1.UpdateRequest)(nil),     // 30: godwit.v1.UpdateRequest
-	(*v1.GetResponse)(nil),       // 31: godwit.v1.GetResponse
-	(*v1.UpdateResponse)(nil),    // 32: godwit.v1.UpdateResponse
-	(v1.Kind)(0),                 // 33: godwit.v1.Kind
+	(v1.Kind)(0),                 // 29: godwit.v1.Kind
+	(*v1.GetRequest)(nil),        // 30: godwit.v1.GetRequest
+	(*v1.UpdateRequest)(nil),     // 31: godwit.v1.UpdateRequest
+	(*v1.GetResponse)(nil),       // 32: godwit.v1.GetResponse
+	(*v1.UpdateResponse)(nil),    // 33: godwit.v1.UpdateResponse
 	(*v1.StatusRequest)(nil),     // 34: godwit.v1.StatusRequest
 	(*v1.VerifyRequest)(nil),     // 35: godwit.v1.VerifyRequest
 	(*v1.LagRequest)(nil),        // 36: godwit.v1.LagRequest
@@ -2510,41 +2517,42 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	28, // 23: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
 	3,  // 24: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
 	3,  // 25: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 26: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
-	14, // 27: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 28: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
-	14, // 29: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 30: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 31: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
-	29, // 32: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
-	30, // 33: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
-	31, // 34: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
-	32, // 35: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
-	3,  // 36: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
-	24, // 37: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
-	33, // 38: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
-	34, // 39: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
-	35, // 40: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
-	36, // 41: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
-	37, // 42: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.v1.ConflictsRequest
-	38, // 43: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
-	39, // 44: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
-	40, // 45: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
-	41, // 46: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
-	42, // 47: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
-	43, // 48: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
-	27, // 49: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
-	44, // 50: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
-	45, // 51: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
-	46, // 52: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
-	47, // 53: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
-	0,  // 54: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
-	0,  // 55: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
-	55, // [55:56] is the sub-list for method output_type
-	54, // [54:55] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	29, // 26: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
+	3,  // 27: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
+	14, // 28: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 29: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
+	14, // 30: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 31: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 32: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
+	30, // 33: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
+	31, // 34: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
+	32, // 35: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
+	33, // 36: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
+	3,  // 37: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
+	24, // 38: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
+	29, // 39: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
+	34, // 40: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
+	35, // 41: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
+	36, // 42: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
+	37, // 43: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.v1.ConflictsRequest
+	38, // 44: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
+	39, // 45: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
+	40, // 46: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
+	41, // 47: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
+	42, // 48: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
+	43, // 49: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
+	27, // 50: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
+	44, // 51: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
+	45, // 52: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
+	46, // 53: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
+	47, // 54: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
+	0,  // 55: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
+	0,  // 56: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
+	56, // [56:57] is the sub-list for method output_type
+	55, // [55:56] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_godwit_peer_v1_peer_proto_init() }
@@ -2579,7 +2587,6 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Response_Scan)(nil),
 		(*Response_Inspect)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[9].OneofWrappers = []any{}
 	file_godwit_peer_v1_peer_proto_msgTypes[20].OneofWrappers = []any{
 		(*Forward_Get)(nil),
 		(*Forward_Update)(nil),
