@@ -19,7 +19,6 @@ type wire struct {
 	mu    sync.Mutex
 	nodes map[string]*Node
 	down  map[string]bool // nodes that nobody reaches
-	sent  map[string]int  // requests by kind
 }
 
 type wireEnd struct {
@@ -33,7 +32,6 @@ func (w wireEnd) Send(to string, req *peerv1.Request, done func(*peerv1.Response
 	if w.down[to] || w.down[w.from] {
 		n = nil
 	}
-	w.sent[fmt.Sprintf("%T", req.GetOf())]++
 	w.mu.Unlock()
 	if n == nil {
 		done(nil, fmt.Errorf("%s is away: %w", to, ErrNotSent))
@@ -48,12 +46,6 @@ func (w *wire) setDown(node string, down bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.down[node] = down
-}
-
-func (w *wire) count(kind string) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.sent["*peerv1.Request_"+kind]
 }
 
 // startDC starts a datacenter of nodes a, b, c, ... in memory.
@@ -72,7 +64,7 @@ func startDCEvery(t *testing.T, nodes, replicas int, exchange time.Duration) (*w
 	top.Datacenters = []topology.Datacenter{d}
 	top.Placements = []topology.Placement{{Name: "global", Replicas: map[string]int{"here": replicas}}}
 	top.FillDefaults()
-	w := &wire{nodes: map[string]*Node{}, down: map[string]bool{}, sent: map[string]int{}}
+	w := &wire{nodes: map[string]*Node{}, down: map[string]bool{}}
 	var out []*Node
 	for _, spec := range d.Nodes {
 		n, err := Open(Options{
@@ -129,8 +121,7 @@ func remove(key string) *v1.UpdateRequest {
 func get(key string) *v1.GetRequest { return &v1.GetRequest{Bucket: "default", Key: []byte(key)} }
 
 func reason(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason
 	}
 	return fmt.Sprint(err)

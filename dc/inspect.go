@@ -186,6 +186,11 @@ func (n *Node) verify(ctx context.Context, req *v1.VerifyRequest) (*v1.VerifyRes
 		}
 		wait[storage.ReplicaID{Placement: w.GetPlacement(), Partition: w.GetPartition()}] = c
 	}
+	for id := range wait {
+		if !slices.Contains(n.owners(n.dc, id), n.id) {
+			delete(wait, id)
+		}
+	}
 	n.settle(ctx, wait, time.Duration(req.GetSettleMs())*time.Millisecond)
 	resp := &v1.VerifyResponse{Dc: n.dc}
 	for _, p := range n.placements {

@@ -38,6 +38,9 @@ type remote struct {
 	js    jetstream.JetStream
 	err   error
 
+	mu   sync.Mutex
+	lost chan struct{} // closed when the connection is lost, and replaced
+
 	users   atomic.Int64 // pulls and requests under way
 	probing atomic.Bool
 
@@ -64,9 +67,10 @@ func (l *NATSLink) use(ctx context.Context, p Peer) (r *remote, done func(), err
 	}
 	r = l.remotes[p]
 	if r == nil {
-		r = &remote{peer: p, ready: make(chan struct{})}
-		l.remotes[p] = r
-		l.wg.Go(func() { l.dial(r) })
+		fresh := &remote{peer: p, ready: make(chan struct{}), lost: make(chan struct{})}
+		l.remotes[p] = fresh
+		l.wg.Go(func() { l.dial(fresh) })
+		r = fresh
 	}
 	r.users.Add(1)
 	l.mu.Unlock()
@@ -101,6 +105,7 @@ func (l *NATSLink) dial(r *remote) {
 		nats.IgnoreDiscoveredServers(),
 		nats.NoCallbacksAfterClientClose(),
 		nats.ReconnectHandler(tell),
+		nats.DisconnectErrHandler(func(*nats.Conn, error) { r.disconnected() }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			l.log.Debug("connection to a peer", "peer", r.peer.String(), "error", err)
 		}),
@@ -110,8 +115,22 @@ func (l *NATSLink) dial(r *remote) {
 	}
 }
 
-// reconnectDelay grows from reconnectMin to reconnectMax. The jitter comes
-// from the addresses of the dials themselves: each takes its own time.
+// connection returns a channel that is closed when the connection as it is now
+// is lost.
+func (r *remote) connection() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lost
+}
+
+func (r *remote) disconnected() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.lost)
+	r.lost = make(chan struct{})
+}
+
+// reconnectDelay grows from reconnectMin to reconnectMax.
 func reconnectDelay() nats.ReconnectDelayHandler {
 	return func(attempts int) time.Duration {
 		return min(reconnectMin*time.Duration(max(attempts, 1)), reconnectMax)
@@ -149,6 +168,15 @@ func (l *NATSLink) Request(ctx context.Context, to Peer, data []byte) ([]byte, e
 	m.Data = data
 	m.Header.Set(headerDC, l.self.DC)
 	m.Header.Set(headerNode, l.self.Node)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func(lost <-chan struct{}) { // its answer would come over the connection that asked
+		select {
+		case <-lost:
+			cancel()
+		case <-ctx.Done():
+		}
+	}(r.connection())
 	reply, err := r.nc.RequestMsgWithContext(ctx, m)
 	if err != nil {
 		return nil, fmt.Errorf("ask node %s: %w", to, errors.Join(ErrUnreachable, err))

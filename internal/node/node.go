@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -102,6 +103,8 @@ type Node struct {
 	link   *replication.NATSLink
 	repl   *replication.Replicator
 	work   sync.WaitGroup // the two servers
+
+	scratch string // directory of a broker whose data are in memory
 }
 
 // Start starts a node and returns when it serves. Close ends it.
@@ -207,10 +210,16 @@ func (n *Node) replicate(context.Context) error {
 		return nil
 	}
 	at := addrsOf(n.spec)
+	dir := filepath.Join(n.opts.Dir, "broker")
 	var err error
+	if n.opts.Memory { // what is in the outbox must not outlive the data it is a copy of
+		if dir, err = os.MkdirTemp("", "godwit-broker"); err != nil {
+			return err
+		}
+		n.scratch = dir
+	}
 	n.broker, err = replication.StartBroker(replication.BrokerOptions{
-		Cluster: n.opts.Topology.Cluster, DC: n.dc, Node: n.opts.Node,
-		Dir: filepath.Join(n.opts.Dir, "broker"), Addr: at.NATS, Logger: n.opts.Logger,
+		Cluster: n.opts.Topology.Cluster, DC: n.dc, Node: n.opts.Node, Dir: dir, Addr: at.NATS, Logger: n.opts.Logger,
 	})
 	if err != nil {
 		return fmt.Errorf("broker at %s: %w", at.NATS, err)
@@ -286,6 +295,10 @@ func (n *Node) Close() error {
 	if n.broker != nil {
 		n.broker.Close()
 	}
+	var errs []error
+	if n.scratch != "" {
+		errs = append(errs, os.RemoveAll(n.scratch))
+	}
 	if n.peers != nil {
 		n.peers.Close()
 	}
@@ -293,7 +306,6 @@ func (n *Node) Close() error {
 		_ = n.peerListener.Close() // the server has closed it, if it served
 	}
 	n.work.Wait()
-	var errs []error
 	if n.node != nil {
 		errs = append(errs, n.node.Close())
 	}
