@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -91,7 +92,7 @@ func BenchmarkIncrementAsync(b *testing.B) {
 // BenchmarkSetAdd adds to sets of two sizes: the cost must not grow with them.
 func BenchmarkSetAdd(b *testing.B) {
 	for _, size := range []int{1000, 100_000} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
 			s := openBench(b)
 			r, k := s.Replica(testID), testKey("s")
 			elements := make([]string, 1000)
@@ -130,6 +131,24 @@ func BenchmarkRead(b *testing.B) {
 			b.Fatal(err)
 		}
 		i++
+	}
+}
+
+// BenchmarkReadHot reads a key that was overwritten many times since the last
+// flush.
+func BenchmarkReadHot(b *testing.B) {
+	s := openBench(b)
+	r, k := s.Replica(testID), testKey("hot")
+	for range 5000 {
+		if _, err := r.Mutate(&Mutation{Key: k, Op: assign("v"), Async: true}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Read(Query{Key: k}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

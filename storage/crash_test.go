@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +17,6 @@ import (
 // wait returned.
 type promise struct {
 	id     ReplicaID
-	model  model
 	acked  crdt.Clock // events whose wait returned
 	all    map[crdt.Dot]*crdt.Delta
 	joined [][]crdt.CellState // what repairs brought that were waited for
@@ -124,7 +124,7 @@ func (p *promise) change(t *testing.T, rnd *rand.Rand, r *Replica, w *testWall) 
 		p.joined = append(p.joined, cells)
 		return nil, nil, crdt.RequestID{}
 	}
-	ops := []*crdt.Op{assign(fmt.Sprint(rnd.IntN(100))), add(3), insert("a", fmt.Sprint(rnd.IntN(5))), remove("a"), del()}
+	ops := []*crdt.Op{assign(strconv.Itoa(rnd.IntN(100))), add(3), insert("a", strconv.Itoa(rnd.IntN(5))), remove("a"), del()}
 	n := rnd.IntN(len(ops))
 	m := &Mutation{Key: keys[n], Op: ops[n], Request: request(w.now(), byte(rnd.IntN(256)))}
 	if n == 3 {

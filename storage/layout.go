@@ -92,7 +92,8 @@ func cellKey(placement uint32, hash uint64, id crdt.CellID) []byte {
 // headKey is the key of a collection's header, or what stands in its place in
 // another table.
 func headKey(table byte, placement uint32, hash uint64, id crdt.CellID) []byte {
-	b := appendKey(nil, table, placement, hash, id.KeyID)
+	b := make([]byte, 0, dataHead+1+len(id.Bucket)+2+len(id.Key)+2)
+	b = appendKey(b, table, placement, hash, id.KeyID)
 	if table == tableData {
 		return append(b, byte(id.Kind), partHead)
 	}
@@ -136,7 +137,8 @@ func parseSide(b []byte) (record, error) {
 
 // replicaPrefix begins the keys of a replica in the tables of partitions.
 func replicaPrefix(table byte, id ReplicaID) []byte {
-	b := binary.BigEndian.AppendUint32([]byte{table}, id.Placement)
+	b := append(make([]byte, 0, 1+4+4+16), table) // an actor and a number, or a request id, may follow
+	b = binary.BigEndian.AppendUint32(b, id.Placement)
 	return binary.BigEndian.AppendUint32(b, id.Partition)
 }
 

@@ -13,7 +13,7 @@ import (
 
 func (r *Replica) writeLog(b *pebble.Batch, d *crdt.Delta) error {
 	k := logKey(r.id, d.Actor, d.Hi)
-	v := binary.AppendUvarint(nil, uint64(max(r.store.opts.Wall().Unix(), 0)))
+	v := binary.AppendUvarint(make([]byte, 0, 160), uint64(max(r.store.opts.Wall().Unix(), 0)))
 	v = crdt.AppendDelta(v, d.LogEntry())
 	size := int64(len(k) + len(v))
 	if d.Lo < d.Hi { // a run may take the place of its last event

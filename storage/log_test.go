@@ -1,7 +1,7 @@
 package storage
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +71,7 @@ func TestMissingMakesOneChangeOfAHotKey(t *testing.T) {
 	src, dst := s.Replica(testID), openPeer(t, "n2")
 	reg, counter := testKey("r"), testKey("c")
 	for i := range 100 {
-		mutate(t, src, reg, assign(fmt.Sprint(i)))
+		mutate(t, src, reg, assign(strconv.Itoa(i)))
 		mutate(t, src, counter, add(2))
 	}
 	m := must(src.Missing(&crdt.Clock{}, 1<<20))(t)
@@ -103,7 +103,7 @@ func TestCollectGoesOnFromANumber(t *testing.T) {
 	if d := must(r.Collect(actor, 7, 1<<20))(t); d.Lo != 8 || d.Hi != 10 || len(d.Changes) != 3 {
 		t.Errorf("after 7: %+v, want 8 to 10", d)
 	}
-	for at := uint64(0); at < 10; at++ {
+	for at := range uint64(10) {
 		if d := must(r.Collect(actor, at, 1))(t); d.Lo != at+1 || d.Hi != at+1 {
 			t.Errorf("after %d, a byte at a time: %d to %d", at, d.Lo, d.Hi)
 		}

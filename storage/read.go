@@ -64,7 +64,7 @@ func (a *Answer) read(it *pebble.Iterator, q *Query, prefix []byte) error {
 				return err
 			}
 			a.State.XOR(recordDigest(it.Key(), it.Value()))
-			ok = it.Next()
+			ok = it.SeekGE(nextKind(it.Key(), prefix)) // Next would pass all old versions of a hot key
 		case rec.part == partHead:
 			h, err := decodeHeader(it.Value())
 			if err != nil {

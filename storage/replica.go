@@ -219,7 +219,7 @@ func (r *Replica) Mutate(m *Mutation) (*Done, error) {
 // mint makes the event of an operation, nil where there is nothing to change.
 // It changes nothing. The caller holds the lock.
 func (r *Replica) mint(t *txn, m *Mutation) (*crdt.Delta, crdt.Result, error) {
-	stored, err := r.storedKinds(m.Key)
+	stored, err := t.storedKinds(m.Key)
 	if err != nil {
 		return nil, crdt.Result{}, err
 	}

@@ -120,12 +120,10 @@ func (t *txn) passKinds(it *pebble.Iterator, key crdt.KeyID, prefix []byte) (kin
 		switch {
 		case !id.Kind.Collection():
 			_, err = t.addSlot(id, t.hash, bytes.Clone(k), bytes.Clone(it.Value()))
-			ok = it.Next()
-			continue
 		case k[len(prefix)+1] == partHead:
 			_, err = t.addHead(id, t.hash, bytes.Clone(k), it.Value())
 		}
-		ok = it.SeekGE(nextKind(k, prefix))
+		ok = it.SeekGE(nextKind(k, prefix)) // Next would pass all old versions of a hot key
 	}
 	return kinds, err
 }
