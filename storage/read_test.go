@@ -239,3 +239,23 @@ func TestConflictsAreListedWhileTheyLast(t *testing.T) {
 		t.Errorf("at the peer: %v, want the third", list)
 	}
 }
+
+// TestAddDoesNotReadTheSet: what an add allocates, and so reads, does not grow
+// with the set.
+func TestAddDoesNotReadTheSet(t *testing.T) {
+	s, _ := openMem(t)
+	r, k := s.Replica(testID), testKey("s")
+	elements := make([]string, 2000)
+	for i := range elements {
+		elements[i] = fmt.Sprintf("e%04d", i)
+	}
+	mutate(t, r, k, insert(elements...))
+	n := 0
+	allocations := testing.AllocsPerRun(20, func() {
+		n++
+		mutate(t, r, k, insert(fmt.Sprintf("new%d", n)))
+	})
+	if allocations > 300 {
+		t.Errorf("an add to 2,000 elements makes %.0f allocations, want about 50", allocations)
+	}
+}

@@ -70,7 +70,7 @@ func (t *txn) preload(d *crdt.Delta) error {
 		if ch.Below.Empty() {
 			continue
 		}
-		if err := t.loadBelow(ch.ID); err != nil {
+		if err := t.Below(ch.ID, func(crdt.CellID, crdt.Cell) error { return nil }); err != nil {
 			return err
 		}
 	}
@@ -199,52 +199,63 @@ func (t *txn) Store(id crdt.CellID, c crdt.Cell) error {
 	return nil
 }
 
-// Below is a method of crdt.Cells. The paths are gathered before the first
-// call, since fn stores.
+// Below is a method of crdt.Cells. It reads no further than fn wants, so that
+// asking whether there is anything costs one cell of a large collection.
 func (t *txn) Below(id crdt.CellID, fn func(crdt.CellID, crdt.Cell) error) error {
-	if err := t.loadBelow(id); err != nil {
-		return err
-	}
-	var paths []string
-	for other, s := range t.slots {
-		if other.KeyID == id.KeyID && other.Kind == id.Kind && strings.HasPrefix(other.Path, id.Path) && len(s.cell) > 0 {
-			paths = append(paths, other.Path)
-		}
-	}
-	slices.Sort(paths)
-	for _, path := range paths {
-		at := crdt.CellID{KeyID: id.KeyID, Kind: id.Kind, Path: path}
-		if err := fn(at, t.slots[at].cell); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// loadBelow gives a slot to every cell of the key and kind whose path begins
-// with id.Path.
-func (t *txn) loadBelow(id crdt.CellID) error {
-	if t.below[id] {
-		return nil
-	}
 	hash, err := t.hashOf(id.KeyID)
 	if err != nil {
 		return err
 	}
-	prefix := cellKey(t.r.id.Placement, hash, id)
-	err = t.r.store.each(prefix, after(prefix), func(k, v []byte) error {
-		rec, err := parseRecord(k)
-		if err != nil || t.slots[rec.id] != nil {
-			return err
+	fresh := t.slotsBelow(id, !t.below[id])
+	give := func(at crdt.CellID) error {
+		if s := t.slots[at]; len(s.cell) > 0 {
+			return fn(at, s.cell)
 		}
-		_, err = t.addSlot(rec.id, hash, bytes.Clone(k), bytes.Clone(v))
-		return err
-	})
-	if t.below == nil {
-		t.below = map[crdt.CellID]bool{}
+		return nil
 	}
-	t.below[id] = err == nil
+	if !t.below[id] {
+		prefix := cellKey(t.r.id.Placement, hash, id)
+		err = t.r.store.each(prefix, after(prefix), func(k, v []byte) error {
+			rec, err := parseRecord(k)
+			if err != nil {
+				return err
+			}
+			for ; len(fresh) > 0 && fresh[0].Path < rec.id.Path; fresh = fresh[1:] {
+				if err := give(fresh[0]); err != nil {
+					return err
+				}
+			}
+			if t.slots[rec.id] == nil {
+				if _, err := t.addSlot(rec.id, hash, bytes.Clone(k), bytes.Clone(v)); err != nil {
+					return err
+				}
+			}
+			return give(rec.id)
+		})
+	}
+	for ; err == nil && len(fresh) > 0; fresh = fresh[1:] {
+		err = give(fresh[0])
+	}
+	if err == nil {
+		if t.below == nil {
+			t.below = map[crdt.CellID]bool{}
+		}
+		t.below[id] = true
+	}
 	return err
+}
+
+// slotsBelow lists the cells with a slot whose path begins with id.Path, in
+// order, or those of them that have no record on disk.
+func (t *txn) slotsBelow(id crdt.CellID, unrecorded bool) []crdt.CellID {
+	var out []crdt.CellID
+	for other, s := range t.slots {
+		if other.KeyID == id.KeyID && other.Kind == id.Kind && strings.HasPrefix(other.Path, id.Path) && (s.stored == nil || !unrecorded) {
+			out = append(out, other)
+		}
+	}
+	slices.SortFunc(out, crdt.CellID.Compare)
+	return out
 }
 
 // head returns the header of the collection that id belongs to.
