@@ -151,7 +151,7 @@ func TestDecodersRefuse(t *testing.T) {
 		{"a request outside its run", "delta", "\x01" + actor + "\x01\x00\x01\x01" + strings.Repeat("r", 16) + "\x00", "request is outside its run"},
 		{"the same key as nothing", "changes", "\x01\x01\x00", "unknown kind of change"},
 		{"an unknown bit", "changes", "\x01\x10\x00", "unknown kind of change"},
-		{"a kind to come", "changes", "\x01\x00\x01b\x01k\x0d\x00", "unknown kind 13"},
+		{"a kind to come", "changes", "\x01\x00\x01b\x01k\xfa\x00", "unknown kind 250"},
 		{"a key said again", "changes", "\x02\x00" + set + "\x00\x00" + set + "\x01x", "key is repeated"},
 		{"a path twice", "changes", "\x02\x00" + set + "\x01x\x01\x01x", "cells of a key are not in order"},
 		{"paths out of order", "changes", "\x02\x00" + set + "\x01x\x01\x01w", "cells of a key are not in order"},

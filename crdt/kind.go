@@ -66,16 +66,16 @@ func init() {
 		Register:   registerRow("register", false),
 		MVRegister: registerRow("mvregister", true),
 		Counter:    counterRow,
-		GCounter:   {name: "gcounter"},
+		GCounter:   gcounterRow,
 		BCounter:   {name: "bcounter"},
 		Set:        setRow,
-		GSet:       {name: "gset"},
-		RWSet:      {name: "rwset"},
-		Flag:       {name: "flag"},
-		DWFlag:     {name: "dwflag"},
+		GSet:       gsetRow,
+		RWSet:      rwsetRow,
+		Flag:       flagRow,
+		DWFlag:     dwflagRow,
 		Map:        mapRow,
 		ZSet:       {name: "zset"},
-		HLL:        {name: "hll"},
+		HLL:        hllRow,
 	}
 }
 

@@ -48,11 +48,12 @@ func (m *Memory) All() []CellState {
 	return out
 }
 
-// Kinds lists the kinds of which a key has cells.
+// Kinds lists the kinds of which a key has cells and, where they are
+// collections, elements: what Mutate wants to know of a key.
 func (m *Memory) Kinds(key KeyID) []Kind {
 	seen := map[Kind]bool{}
-	for id := range m.cells {
-		if id.KeyID == key {
+	for id, c := range m.cells {
+		if id.KeyID == key && (!id.Kind.Collection() || PresentCell(id, c)) {
 			seen[id.Kind] = true
 		}
 	}

@@ -45,21 +45,39 @@ type world struct {
 	wire     [][]byte // messages under way; each may arrive late, twice or never
 	contexts []saved
 	copies   []oldCopy
-	oracle   *oracle
+	oracle   judge
+	kinds    []Kind // that keys may be of
 	mainKind map[KeyID]Kind
 	how      string // how replicas hear of each other: events, log, joins or all
 	trace    []string
 }
 
+// judge picks what clients do and says what must come of it.
+type judge interface {
+	operation(w *world, key KeyID) Op
+	// nothing judges an operation that made no event.
+	nothing(op *Op, have []Kind, here, seen observed, key KeyID) error
+	// minted is told of an event: the operation, what its client saw, and the
+	// event's payloads.
+	minted(op *Op, d *Delta, have []Kind, here, seen observed, key KeyID) error
+	reminted(d *Delta, here observed)
+	judge(mem *Memory, clock *Clock, counted map[string]int) error
+}
+
 func modelKeys() []KeyID { return []KeyID{{"b", "k0"}, {"b", "k1"}, {"b", "k2"}} }
 
+// newWorld is of the plainest kinds; TestOracle has the others.
 func newWorld(seed uint64) *world {
+	return newWorldOf(seed, []Kind{Register, MVRegister, Counter, Set}, newOracle())
+}
+
+func newWorldOf(seed uint64, kinds []Kind, oracle judge) *world {
 	w := &world{
 		r: rand.New(rand.NewPCG(seed, 1)), seed: seed, closed: map[Actor]bool{},
-		oracle: newOracle(), mainKind: map[KeyID]Kind{},
+		oracle: oracle, kinds: kinds, mainKind: map[KeyID]Kind{},
 	}
 	for _, k := range modelKeys() {
-		w.mainKind[k] = pick(w.r, SupportedKinds())
+		w.mainKind[k] = pick(w.r, kinds)
 	}
 	w.how = pick(w.r, []string{"events", "log", "joins", "all", "all", "all"})
 	for range 2 + w.r.IntN(4) {
@@ -86,10 +104,10 @@ func (w *world) node() (int, *modelNode) {
 }
 
 // operation picks an operation for a key that mostly keeps to one kind.
-func (w *world) operation(key KeyID) Op {
+func (*oracle) operation(w *world, key KeyID) Op {
 	kind := w.mainKind[key]
 	if w.r.IntN(10) == 0 {
-		kind = pick(w.r, SupportedKinds())
+		kind = pick(w.r, w.kinds)
 	}
 	op := Op{Kind: kind}
 	if w.r.IntN(10) == 0 {
@@ -119,7 +137,7 @@ func (w *world) operation(key KeyID) Op {
 func (w *world) mutate() error {
 	_, n := w.node()
 	key := pick(w.r, modelKeys())
-	op := w.operation(key)
+	op := w.oracle.operation(w, key)
 	cells := cellsOf(&n.mem, key)
 	here := observe(cells)
 	seen := here
@@ -152,12 +170,12 @@ func (w *world) mutate() error {
 		return err
 	}
 	if d == nil {
-		return nothingToDo(&op, have, here, seen)
+		return w.oracle.nothing(&op, have, here, seen, key)
 	}
 	if err := w.oracle.minted(&op, d, have, here, seen, key); err != nil {
 		return err
 	}
-	if op.Code == OpAdd {
+	if op.Code == OpAdd && op.Kind == Counter {
 		if before := ReadValue(Counter, cellsOf(&n.mem, key, Counter)).Int; res.Total != before+op.N {
 			return fmt.Errorf("total %d after %d and %d", res.Total, before, op.N)
 		}
@@ -166,8 +184,8 @@ func (w *world) mutate() error {
 	return w.commit(n, d)
 }
 
-// nothingToDo checks that an operation without effect had nothing to act on.
-func nothingToDo(op *Op, have []Kind, here, seen observed) error {
+// nothing checks that an operation without effect had nothing to act on.
+func (*oracle) nothing(op *Op, have []Kind, here, seen observed, _ KeyID) error {
 	if op.Code != OpDelete && op.Code != OpReset && op.Code != OpRemove {
 		return fmt.Errorf("operation %d did nothing", op.Code)
 	}
@@ -215,7 +233,7 @@ func (w *world) readContext() error {
 			switch {
 			case named || ctx.Clock.Contains(e.Dot):
 				seen[cs.ID] = append(seen[cs.ID], e)
-			case cs.ID.Kind != Set || n.rep.Clock.Contains(e.Dot):
+			case !cs.ID.Kind.Collection() || n.rep.Clock.Contains(e.Dot):
 				return fmt.Errorf("the context of %v leaves %s out", cs.ID, e.Dot)
 			}
 		}

@@ -111,8 +111,9 @@ type mutation struct {
 // Mutate is the first half of rule 1: it reads the cells that op touches and
 // returns the event that op becomes, with dot as its name. It changes nothing;
 // the caller applies the event. It returns a nil Delta when there is nothing
-// to change. present lists the kinds of which the key has cells. stamp issues
-// a stamp greater than the one seen.
+// to change. present lists the kinds of which the key has cells and, where they
+// are collections, elements (PresentCell). stamp issues a stamp greater than the
+// one seen.
 func (r *Replica) Mutate(cells Cells, key KeyID, present []Kind, op *Op, dot Dot, stamp func(seen Stamp) Stamp) (*Delta, Result, error) {
 	m := &mutation{replica: r, cells: cells, key: key, op: op, dot: dot, stamp: stamp}
 	todo, err := m.resolve(present)
@@ -217,11 +218,12 @@ func (m *mutation) impliedKind(have []Kind) Kind {
 }
 
 // Present returns those of the kinds of which a key has cells that make the
-// key exist: a counter whose every run was deleted does not.
+// key exist: a counter whose every run was deleted does not. Of a collection
+// that is for the caller to know, who need not look at every cell for it.
 func Present(cells Cells, key KeyID, stored []Kind) ([]Kind, error) {
 	var out []Kind
 	for _, k := range stored {
-		if row := k.row(); row.present != nil {
+		if row := k.row(); row.present != nil && !row.collection {
 			c, err := cells.Load(CellID{KeyID: key, Kind: k})
 			if err != nil {
 				return nil, err

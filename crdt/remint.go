@@ -7,11 +7,11 @@ package crdt
 
 // Orphan returns the first live entry of c that awaits an event which nobody
 // has: its actor is closed and the clock, which must be that of a replica that
-// has just joined all others, lacks its dot. Entries that no reader can see,
-// such as the runs of a counter that were fully reset, are left alone.
+// has just joined all others, lacks its dot. Runs that were fully reset are left
+// alone: they are carried again and again otherwise. Marks of removals are not.
 func (r *Replica) Orphan(id CellID, c Cell, closed func(Actor) bool) (Entry, bool) {
 	for _, e := range c {
-		if closed(e.Dot.Actor) && !r.Clock.Contains(e.Dot) && PresentCell(id, Cell{e}) {
+		if closed(e.Dot.Actor) && !r.Clock.Contains(e.Dot) && (id.row().carry == nil || PresentCell(id, Cell{e})) {
 			return e, true
 		}
 	}

@@ -326,7 +326,7 @@ func TestKindErrors(t *testing.T) {
 		{"a set is no register", []Op{insert("x")}, assign(Register, "v"), "key holds a set, not a register"},
 		{"a delete that names another kind", []Op{insert("x")}, Op{Code: OpDelete, Kind: Counter}, "key holds a set, not a counter"},
 		{"an operation of another kind", nil, Op{Code: OpAdd, Kind: Set}, "operation does not apply to kind set"},
-		{"a kind to come", nil, Op{Code: OpInsert, Kind: RWSet}, "operation does not apply to kind rwset"},
+		{"a set without removes", nil, Op{Code: OpRemove, Kind: GSet}, "operation does not apply to kind gset"},
 		{"an operation without a meaning", nil, Op{Code: 99}, "operation does not apply to kind none"},
 		{"a kind beyond all", nil, Op{Code: OpAdd, Kind: 250}, "operation does not apply to kind none"},
 	}
