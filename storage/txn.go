@@ -40,21 +40,6 @@ type slot struct {
 	dirty  bool
 }
 
-// header sums up a collection.
-type header struct {
-	key    []byte
-	hash   uint64
-	id     crdt.CellID
-	count  int64 // cells that make their element exist
-	digest merkle.Digest
-	was    headState
-}
-
-type headState struct {
-	count  int64
-	digest merkle.Digest
-}
-
 func (r *Replica) newTxn() *txn {
 	return &txn{r: r, slots: map[crdt.CellID]*slot{}}
 }
@@ -202,39 +187,32 @@ func (t *txn) Store(id crdt.CellID, c crdt.Cell) error {
 // Below is a method of crdt.Cells. It reads no further than fn wants, so that
 // asking whether there is anything costs one cell of a large collection.
 func (t *txn) Below(id crdt.CellID, fn func(crdt.CellID, crdt.Cell) error) error {
+	if t.below[id] {
+		return t.giveUpTo(t.slotsBelow(id, false), nil, fn)
+	}
 	hash, err := t.hashOf(id.KeyID)
 	if err != nil {
 		return err
 	}
-	fresh := t.slotsBelow(id, !t.below[id])
-	give := func(at crdt.CellID) error {
-		if s := t.slots[at]; len(s.cell) > 0 {
-			return fn(at, s.cell)
+	fresh := t.slotsBelow(id, true)
+	prefix := cellKey(t.r.id.Placement, hash, id)
+	err = t.r.store.each(prefix, after(prefix), func(k, v []byte) error {
+		rec, err := parseRecord(k)
+		if err != nil {
+			return err
 		}
-		return nil
-	}
-	if !t.below[id] {
-		prefix := cellKey(t.r.id.Placement, hash, id)
-		err = t.r.store.each(prefix, after(prefix), func(k, v []byte) error {
-			rec, err := parseRecord(k)
-			if err != nil {
+		if t.slots[rec.id] == nil {
+			if _, err := t.addSlot(rec.id, hash, bytes.Clone(k), bytes.Clone(v)); err != nil {
 				return err
 			}
-			for ; len(fresh) > 0 && fresh[0].Path < rec.id.Path; fresh = fresh[1:] {
-				if err := give(fresh[0]); err != nil {
-					return err
-				}
-			}
-			if t.slots[rec.id] == nil {
-				if _, err := t.addSlot(rec.id, hash, bytes.Clone(k), bytes.Clone(v)); err != nil {
-					return err
-				}
-			}
-			return give(rec.id)
-		})
-	}
-	for ; err == nil && len(fresh) > 0; fresh = fresh[1:] {
-		err = give(fresh[0])
+		}
+		n, _ := slices.BinarySearchFunc(fresh, rec.id, crdt.CellID.Compare)
+		before := fresh[:n]
+		fresh = fresh[n:]
+		return t.giveUpTo(before, &rec.id, fn)
+	})
+	if err == nil {
+		err = t.giveUpTo(fresh, nil, fn)
 	}
 	if err == nil {
 		if t.below == nil {
@@ -243,6 +221,24 @@ func (t *txn) Below(id crdt.CellID, fn func(crdt.CellID, crdt.Cell) error) error
 		t.below[id] = true
 	}
 	return err
+}
+
+// giveUpTo calls fn for those of the cells, and of the last one after them,
+// that are not empty.
+func (t *txn) giveUpTo(cells []crdt.CellID, last *crdt.CellID, fn func(crdt.CellID, crdt.Cell) error) error {
+	if last != nil {
+		cells = append(slices.Clip(cells), *last)
+	}
+	for _, at := range cells {
+		s := t.slots[at]
+		if len(s.cell) == 0 {
+			continue
+		}
+		if err := fn(at, s.cell); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // slotsBelow lists the cells with a slot whose path begins with id.Path, in
@@ -256,47 +252,6 @@ func (t *txn) slotsBelow(id crdt.CellID, unrecorded bool) []crdt.CellID {
 	}
 	slices.SortFunc(out, crdt.CellID.Compare)
 	return out
-}
-
-// head returns the header of the collection that id belongs to.
-func (t *txn) head(id crdt.CellID, hash uint64) (*header, error) {
-	id.Path = ""
-	if h := t.heads[id]; h != nil {
-		return h, nil
-	}
-	key := headKey(tableData, t.r.id.Placement, hash, id)
-	if t.scanned && t.key == id.KeyID {
-		return t.addHead(id, hash, key, nil)
-	}
-	v, err := t.r.store.get(key)
-	if err != nil {
-		return nil, err
-	}
-	return t.addHead(id, hash, key, v)
-}
-
-// addHead makes the header of a record that was read. It keeps key.
-func (t *txn) addHead(id crdt.CellID, hash uint64, key, v []byte) (h *header, err error) {
-	h = &header{key: key, hash: hash, id: id}
-	if v != nil {
-		if h.was, err = decodeHeader(v); err != nil {
-			return nil, err
-		}
-		h.count, h.digest = h.was.count, h.was.digest
-	}
-	if t.heads == nil {
-		t.heads = map[crdt.CellID]*header{}
-	}
-	t.heads[id] = h
-	return h, nil
-}
-
-func decodeHeader(v []byte) (headState, error) {
-	n, size := binary.Uvarint(v)
-	if size <= 0 || len(v) != size+len(merkle.Digest{}) {
-		return headState{}, fmt.Errorf("%w: header %x", errKey, v)
-	}
-	return headState{int64(n), merkle.Digest(v[size:])}, nil
 }
 
 // recordDigest is the share of one cell in the digests above it. It covers
@@ -394,18 +349,4 @@ func (t *txn) writeConflict(b *pebble.Batch, id crdt.CellID, s *slot) error {
 		return b.Set(key, nil, nil)
 	}
 	return b.Delete(key, nil)
-}
-
-func (h headState) encode() []byte {
-	if h == (headState{}) {
-		return nil
-	}
-	return append(binary.AppendUvarint(nil, uint64(h.count)), h.digest[:]...)
-}
-
-func (h *header) write(b *pebble.Batch) error {
-	if h.digest.IsZero() { // no cell is left, not even one that does not count
-		return b.Delete(h.key, nil)
-	}
-	return b.Set(h.key, headState{h.count, h.digest}.encode(), nil)
 }
