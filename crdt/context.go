@@ -21,7 +21,7 @@ func ObservedContext(cells []CellState, clock *Clock) Context {
 	var dots []Dot
 	for _, cs := range cells {
 		for _, e := range cs.Live {
-			if cs.ID.Kind.Collection() && !clock.Contains(e.Dot) {
+			if cs.ID.Kind.shares() && !clock.Contains(e.Dot) {
 				continue
 			}
 			if dots = append(dots, e.Dot); len(dots) > MaxContextDots {
@@ -38,13 +38,17 @@ func clockContext(cells []CellState, clock *Clock) Context {
 	c := clock.Clone()
 	for _, cs := range cells {
 		for _, e := range cs.Live {
-			if !cs.ID.Kind.Collection() {
+			if !cs.ID.Kind.shares() {
 				c.Add(e.Dot)
 			}
 		}
 	}
 	return Context{Clock: c}
 }
+
+// shares reports whether an event that changed such a cell may have changed
+// others of the key as well.
+func (k Kind) shares() bool { return k.Collection() || k == Expiry }
 
 const contextVersion = 1
 

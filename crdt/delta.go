@@ -179,7 +179,7 @@ func (r *reader) change(last *Change) Change {
 		c.ID.Bucket = string(r.bytes("bucket", MaxBucketBytes))
 		c.ID.Key = string(r.bytes("key", MaxKeyBytes))
 		c.ID.Kind = Kind(r.byte("kind"))
-		if !c.ID.Kind.Supported() && r.err == nil {
+		if !c.ID.Kind.stored() && r.err == nil {
 			r.fail(fmt.Sprintf("unknown kind %d", c.ID.Kind))
 		}
 		if last != nil && c.ID.KeyID == last.ID.KeyID && c.ID.Kind == last.ID.Kind {
@@ -208,7 +208,7 @@ func (r *reader) change(last *Change) Change {
 
 func (r *reader) checkPayloads(id CellID, c Cell) {
 	leaf, ok := id.Leaf()
-	if (!ok || !leaf.Supported()) && r.err == nil {
+	if (!ok || !leaf.stored() || leaf == Expiry && id.Kind != Expiry) && r.err == nil {
 		r.fail("path that leads to no cell")
 	}
 	for i := range c {

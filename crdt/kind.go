@@ -24,6 +24,7 @@ const (
 	Map
 	ZSet
 	HLL
+	Expiry // of a key, beside its kinds; no client may name it
 	kindEnd
 )
 
@@ -76,6 +77,7 @@ func init() {
 		Map:        mapRow,
 		ZSet:       {name: "zset"},
 		HLL:        hllRow,
+		Expiry:     expiryRow,
 	}
 }
 
@@ -107,10 +109,13 @@ func (k Kind) Collection() bool { return k.row().collection }
 // Supported reports whether this version reads and writes k.
 func (k Kind) Supported() bool { return k.row().read != nil }
 
+// stored reports whether this version keeps cells of k.
+func (k Kind) stored() bool { return k == Expiry || k.Supported() }
+
 // ParseKind returns the kind of that name.
 func ParseKind(name string) (Kind, error) {
 	i := slices.IndexFunc(kinds[:], func(r kindRow) bool { return r.name == name })
-	if i <= int(NoKind) {
+	if i <= int(NoKind) || Kind(i) == Expiry {
 		return NoKind, fmt.Errorf("unknown kind %q (kinds: %v)", name, SupportedKinds())
 	}
 	return Kind(i), nil

@@ -26,6 +26,7 @@ const (
 	OpTransfer                   // bcounter: N rights to the actor To
 	OpKeep                       // every kind but Kind is deleted
 	OpExpire                     // every kind: At
+	OpSweep                      // every kind: removes what has expired, and nothing else
 )
 
 // Op is one typed operation on one key.
@@ -44,7 +45,9 @@ type Op struct {
 	Members  []Member
 	To       Actor
 	Bound    int64 // of a bcounter, when it is created
-	At       int64 // milliseconds since 1970; 0 is never
+	At       int64 // when the key expires, in milliseconds since 1970: 0 is never, or no word of it in a write
+	KeepTTL  bool  // a write leaves the expiry as it is, where there is one
+	Now      int64 // milliseconds since 1970; a key that expired by then is absent. 0 does not look
 	// Context, when not nil, is what the client observed.
 	Context *Context
 }
@@ -116,20 +119,8 @@ type mutation struct {
 // one seen.
 func (r *Replica) Mutate(cells Cells, key KeyID, present []Kind, op *Op, dot Dot, stamp func(seen Stamp) Stamp) (*Delta, Result, error) {
 	m := &mutation{replica: r, cells: cells, key: key, op: op, dot: dot, stamp: stamp}
-	todo, err := m.resolve(present)
-	if err != nil {
+	if err := m.perform(present); err != nil {
 		return nil, Result{}, err
-	}
-	for _, m.kind = range todo {
-		m.root = m.kind
-		fn := m.kind.row().mutate[m.op.Code]
-		if fn == nil {
-			return nil, Result{}, &KindError{Want: m.kind}
-		}
-		m.result.Kind = m.kind
-		if err := fn(m); err != nil {
-			return nil, Result{}, err
-		}
 	}
 	if len(m.changes) == 0 {
 		return nil, m.result, nil
@@ -138,13 +129,29 @@ func (r *Replica) Mutate(cells Cells, key KeyID, present []Kind, op *Op, dot Dot
 	return &Delta{Actor: dot.Actor, Lo: dot.Seq, Hi: dot.Seq, Changes: m.changes}, m.result, nil
 }
 
+// carryOut does what the operation is for, to a key that exists as these kinds.
+func (m *mutation) carryOut(have []Kind) error {
+	todo, err := m.resolve(have)
+	if err != nil {
+		return err
+	}
+	for _, m.kind = range todo {
+		m.root = m.kind
+		fn := m.kind.row().mutate[m.op.Code]
+		if fn == nil {
+			return &KindError{Want: m.kind}
+		}
+		m.result.Kind = m.kind
+		if err := fn(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // resolve decides which kinds the operation is for: a delete that names none
 // is for all that the key holds, every other operation for one.
-func (m *mutation) resolve(present []Kind) ([]Kind, error) {
-	have, err := Present(m.cells, m.key, present)
-	if err != nil {
-		return nil, err
-	}
+func (m *mutation) resolve(have []Kind) ([]Kind, error) {
 	switch m.op.Code {
 	case OpDelete:
 		return m.resolveDelete(have)
