@@ -155,6 +155,7 @@ func (c *Client) batch(ctx context.Context, s call, items []batchItem, send send
 // a write that must not move may have been applied, all of it stays at its node.
 func (c *Client) chunk(ctx context.Context, s call, items []*batchItem, send sendItems) {
 	open := items
+	s.patient = true
 	s.mayMove = func(maybe bool) bool {
 		return !slices.ContainsFunc(open, func(it *batchItem) bool { return (maybe || it.maybe) && s.write && !it.movable })
 	}

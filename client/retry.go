@@ -14,6 +14,8 @@ type call struct {
 	op      string
 	timeout time.Duration
 	write   bool
+	// patient leaves an attempt all the time there is: a batch may well need it.
+	patient bool
 	// mayMove tells whether another node may be asked next. It is given whether
 	// an earlier attempt may have been applied.
 	mayMove func(maybe bool) bool
@@ -78,10 +80,10 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 	}
 }
 
-// once makes one attempt. While the call may still go elsewhere, the attempt
-// gets half of the time left: a node that hangs must not take all of it.
+// once makes one attempt. While a call about one key may still go elsewhere, the
+// attempt gets half of the time left: a node that hangs must not take all of it.
 func (c *Client) once(ctx context.Context, s *call, a *attempt, maybe bool, f func(context.Context, *attempt) error) error {
-	if deadline, ok := ctx.Deadline(); ok && len(c.nodes) > 1 && s.mayMove(maybe || s.write) && a.try <= c.opts.MaxRetries {
+	if deadline, ok := ctx.Deadline(); ok && !s.patient && len(c.nodes) > 1 && s.mayMove(maybe || s.write) && a.try <= c.opts.MaxRetries {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
 		defer cancel()

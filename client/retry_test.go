@@ -195,8 +195,15 @@ func TestHangingNode(t *testing.T) {
 	if n := must[int](t)(c.SAdd(t.Context(), "s", []string{"x"}, client.WithTimeout(200*time.Millisecond))); n != 1 {
 		t.Errorf("SAdd() = %d", n)
 	}
-	cluster.Node("use1", 0).Misbehave(nil)
+	// A batch may need its time: it is not taken from the node half way.
+	calls := len(cluster.Node("use1", 0).Calls())
+	must[*client.Value](t)(c.Get(t.Context(), "s"))
 	cluster.Node("use1", 1).Misbehave(stuck)
+	results := must[[]client.GetResult](t)(c.BatchGet(t.Context(), []string{"s"}, client.WithTimeout(50*time.Millisecond)))
+	if !client.IsTimeout(results[0].Err) || len(cluster.Node("use1", 0).Calls()) != calls {
+		t.Errorf("BatchGet() = %v", results[0].Err)
+	}
+	cluster.Node("use1", 0).Misbehave(nil)
 	if v := must[*client.Value](t)(c.Get(t.Context(), "s", client.WithTimeout(200*time.Millisecond))); v.Total != 1 {
 		t.Errorf("Get() = %+v", v)
 	}

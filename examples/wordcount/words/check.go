@@ -50,13 +50,15 @@ func Check(ctx context.Context, o Options) ([]Difference, error) {
 
 // Settle checks again and again, with a pause between, until nothing differs or
 // limit has passed, and returns the last differences: what one datacenter
-// counted is on its way to the others.
+// counted is on its way to the others. Until then it also bears with nodes that
+// cannot be reached or take too long.
 func Settle(ctx context.Context, o Options, limit, pause time.Duration) ([]Difference, error) {
 	ticker := time.NewTicker(pause)
 	defer ticker.Stop()
 	for deadline := time.Now().Add(limit); ; {
 		found, err := Check(ctx, o)
-		if err != nil || len(found) == 0 || time.Now().After(deadline) {
+		busy := client.IsUnavailable(err) || client.IsTimeout(err)
+		if err != nil && !busy || err == nil && len(found) == 0 || time.Now().After(deadline) {
 			return found, err
 		}
 		select {

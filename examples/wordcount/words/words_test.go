@@ -189,6 +189,30 @@ func TestFaultsOnTheWay(t *testing.T) {
 	}
 }
 
+func TestSettleBearsWithBusyNodes(t *testing.T) {
+	cluster, o := start(t, clienttest.Options{})
+	o.Texts = []words.Text{{Name: "t", DC: "use1", Words: []string{"a"}}}
+	if _, err := words.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	o.Timeout = 20 * time.Millisecond
+	before := len(cluster.Node("use1", 0).Calls())
+	cluster.Node("use1", 0).Misbehave(func(c clienttest.Call) clienttest.Fault { return clienttest.Fault{Stuck: c.N == before+1} })
+	if _, err := words.Settle(t.Context(), o, 0, time.Millisecond); !client.IsTimeout(err) {
+		t.Errorf("no time left: %v", err)
+	}
+	o.Timeout = time.Second
+	cluster.Node("use1", 0).Misbehave(func(c clienttest.Call) clienttest.Fault {
+		if c.N <= before+3 {
+			return clienttest.Fault{Before: clienttest.Refuse(codes.DeadlineExceeded, "TIMEOUT", "late")}
+		}
+		return clienttest.Fault{}
+	})
+	if found, err := words.Settle(t.Context(), o, time.Minute, time.Millisecond); err != nil || len(found) != 0 {
+		t.Errorf("differences %v, %v", found, err)
+	}
+}
+
 func TestUnknownIsTold(t *testing.T) {
 	cluster, o := start(t, clienttest.Options{})
 	cluster.Node("use1", 0).Misbehave(func(c clienttest.Call) clienttest.Fault {
