@@ -23,6 +23,9 @@ type callOptions struct {
 	requestID   *ulid.ULID
 	timeout     time.Duration
 	result      *Result
+	bound       int64
+	ttl         time.Duration
+	keepTTL     bool
 }
 
 // WithBucket names the bucket of the call.
@@ -59,6 +62,16 @@ func WithTimeout(d time.Duration) CallOption { return func(o *callOptions) { o.t
 // write does not succeed.
 func WithResult(r *Result) CallOption { return func(o *callOptions) { o.result = r } }
 
+// WithBound is the least value of a bcounter; it counts when the write creates it.
+func WithBound(least int64) CallOption { return func(o *callOptions) { o.bound = least } }
+
+// WithTTL lets the key expire that long after the write, a whole number of
+// milliseconds, at least one.
+func WithTTL(d time.Duration) CallOption { return func(o *callOptions) { o.ttl = d } }
+
+// WithKeepTTL leaves the expiry of the key as it is where a Put would clear it.
+func WithKeepTTL() CallOption { return func(o *callOptions) { o.keepTTL = true } }
+
 // options gathers what holds for one call.
 func (c *Client) options(op string, opts []CallOption) (*callOptions, error) {
 	o := &callOptions{bucket: c.opts.Bucket, consistency: c.opts.Consistency, timeout: c.opts.Timeout}
@@ -67,6 +80,9 @@ func (c *Client) options(op string, opts []CallOption) (*callOptions, error) {
 	}
 	if o.timeout <= 0 || o.timeout > maxTimeout {
 		return nil, refuse(op, codes.InvalidArgument, "BAD_TIMEOUT", "timeout %v is not between 0 and %v", o.timeout, maxTimeout)
+	}
+	if o.ttl < 0 || o.ttl > 0 && o.ttl < time.Millisecond {
+		return nil, refuse(op, codes.InvalidArgument, "BAD_TTL", "time to live %v is less than a millisecond", o.ttl)
 	}
 	return o, nil
 }

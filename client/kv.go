@@ -10,8 +10,9 @@ import (
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
 )
 
-// Get reads one key: of a set, its first 1000 elements. IsNotFound tells that
-// the key is absent.
+// Get reads one key: of a set, a map or a zset, its first 1000 elements, cells
+// of fields or members. IsNotFound tells that the key is absent, the reason
+// KIND_CONFLICT that it was created under several kinds at once; see Keep.
 func (c *Client) Get(ctx context.Context, key string, opts ...CallOption) (*Value, error) {
 	return c.get(ctx, "Get", &pb.GetRequest{Key: []byte(key), Limit: pageLimit}, opts)
 }
@@ -42,7 +43,8 @@ func (c *Client) Type(ctx context.Context, key string, opts ...CallOption) (Kind
 	return v.Kind, nil
 }
 
-// Put assigns a register, or an mvregister with WithKind(MVRegister).
+// Put assigns a register, or an mvregister with WithKind(MVRegister). It clears
+// the key's expiry, but for WithTTL and WithKeepTTL.
 func (c *Client) Put(ctx context.Context, key string, value []byte, opts ...CallOption) (*Result, error) {
 	return c.Update(ctx, PutOp(key, value), opts...)
 }
@@ -53,7 +55,8 @@ func (c *Client) Delete(ctx context.Context, key string, opts ...CallOption) (*R
 }
 
 // Incr adds n to a counter and returns the value as the coordinating replica
-// knows it afterwards.
+// knows it afterwards. A gcounter only grows, and a bcounter goes down only as
+// far as the coordinating replica has rights; see WithKind, WithBound and Rights.
 func (c *Client) Incr(ctx context.Context, key string, n int64, opts ...CallOption) (int64, error) {
 	r, err := c.Update(ctx, IncrOp(key, n), opts...)
 	if err != nil {
@@ -84,7 +87,7 @@ func (c *Client) Reset(ctx context.Context, key string, opts ...CallOption) (int
 // is known of the write.
 func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result, error) {
 	if op.fill == nil {
-		return nil, refuse("Update", codes.InvalidArgument, "NO_OPERATION", "the zero Op names no operation: use a constructor such as IncrOp")
+		return nil, noOperation("Update")
 	}
 	o, err := c.options(op.name, opts)
 	if err != nil {
@@ -116,8 +119,23 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 	return r, nil
 }
 
+// noOperation refuses the zero Op.
+func noOperation(op string) *Error {
+	return refuse(op, codes.InvalidArgument, "NO_OPERATION", "the zero Op names no operation: use a constructor such as IncrOp")
+}
+
+// Keep ends a conflict of kinds, which reads report as FAILED_PRECONDITION with
+// the reason KIND_CONFLICT: of what the coordinating replica holds of the key,
+// everything of another kind is removed.
+func (c *Client) Keep(ctx context.Context, key string, kind Kind, opts ...CallOption) (*Result, error) {
+	return c.Update(ctx, KeepOp(key, kind), opts...)
+}
+
 // request makes the message of an operation, with a request id.
 func (c *Client) request(op *Op, o *callOptions) (*pb.UpdateRequest, error) {
+	if op.err != nil {
+		return nil, op.err
+	}
 	kind, bucket := op.Kind, op.Bucket
 	if kind == NoKind {
 		kind = o.kind
@@ -125,7 +143,10 @@ func (c *Client) request(op *Op, o *callOptions) (*pb.UpdateRequest, error) {
 	if bucket == "" {
 		bucket = o.bucket
 	}
-	u := &pb.UpdateRequest{Bucket: bucket, Key: []byte(op.Key), Kind: pb.Kind(kind)}
+	u := &pb.UpdateRequest{
+		Bucket: bucket, Key: []byte(op.Key), Kind: pb.Kind(kind),
+		Bound: o.bound, TtlMs: uint64(o.ttl.Milliseconds()), KeepTtl: o.keepTTL,
+	}
 	op.fill(u)
 	return u, c.identify(op.name, u, o)
 }
@@ -134,6 +155,9 @@ func (c *Client) request(op *Op, o *callOptions) (*pb.UpdateRequest, error) {
 func (a *attempt) update(ctx context.Context, u *pb.UpdateRequest) (*pb.UpdateResponse, error) {
 	switch op := u.GetOp().(type) {
 	case *pb.UpdateRequest_Assign:
+		if u.GetTtlMs() != 0 || u.GetKeepTtl() {
+			break // Put has no words for an expiry
+		}
 		return a.kv.Put(ctx, &pb.PutRequest{Bucket: u.GetBucket(), Key: u.GetKey(), Value: op.Assign.GetValue(), Kind: u.GetKind(), Options: u.GetOptions()})
 	case *pb.UpdateRequest_Remove:
 		return a.kv.Delete(ctx, &pb.DeleteRequest{Bucket: u.GetBucket(), Key: u.GetKey(), Options: u.GetOptions()})

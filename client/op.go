@@ -4,9 +4,10 @@ import (
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
 )
 
-// Op is one change of one key, for Update and BatchUpdate. Kind and Bucket may
-// be set after the constructor; empty, they follow from the operation and the
-// client. An Op may be used more than once and by several goroutines.
+// Op is one change of one key, for Update and BatchUpdate, or of one field of a
+// map, for MapOp: then Key is the name of the field. Kind and Bucket may be set
+// after the constructor; empty, they follow from the operation and the client.
+// An Op may be used more than once and by several goroutines.
 type Op struct {
 	Key    string
 	Kind   Kind
@@ -14,8 +15,9 @@ type Op struct {
 
 	name     string
 	fill     func(*pb.UpdateRequest)
-	movable  bool // applying it twice changes nothing
-	register bool // ... unless the kind keeps siblings
+	movable  bool  // applying it twice changes nothing
+	register bool  // ... unless the kind keeps siblings
+	err      error // an *Error of the constructor, which the call returns
 }
 
 // PutOp assigns a register.
@@ -32,7 +34,15 @@ func DeleteOp(key string) Op {
 	}}
 }
 
-// IncrOp adds n, which may be negative, to a counter.
+// KeepOp ends a conflict of kinds: of what the coordinating replica holds of the
+// key, everything of another kind is removed.
+func KeepOp(key string, kind Kind) Op {
+	return Op{Key: key, name: "Keep", fill: func(u *pb.UpdateRequest) {
+		u.Op = &pb.UpdateRequest_Keep{Keep: &pb.Keep{Kind: pb.Kind(kind)}}
+	}}
+}
+
+// IncrOp adds n, which may be negative, to a counter of any kind.
 func IncrOp(key string, n int64) Op {
 	return Op{Key: key, name: "Incr", fill: func(u *pb.UpdateRequest) {
 		u.Op = &pb.UpdateRequest_CounterAdd{CounterAdd: &pb.CounterAdd{Delta: n}}
@@ -46,14 +56,14 @@ func ResetOp(key string) Op {
 	}}
 }
 
-// SAddOp adds elements to a set.
+// SAddOp adds elements to a set of any kind.
 func SAddOp(key string, elements ...string) Op {
 	return Op{Key: key, name: "SAdd", movable: true, fill: func(u *pb.UpdateRequest) {
 		u.Op = &pb.UpdateRequest_SetAdd{SetAdd: &pb.SetAdd{Elements: bytesOf(elements)}}
 	}}
 }
 
-// SRemOp removes elements from a set.
+// SRemOp removes elements from a set or an rwset.
 func SRemOp(key string, elements ...string) Op {
 	return Op{Key: key, name: "SRem", movable: true, fill: func(u *pb.UpdateRequest) {
 		u.Op = &pb.UpdateRequest_SetRemove{SetRemove: &pb.SetRemove{Elements: bytesOf(elements)}}

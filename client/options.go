@@ -45,7 +45,7 @@ type Options struct {
 
 	TLS         *tls.Config       // plain text
 	Logger      *slog.Logger      // of failovers; discarded
-	Now         func() time.Time  // birth time of request ids; time.Now
+	Now         func() time.Time  // of request ids and times to live; time.Now
 	Entropy     io.Reader         // of request ids, safe for concurrent use; crypto/rand
 	DialOptions []grpc.DialOption // appended to the client's own; none
 }

@@ -80,27 +80,40 @@ func (c *Client) SMembers(ctx context.Context, key string, opts ...CallOption) (
 func (c *Client) Members(ctx context.Context, key string, opts ...CallOption) iter.Seq2[string, error] {
 	limit := uint32(pageLimit)
 	return pages("SMembers", func(page []byte) ([]string, []byte, error) {
-		v, err := c.get(ctx, "SMembers", &pb.GetRequest{Key: []byte(key), Limit: limit, Page: page}, opts)
-		for ReasonOf(err) == reasonAnswerTooLarge && limit > 1 { // large elements: smaller pages
-			limit /= 2
-			v, err = c.get(ctx, "SMembers", &pb.GetRequest{Key: []byte(key), Limit: limit, Page: page}, opts)
-		}
-		if IsNotFound(err) && len(page) > 0 {
-			return nil, nil, nil // removed behind what was already listed
-		}
-		if err != nil {
+		v, err := c.page(ctx, "SMembers", &pb.GetRequest{Key: []byte(key), Page: page}, &limit, opts)
+		if err != nil || v == nil {
 			return nil, nil, err
 		}
 		return v.Elements, v.NextPage, wantSet("SMembers", v.Kind)
 	})
 }
 
+// page reads one page of a collection, with smaller limits while elements are
+// too large for a message. It returns nil if the key was removed behind what
+// earlier pages had listed.
+func (c *Client) page(ctx context.Context, op string, req *pb.GetRequest, limit *uint32, opts []CallOption) (*Value, error) {
+	req.Limit = *limit
+	v, err := c.get(ctx, op, req, opts)
+	for ReasonOf(err) == reasonAnswerTooLarge && *limit > 1 {
+		*limit /= 2
+		req.Limit = *limit
+		v, err = c.get(ctx, op, req, opts)
+	}
+	if IsNotFound(err) && len(req.GetPage()) > 0 {
+		return nil, nil //nolint:nilnil // the end of the listing
+	}
+	return v, err
+}
+
 // wantSet refuses an answer about a key of another kind.
-func wantSet(op string, k Kind) error {
-	if k == Set || k == GSet || k == RWSet {
+func wantSet(op string, k Kind) error { return wantKind(op, k, Set, GSet, RWSet) }
+
+// wantKind refuses an answer about a key that is of none of some kinds.
+func wantKind(op string, have Kind, want ...Kind) error {
+	if slices.Contains(want, have) {
 		return nil
 	}
-	e := refuse(op, codes.FailedPrecondition, "WRONG_KIND", "the key holds a %s, not a set", k)
-	e.Metadata = map[string]string{"have": k.String(), "want": Set.String()}
+	e := refuse(op, codes.FailedPrecondition, "WRONG_KIND", "the key holds a %s, not a %s", have, want[0])
+	e.Metadata = map[string]string{"have": have.String(), "want": want[0].String()}
 	return e
 }

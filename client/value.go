@@ -1,24 +1,34 @@
 package client
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
 )
 
-// Value is what a read found under a key.
+// Value is what a read found under a key, or in a field of a map. Of the fields
+// from Bytes to Bound, those that its kind names are meaningful.
 type Value struct {
-	Kind     Kind
-	Bytes    []byte   // register, mvregister: the winning value
-	Integer  int64    // counter
-	Elements []string // set: one page of it, sorted
-	Total    uint64   // set: elements of the whole
-	Siblings []Sibling
-	Conflict bool   // concurrent writes wait for one that observed them all
-	Context  []byte // what this read observed, for WithContext
-	NextPage []byte // continues the elements; empty after the last page
-	Answer   Answer
+	Kind      Kind
+	Bytes     []byte   // register, mvregister: the winning value
+	Integer   int64    // counter, gcounter, bcounter
+	Elements  []string // set, gset, rwset: one page of it, sorted
+	Flag      bool     // flag, dwflag
+	Fields    []Field  // map: one page of it, by name and kind
+	Members   []Member // zset: one page of it, by score and member, or in the order asked for
+	Total     uint64   // set, gset, rwset, zset: elements or members of the whole
+	Estimate  uint64   // hll: how many elements it has seen, more or less
+	Rights    []Rights // bcounter
+	Bound     int64    // bcounter: the least value
+	Siblings  []Sibling
+	Conflict  bool      // concurrent writes wait for one that observed them all
+	ExpiresAt time.Time // of the key; zero: never
+	Context   []byte    // what this read observed, for WithContext
+	NextPage  []byte    // continues the elements; empty after the last page
+	Answer    Answer
 }
 
 // Sibling is one of several live values of a register, the winner first.
@@ -48,11 +58,13 @@ type Answer struct {
 // Result is the answer to a write.
 type Result struct {
 	Kind    Kind
-	Integer int64  // the value after the change, of a counter
-	Changed uint64 // elements added or removed; 1 or 0 otherwise
-	Context []byte // what was observed and written, for WithContext
-	Dot     Dot    // of the event; zero if there was nothing to change
-	Tries   int    // attempts made; 1 unless something went wrong
+	Integer int64   // the value after the change, of a counter
+	Score   float64 // the score after the change, of the last member of a zset that it named
+	Told    bool    // the server gave Integer or Score
+	Changed uint64  // elements, members or fields added or removed; 1 or 0 otherwise
+	Context []byte  // what was observed and written, for WithContext
+	Dot     Dot     // of the event; zero if there was nothing to change
+	Tries   int     // attempts made; 1 unless something went wrong
 	Answer  Answer
 }
 
@@ -63,22 +75,46 @@ func answerOf(a *pb.Answer) Answer {
 }
 
 func valueOf(r *pb.GetResponse) *Value {
-	v := &Value{
-		Kind: Kind(r.GetKind()), Bytes: r.GetValue().GetBytes(), Integer: r.GetValue().GetInteger(),
-		Elements: stringsOf(r.GetValue().GetSet().GetElements()), Total: r.GetValue().GetSet().GetTotal(),
-		Conflict: r.GetConflict(), Context: r.GetContext(), NextPage: r.GetNextPage(), Answer: answerOf(r.GetAnswer()),
+	v := contentOf(Kind(r.GetKind()), r.GetValue(), r.GetSiblings())
+	v.Conflict, v.Bound, v.Context, v.NextPage, v.Answer = r.GetConflict(), r.GetBound(), r.GetContext(), r.GetNextPage(), answerOf(r.GetAnswer())
+	if ms := r.GetExpiresUnixMs(); ms != 0 {
+		v.ExpiresAt = time.UnixMilli(int64(ms))
 	}
-	for _, s := range r.GetSiblings() {
-		v.Siblings = append(v.Siblings, Sibling{Value: s.GetValue(), Stamp: time.UnixMicro(int64(s.GetStamp())), Dot: dotOf(s.GetDot())})
+	for _, x := range r.GetRights() {
+		v.Rights = append(v.Rights, Rights{Actor: x.GetActor(), DC: x.GetDc(), Node: x.GetNode(), Amount: x.GetAmount()})
 	}
 	return v
 }
 
+// contentOf makes a Value of what keys and fields of maps have in common.
+func contentOf(kind Kind, p *pb.Value, siblings []*pb.Sibling) *Value {
+	v := &Value{
+		Kind: kind, Bytes: p.GetBytes(), Integer: p.GetInteger(), Flag: p.GetFlag(), Estimate: p.GetEstimate(),
+		Elements: stringsOf(p.GetSet().GetElements()), Total: max(p.GetSet().GetTotal(), p.GetZset().GetTotal()),
+	}
+	for _, m := range p.GetZset().GetMembers() {
+		v.Members = append(v.Members, Member{Member: string(m.GetMember()), Score: m.GetScore(), Rank: m.GetRank()})
+	}
+	for _, f := range p.GetMap().GetFields() {
+		inner := contentOf(Kind(f.GetKind()), f.GetValue(), f.GetSiblings())
+		v.Fields = append(v.Fields, Field{Name: string(f.GetName()), Kind: inner.Kind, Value: *inner})
+	}
+	for _, s := range siblings {
+		v.Siblings = append(v.Siblings, Sibling{Value: s.GetValue(), Stamp: time.UnixMicro(int64(s.GetStamp())), Dot: dotOf(s.GetDot())})
+	}
+	v.Conflict = slices.ContainsFunc(v.Siblings, func(s Sibling) bool { return !bytes.Equal(s.Value, v.Siblings[0].Value) })
+	return v
+}
+
 func resultOf(r *pb.UpdateResponse, tries int) *Result {
-	return &Result{
-		Kind: Kind(r.GetKind()), Integer: r.GetValue().GetInteger(), Changed: r.GetChanged(),
+	out := &Result{
+		Kind: Kind(r.GetKind()), Integer: r.GetValue().GetInteger(), Told: r.GetValue() != nil, Changed: r.GetChanged(),
 		Context: r.GetContext(), Dot: dotOf(r.GetDot()), Tries: tries, Answer: answerOf(r.GetAnswer()),
 	}
+	for _, m := range r.GetValue().GetZset().GetMembers() {
+		out.Score = m.GetScore()
+	}
+	return out
 }
 
 func stringsOf(in [][]byte) []string {

@@ -2,7 +2,7 @@
 // of programs that use package client: datacenters of nodes that answer KV over
 // real gRPC on connections without a network, and that misbehave on demand.
 //
-// It knows registers, counters and sets. All nodes of a datacenter share one
+// It knows every kind, an hll as a set that tells its size. All nodes of a datacenter share one
 // memory, and so may several datacenters. As in a real cluster, a node
 // remembers request ids and carries out a retry once, but does not know the
 // ids of other nodes. It has no replicas, quorums, clocks or conflicts.

@@ -1,13 +1,13 @@
 package clienttest
 
 import (
-	"bytes"
 	"context"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -26,14 +26,6 @@ type Memory struct {
 	seq  uint64
 }
 
-// held is the value of one key.
-type held struct {
-	kind pb.Kind
-	reg  []byte
-	n    int64
-	set  map[string]bool
-}
-
 // NewMemory makes an empty memory.
 func NewMemory() *Memory { return &Memory{keys: map[string]*held{}} }
 
@@ -41,7 +33,9 @@ func NewMemory() *Memory { return &Memory{keys: map[string]*held{}} }
 func (m *Memory) SetCounter(bucket, key string, n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.keys[bucket+"\x00"+key] = &held{kind: pb.Kind_KIND_COUNTER, n: n}
+	h := newHeld(pb.Kind_KIND_COUNTER, 0)
+	h.n = n
+	m.keys[bucket+"\x00"+key] = h
 }
 
 // Refuse is an error as a godwit node gives it, with its reason.
@@ -66,55 +60,36 @@ func (s *kv) answer() *pb.Answer {
 	return &pb.Answer{Copies: 2, Replicas: 3, Dc: s.dc, Node: s.node}
 }
 
-// Get answers with the whole of a value, of a set with one page.
+// Get answers with the whole of a value, of a set or a map with one page.
 func (s *kv) Get(_ context.Context, req *pb.GetRequest) (*pb.GetResponse, error) {
 	m := s.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	h := m.keys[req.GetBucket()+"\x00"+string(req.GetKey())]
+	h := m.find(req.GetBucket() + "\x00" + string(req.GetKey()))
 	if h == nil {
 		return nil, Refuse(codes.NotFound, "NOT_FOUND", "key is not in bucket "+req.GetBucket())
 	}
-	resp := &pb.GetResponse{Kind: h.kind, Context: []byte{1}, Answer: s.answer()}
+	resp := &pb.GetResponse{Context: []byte{1}, Answer: s.answer(), ExpiresUnixMs: h.expires, Bound: h.bound}
+	for i, dc := range slices.Sorted(maps.Keys(h.rights)) {
+		resp.Rights = append(resp.Rights, &pb.Rights{Actor: uint64(i + 1), Dc: dc, Node: dc + "-a", Amount: h.rights[dc]})
+	}
+	h, err := h.field(req.GetFields())
+	if err != nil {
+		return nil, err
+	}
+	resp.Kind = h.kind
 	resp.Value, resp.NextPage = h.value(req)
 	return resp, nil
 }
 
-func (h *held) value(req *pb.GetRequest) (v *pb.Value, next []byte) {
-	if h.kind == pb.Kind_KIND_COUNTER {
-		return &pb.Value{Of: &pb.Value_Integer{Integer: h.n}}, nil
+// find returns what is there and has not expired.
+func (m *Memory) find(name string) *held {
+	h := m.keys[name]
+	if h != nil && h.expires != 0 && h.expires <= uint64(time.Now().UnixMilli()) {
+		delete(m.keys, name)
+		return nil
 	}
-	if h.kind != pb.Kind_KIND_SET {
-		return &pb.Value{Of: &pb.Value_Bytes{Bytes: h.reg}}, nil
-	}
-	elements, next := h.page(req)
-	return &pb.Value{Of: &pb.Value_Set{Set: &pb.Elements{Elements: elements, Total: uint64(len(h.set))}}}, next
-}
-
-func (h *held) page(req *pb.GetRequest) (elements [][]byte, next []byte) {
-	if req.Element != nil {
-		if h.set[string(req.GetElement())] {
-			elements = [][]byte{req.GetElement()}
-		}
-		return elements, nil
-	}
-	for _, e := range slices.Sorted(maps.Keys(h.set)) {
-		if e <= string(req.GetPage()) && len(req.GetPage()) > 0 {
-			continue
-		}
-		if len(elements) == pageOf(req.GetLimit()) {
-			return elements, elements[len(elements)-1]
-		}
-		elements = append(elements, []byte(e))
-	}
-	return elements, nil
-}
-
-func pageOf(limit uint32) int {
-	if limit == 0 || limit > defaultPage {
-		return defaultPage
-	}
-	return int(limit)
+	return h
 }
 
 func (s *kv) Put(ctx context.Context, req *pb.PutRequest) (*pb.UpdateResponse, error) {
@@ -142,7 +117,7 @@ func (s *kv) Update(_ context.Context, req *pb.UpdateRequest) (*pb.UpdateRespons
 	if old := s.seen[id]; old != nil {
 		return old, nil
 	}
-	resp, err := m.apply(req)
+	resp, err := m.apply(s.dc, req)
 	if err != nil {
 		return nil, err
 	}
@@ -153,76 +128,60 @@ func (s *kv) Update(_ context.Context, req *pb.UpdateRequest) (*pb.UpdateRespons
 	return resp, nil
 }
 
-func (m *Memory) apply(req *pb.UpdateRequest) (*pb.UpdateResponse, error) {
+func (m *Memory) apply(dc string, req *pb.UpdateRequest) (*pb.UpdateResponse, error) {
 	name := req.GetBucket() + "\x00" + string(req.GetKey())
-	if _, ok := req.GetOp().(*pb.UpdateRequest_Remove); ok {
+	h := m.find(name)
+	switch op := req.GetOp().(type) {
+	case *pb.UpdateRequest_Remove:
 		resp := &pb.UpdateResponse{}
-		if h := m.keys[name]; h != nil {
+		if h != nil {
 			resp.Kind, resp.Changed = h.kind, 1
 		}
 		delete(m.keys, name)
 		return resp, nil
+	case *pb.UpdateRequest_Expire:
+		if h == nil {
+			return &pb.UpdateResponse{}, nil
+		}
+		h.expires = op.Expire.GetAtUnixMs()
+		return &pb.UpdateResponse{Kind: h.kind, Changed: 1}, nil
+	case *pb.UpdateRequest_Keep:
+		if h != nil && h.kind != op.Keep.GetKind() {
+			return nil, Refuse(codes.FailedPrecondition, "WRONG_KIND", "key holds another kind")
+		}
+		return &pb.UpdateResponse{Kind: op.Keep.GetKind()}, nil
 	}
-	want := kindOf(req)
-	h := m.keys[name]
-	if h == nil {
-		h = &held{kind: want, set: map[string]bool{}}
+	h, err := pick(h, req)
+	if err != nil {
+		return nil, err
 	}
-	if h.kind != want {
-		return nil, Refuse(codes.FailedPrecondition, "WRONG_KIND", "key holds another kind")
+	changed, err := h.change(dc, req)
+	if err != nil {
+		return nil, err
 	}
-	m.keys[name] = h
-	resp := &pb.UpdateResponse{Kind: h.kind, Changed: h.change(req)}
-	if h.kind == pb.Kind_KIND_COUNTER {
-		resp.Value = &pb.Value{Of: &pb.Value_Integer{Integer: h.n}}
+	if ms := req.GetTtlMs(); ms != 0 {
+		h.expires = uint64(time.Now().UnixMilli()) + ms
+	} else if req.GetAssign() != nil && !req.GetKeepTtl() {
+		h.expires = 0
 	}
-	if h.kind == pb.Kind_KIND_SET && len(h.set) == 0 {
+	if m.keys[name] = h; h.absent() {
 		delete(m.keys, name)
 	}
-	return resp, nil
+	return &pb.UpdateResponse{Kind: h.kind, Changed: changed, Value: h.after(req)}, nil
 }
 
-func kindOf(req *pb.UpdateRequest) pb.Kind {
-	switch req.GetOp().(type) {
-	case *pb.UpdateRequest_CounterAdd, *pb.UpdateRequest_CounterReset:
-		return pb.Kind_KIND_COUNTER
-	case *pb.UpdateRequest_SetAdd, *pb.UpdateRequest_SetRemove:
-		return pb.Kind_KIND_SET
-	}
-	if req.GetKind() != pb.Kind_KIND_UNSPECIFIED {
-		return req.GetKind()
-	}
-	return pb.Kind_KIND_REGISTER
-}
-
-// change applies an operation of the right kind and counts what it did.
-func (h *held) change(req *pb.UpdateRequest) (changed uint64) {
-	switch op := req.GetOp().(type) {
-	case *pb.UpdateRequest_Assign:
-		h.reg = bytes.Clone(op.Assign.GetValue())
-		return 1
-	case *pb.UpdateRequest_CounterAdd:
-		h.n += op.CounterAdd.GetDelta()
-		return 1
-	case *pb.UpdateRequest_CounterReset:
-		h.n = 0
-		return 1
-	case *pb.UpdateRequest_SetAdd:
-		for _, e := range op.SetAdd.GetElements() {
-			if !h.set[string(e)] {
-				h.set[string(e)] = true
-				changed++
-			}
-		}
-	case *pb.UpdateRequest_SetRemove:
-		for _, e := range op.SetRemove.GetElements() {
-			if h.set[string(e)] {
-				delete(h.set, string(e))
-				changed++
-			}
+// after is what a write tells of the value: counters, and the score that it changed.
+func (h *held) after(req *pb.UpdateRequest) *pb.Value {
+	switch h.kind { //nolint:exhaustive // the others tell nothing
+	case pb.Kind_KIND_COUNTER, pb.Kind_KIND_GCOUNTER, pb.Kind_KIND_BCOUNTER:
+		return &pb.Value{Of: &pb.Value_Integer{Integer: h.n}}
+	case pb.Kind_KIND_ZSET:
+		if z := req.GetZincr(); z != nil {
+			m := &pb.Member{Member: z.GetMember(), Score: h.scores[string(z.GetMember())]}
+			return &pb.Value{Of: &pb.Value_Zset{Zset: &pb.Members{Members: []*pb.Member{m}}}}
 		}
 	}
-	return changed
+	return nil
 }
 
 func (s *kv) BatchGet(ctx context.Context, req *pb.BatchGetRequest) (*pb.BatchGetResponse, error) {
