@@ -38,13 +38,18 @@ type kindRow struct {
 	// where a dot's payload never changes.
 	join func(mine, theirs []byte) []byte
 	// carry splits a payload in two, for an actor that is gone: what stays under
-	// its dot and what goes on under a new one. Nil where the whole of it moves.
+	// its dot and what goes on under a new one. Nil, or nothing left, where the
+	// whole of it moves.
 	carry func(payload []byte) (left, carried []byte)
 	// spares reports whether an entry is left alone by a removal of everything
 	// below a path: its owner alone ends it. Nil where none is.
 	spares func(payload []byte) bool
+	// rests lists those entries of a cell that an event which moves one of them
+	// must carry along. Nil where each stands alone.
+	rests func(c Cell, e Entry) Cell
 	// release is what a removal of everything observed makes of a cell's spared
-	// entries: the dots that actor may end itself, and the entries to put.
+	// entries: the dots that actor may end itself, and the entries to put. Nil
+	// where such entries cannot be removed.
 	release func(c Cell, actor Actor) (ends []Dot, puts []Entry)
 	// check refuses a payload that no operation of the kind makes.
 	check func(payload []byte) error
@@ -68,14 +73,14 @@ func init() {
 		MVRegister: registerRow("mvregister", true),
 		Counter:    counterRow,
 		GCounter:   gcounterRow,
-		BCounter:   {name: "bcounter"},
+		BCounter:   bcounterRow,
 		Set:        setRow,
 		GSet:       gsetRow,
 		RWSet:      rwsetRow,
 		Flag:       flagRow,
 		DWFlag:     dwflagRow,
 		Map:        mapRow,
-		ZSet:       {name: "zset"},
+		ZSet:       zsetRow,
 		HLL:        hllRow,
 		Expiry:     expiryRow,
 	}

@@ -61,7 +61,7 @@ func plantedBugs() []mutants.Mutant {
 		{"context-ignored", "op.go", "if m.op.Context == nil {\n\t\tch.Removes = live.Dots()", "if true {\n\t\tch.Removes = live.Dots()", ""},
 		{"add-leaves-old-dots", "set.go", "Removes: live.Dots(), Puts", "Puts", ""},
 		{"delete-of-what-is-ahead-everywhere", "removal.go", "own := Change{ID: id, Removes: ahead}", "own := Change{ID: id}\n\t\tfor _, d := range ahead {\n\t\t\tch.Below.Add(d)\n\t\t}", ""},
-		{"delete-ignores-unseen-kinds", "op.go", "row.mutate[OpDelete] != nil && row.join == nil && ", "row.mutate == nil && ", "TestDeleteOf"},
+		{"delete-ignores-unseen-kinds", "op.go", "row.mutate[OpDelete] != nil && (row.join == nil || row.collection) && ", "row.mutate == nil && ", "TestDeleteOf"},
 		{"context-names-half-seen-events", "context.go", "if cs.ID.Kind.Collection() && !clock.Contains(e.Dot) {", "if cs.ID.Kind == NoKind {", "TestDeleteSpares"},
 		{"clock-context-names-half-seen-events", "context.go", "if !cs.ID.Kind.Collection() {", "if cs.ID.Kind != NoKind {", "TestDeleteSpares"},
 		{"reset-run-continued", "counter.go", "err == nil && u.counts() {", "err == nil {", "TestCounter"},

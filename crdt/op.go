@@ -183,7 +183,7 @@ func (m *mutation) resolveDelete(have []Kind) ([]Kind, error) {
 	}
 	all := have
 	for k := NoKind + 1; k < kindEnd; k++ {
-		if row := k.row(); row.mutate[OpDelete] != nil && row.join == nil && !slices.Contains(have, k) {
+		if row := k.row(); row.mutate[OpDelete] != nil && (row.join == nil || row.collection) && !slices.Contains(have, k) {
 			all = append(all, k)
 		}
 	}

@@ -29,17 +29,36 @@ func (r *Replica) Remint(cells []CellState, closed func(Actor) bool, dot Dot) *D
 		if !ok {
 			continue
 		}
-		ch := Change{ID: cs.ID}
-		if carry := cs.ID.row().carry; carry != nil {
-			left, carried := carry(e.Payload)
-			ch.Puts = Cell{{e.Dot, left}}.with(Entry{dot, carried})
-		} else {
-			ch.Removes, ch.Puts = []Dot{e.Dot}, []Entry{{dot, e.Payload}}
-		}
-		changes = append(changes, ch)
+		changes = append(changes, cs.carry(e, dot))
 	}
 	if len(changes) == 0 {
 		return nil
 	}
 	return &Delta{Actor: dot.Actor, Lo: dot.Seq, Hi: dot.Seq, Changes: changes}
+}
+
+// carry gives what an entry holds the new dot.
+func (cs CellState) carry(e Entry, dot Dot) Change {
+	ch := Change{ID: cs.ID}
+	if carry := cs.ID.row().carry; carry != nil {
+		if left, carried := carry(e.Payload); left != nil {
+			ch.Puts = Cell{{e.Dot, left}}.with(Entry{dot, carried})
+			cs.carryAlong(&ch, e)
+			return ch
+		}
+	}
+	ch.Removes, ch.Puts = []Dot{e.Dot}, []Entry{{dot, e.Payload}}
+	return ch
+}
+
+func (cs CellState) carryAlong(ch *Change, e Entry) {
+	rests := cs.ID.row().rests
+	if rests == nil {
+		return
+	}
+	for _, o := range rests(cs.Live, e) {
+		if o.Dot != e.Dot {
+			ch.Puts = Cell(ch.Puts).with(o)
+		}
+	}
 }

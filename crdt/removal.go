@@ -50,6 +50,9 @@ func (m *mutation) observeBelow(ch *Change) error {
 		}
 		own := Change{ID: id, Removes: ahead}
 		if len(spared) > 0 {
+			if id.row().release == nil {
+				return ErrPermanent
+			}
 			var ends []Dot
 			ends, own.Puts = id.row().release(spared, m.dot.Actor)
 			own.Removes = append(own.Removes, ends...)
@@ -63,10 +66,14 @@ func (m *mutation) observeBelow(ch *Change) error {
 }
 
 // refuseSpared refuses a context where there are totals: it says which dots the
-// client saw, not how far each total had come.
+// client saw, not how far each total had come. A run of which nothing is left
+// to take back is no obstacle.
 func (m *mutation) refuseSpared(at CellID) error {
 	return m.cells.Below(at, func(id CellID, c Cell) error {
-		if slices.ContainsFunc(c, id.spares) {
+		if slices.ContainsFunc(c, func(e Entry) bool { return id.spares(e) && PresentCell(id, Cell{e}) }) {
+			if id.row().release == nil {
+				return ErrPermanent
+			}
 			return ErrNoContext
 		}
 		return nil
