@@ -17,7 +17,16 @@ type dialect struct {
 	// blind kinds observe nothing by themselves.
 	blind bool
 	ops   map[string]func(s *step) ([]crdt.Op, error)
+	// plan stands in for ops where operations hold others.
+	plan  func(s *step) ([]act, error)
 	value func(v crdt.Value) any
+}
+
+// act is one operation that a step asks for.
+type act struct {
+	crdt.Op
+	ts    *uint64 // the time it is told to bear, in milliseconds
+	blind bool    // it must be told what its replica holds
 }
 
 func dialects() []dialect {
@@ -32,14 +41,20 @@ func dialects() []dialect {
 			"inc": add(1), "dec": add(-1), "reset": plain(crdt.OpReset),
 		}},
 		{name: "set_aw", kind: crdt.Set, value: elements, ops: setOps()},
-		{name: "gcounter", kind: crdt.GCounter},
+		{name: "set_rw", kind: crdt.RWSet, value: elements, ops: setOps()},
+		{name: "gset", kind: crdt.GSet, value: elements, ops: map[string]func(*step) ([]crdt.Op, error){
+			"add": members(crdt.OpInsert),
+		}},
+		{name: "gcounter", kind: crdt.GCounter, value: integer, ops: map[string]func(*step) ([]crdt.Op, error){
+			"inc": add(1),
+		}},
 		{name: "bcounter", kind: crdt.BCounter},
-		{name: "gset", kind: crdt.GSet},
-		{name: "set_rw", kind: crdt.RWSet},
-		{name: "flag_ew", kind: crdt.Flag},
-		{name: "flag_dw", kind: crdt.DWFlag},
-		{name: "map", kind: crdt.Map},
-		{name: "hll", kind: crdt.HLL},
+		{name: "flag_ew", kind: crdt.Flag, value: boolean, ops: flagOps()},
+		{name: "flag_dw", kind: crdt.DWFlag, value: boolean, ops: flagOps()},
+		{name: "hll", kind: crdt.HLL, value: estimate, ops: map[string]func(*step) ([]crdt.Op, error){
+			"add": members(crdt.OpObserve),
+		}},
+		{name: "map", kind: crdt.Map, value: object, plan: planMap},
 		{name: "zset", kind: crdt.ZSet},
 	}
 }
@@ -53,15 +68,16 @@ func dialectOf(name string) (*dialect, error) {
 	switch {
 	case i < 0:
 		return nil, fmt.Errorf("unknown type %q", name)
-	case !all[i].kind.Supported():
+	case !all[i].kind.Supported() || all[i].ops == nil && all[i].plan == nil:
 		return nil, fmt.Errorf("%s (%s): %w", name, all[i].kind, ErrUnsupported)
-	case all[i].ops == nil:
-		return nil, fmt.Errorf("%s (%s): the notation has no operations for it yet", name, all[i].kind)
 	}
 	return &all[i], nil
 }
 
-func (d *dialect) operations(s *step) ([]crdt.Op, error) {
+func (d *dialect) acts(s *step) ([]act, error) {
+	if d.plan != nil {
+		return d.plan(s)
+	}
 	fn := d.ops[s.Op]
 	if fn == nil {
 		return nil, fmt.Errorf("a %s has no operation %q", d.name, s.Op)
@@ -69,7 +85,13 @@ func (d *dialect) operations(s *step) ([]crdt.Op, error) {
 	if s.TS != nil && s.Op != "assign" {
 		return nil, fmt.Errorf("%s does not take a time", s.Op)
 	}
-	return fn(s)
+	ops, err := fn(s)
+	out := make([]act, len(ops))
+	for i, op := range ops {
+		op.Kind = d.kind
+		out[i] = act{op, s.TS, d.blind}
+	}
+	return out, err
 }
 
 // refusedAs checks that an operation was refused for the reason of that name.
@@ -84,6 +106,8 @@ func refusedAs(err error, name string) error {
 		is = errors.Is(err, crdt.ErrOverflow)
 	case "no_context":
 		is = errors.Is(err, crdt.ErrNoContext)
+	case "negative":
+		is = errors.Is(err, crdt.ErrShrink)
 	case "wrong_kind":
 		is = errors.As(err, &kind)
 	default:
@@ -159,6 +183,15 @@ func setOps() map[string]func(s *step) ([]crdt.Op, error) {
 	}
 }
 
+func flagOps() map[string]func(s *step) ([]crdt.Op, error) {
+	flip := func(on bool) func(s *step) ([]crdt.Op, error) {
+		return func(s *step) ([]crdt.Op, error) { return []crdt.Op{{Code: crdt.OpSwitch, On: on}}, s.given() }
+	}
+	return map[string]func(s *step) ([]crdt.Op, error){
+		"enable": flip(true), "disable": flip(false), "reset": plain(crdt.OpDelete),
+	}
+}
+
 func members(code crdt.OpCode) func(s *step) ([]crdt.Op, error) {
 	return func(s *step) ([]crdt.Op, error) {
 		if err := s.given("arg", "args"); err != nil {
@@ -185,34 +218,63 @@ func members(code crdt.OpCode) func(s *step) ([]crdt.Op, error) {
 
 // batch is several operations that travel as one delta.
 func batch(s *step, simple map[string]func(s *step) ([]crdt.Op, error)) ([]crdt.Op, error) {
+	var out []crdt.Op
+	err := s.eachPart(func(part *step) error {
+		fn := simple[part.Op]
+		if fn == nil {
+			return fmt.Errorf("unknown operation %q", part.Op)
+		}
+		ops, err := fn(part)
+		out = append(out, ops...)
+		return err
+	})
+	return out, err
+}
+
+// eachPart takes the operations of a batch apart.
+func (s *step) eachPart(fn func(part *step) error) error {
 	if err := s.given("ops"); err != nil {
-		return nil, err
+		return err
 	}
 	var parts []json.RawMessage
 	if err := json.Unmarshal(s.Ops, &parts); err != nil {
-		return nil, fmt.Errorf("ops: %w", err)
+		return fmt.Errorf("ops: %w", err)
 	}
-	var out []crdt.Op
 	for i, raw := range parts {
-		var part struct {
-			Op   string            `json:"op"`
-			Arg  json.RawMessage   `json:"arg"`
-			Args []json.RawMessage `json:"args"`
+		part, err := s.part(raw)
+		if err == nil {
+			err = fn(part)
 		}
-		if err := strict(raw, &part); err != nil {
-			return nil, fmt.Errorf("ops %d: %w", i+1, err)
-		}
-		fn := simple[part.Op]
-		if fn == nil {
-			return nil, fmt.Errorf("ops %d: unknown operation %q", i+1, part.Op)
-		}
-		ops, err := fn(&step{Op: part.Op, Arg: part.Arg, Args: part.Args})
 		if err != nil {
-			return nil, fmt.Errorf("ops %d: %w", i+1, err)
+			return fmt.Errorf("ops %d: %w", i+1, err)
 		}
-		out = append(out, ops...)
 	}
-	return out, nil
+	return nil
+}
+
+// part reads an operation inside another: it has no place of its own and no
+// context.
+func (s *step) part(raw json.RawMessage) (*step, error) {
+	var part struct {
+		Op    string            `json:"op"`
+		Arg   json.RawMessage   `json:"arg"`
+		Args  []json.RawMessage `json:"args"`
+		Ops   json.RawMessage   `json:"ops"`
+		Field string            `json:"field"`
+		TS    *uint64           `json:"ts"`
+		To    string            `json:"to"`
+	}
+	if err := strict(raw, &part); err != nil {
+		return nil, err
+	}
+	if s.depth == crdt.MaxDepth {
+		return nil, fmt.Errorf("operations inside operations, more than %d deep", crdt.MaxDepth)
+	}
+	p := &step{
+		Op: part.Op, Arg: part.Arg, Args: part.Args, Ops: part.Ops, Field: part.Field, TS: part.TS, To: part.To,
+		depth: s.depth + 1,
+	}
+	return p, p.checkValues()
 }
 
 // winner is the last writer's value, or null.
@@ -233,7 +295,9 @@ func siblings(v crdt.Value) any {
 	return slices.Compact(out)
 }
 
-func integer(v crdt.Value) any { return v.Int }
+func integer(v crdt.Value) any  { return v.Int }
+func boolean(v crdt.Value) any  { return v.Flag }
+func estimate(v crdt.Value) any { return v.Estimate }
 
 func elements(v crdt.Value) any {
 	if v.Elements == nil {

@@ -97,16 +97,12 @@ func (m *machine) operate(s *step) error {
 	if err != nil {
 		return err
 	}
-	ops, err := m.dialect.operations(s)
-	if err != nil {
-		return err
-	}
-	ctx, err := m.context(r, s.Context)
+	acts, err := m.dialect.acts(s)
 	if err != nil {
 		return err
 	}
 	before, clock := r.encode(), r.minted
-	entries, err := m.mutateAll(r, ops, ctx, s)
+	entries, err := m.perform(r, acts, s)
 	if s.Error != "" {
 		if err := refusedAs(err, s.Error); err != nil {
 			return err
@@ -130,16 +126,21 @@ func (m *machine) operate(s *step) error {
 	return nil
 }
 
-func (m *machine) mutateAll(r *replica, ops []crdt.Op, ctx *crdt.Context, s *step) ([]*crdt.Delta, error) {
-	var at *crdt.Stamp
-	if s.TS != nil {
-		t := stampOf(*s.TS)
-		at = &t
-	}
+func (m *machine) perform(r *replica, acts []act, s *step) ([]*crdt.Delta, error) {
 	var entries []*crdt.Delta
-	for i := range ops {
-		ops[i].Kind, ops[i].Context = m.dialect.kind, ctx
-		d, err := r.mutate(&ops[i], at)
+	for i := range acts {
+		a := &acts[i]
+		ctx, err := m.context(r, s.Context, a.blind)
+		if err != nil {
+			return nil, err
+		}
+		a.Context = ctx
+		var at *crdt.Stamp
+		if a.ts != nil {
+			t := stampOf(*a.ts)
+			at = &t
+		}
+		d, err := r.mutate(&a.Op, at)
 		if err != nil {
 			return nil, err
 		}
@@ -152,13 +153,13 @@ func (m *machine) mutateAll(r *replica, ops []crdt.Op, ctx *crdt.Context, s *ste
 
 // context finds a saved context. A step without one has observed what its
 // replica holds, which kinds that are blind by themselves must be told.
-func (m *machine) context(r *replica, name string) (*crdt.Context, error) {
+func (m *machine) context(r *replica, name string, blind bool) (*crdt.Context, error) {
 	var b []byte
 	switch name {
 	case "empty":
 		return &crdt.Context{}, nil
 	case "":
-		if !m.dialect.blind {
+		if !blind {
 			return nil, nil
 		}
 		b = r.context()

@@ -27,11 +27,11 @@ func load(t *testing.T) []Vector {
 // TestVectors runs every vector. A kind that becomes supported moves its
 // number from the second table to the first.
 func TestVectors(t *testing.T) {
-	want := map[string]int{"lww": 3, "mvreg": 6, "counter": 6, "set_aw": 13}
-	wantUnsupported := map[string]int{
-		"bcounter": 4, "gcounter": 1, "gset": 1, "set_rw": 5,
-		"flag_ew": 4, "flag_dw": 1, "map": 11, "hll": 1,
+	want := map[string]int{
+		"lww": 3, "mvreg": 6, "counter": 6, "gcounter": 1, "set_aw": 13, "set_rw": 5, "gset": 1,
+		"flag_ew": 4, "flag_dw": 1, "hll": 1, "map": 11,
 	}
+	wantUnsupported := map[string]int{"bcounter": 4}
 	ran, unsupported := map[string]int{}, map[string]int{}
 	for _, v := range load(t) {
 		err := v.Run()
@@ -102,6 +102,21 @@ func TestRunSaysWhatFailed(t *testing.T) {
 			want:   `vector "v": step 1 {"at":"A","op":"inc","context":"empty","error":"overflow"}: expected error overflow, got: operation takes no context`,
 		},
 		{
+			name:   "a field without its type",
+			vector: `{"name":"v","type":"map","steps":[{"at":"A","op":"remove","field":"f"}],"expect":{"A":{}}}`,
+			want:   `vector "v": step 1 {"at":"A","op":"remove","field":"f"}: a field is called type:name, not "f"`,
+		},
+		{
+			name:   "an operation that the field's kind does not have",
+			vector: `{"name":"v","type":"map","steps":[{"at":"A","op":"update","ops":{"gset:f":{"op":"remove","arg":"x"}}}],"expect":{"A":{}}}`,
+			want:   `vector "v": step 1 {"at":"A","op":"update","ops":{"gset:f":{"op":"remove","arg":"x"}}}: field "gset:f": a gset has no operation "remove"`,
+		},
+		{
+			name:   "an operation that a map does not have",
+			vector: `{"name":"v","type":"map","steps":[{"at":"A","op":"inc"}],"expect":{"A":{}}}`,
+			want:   `vector "v": step 1 {"at":"A","op":"inc"}: a map has no operation "inc"`,
+		},
+		{
 			name:   "rights of a kind without rights",
 			vector: `{"name":"v","type":"counter","steps":[{"at":"A","expect_rights":{"A":1}}],"expect":{"A":0}}`,
 			want:   `vector "v": step 1 {"at":"A","expect_rights":{"A":1}}: a counter has no rights`,
@@ -136,6 +151,60 @@ func TestRunRefusalsThatAreExpected(t *testing.T) {
 	}
 	if err := vs[0].Run(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNotation runs what the file of vectors has no example of.
+func TestNotation(t *testing.T) {
+	deep := `{"op":"add","arg":"x"}`
+	for range 8 {
+		deep = `{"op":"update","ops":{"map:m":` + deep + `}}`
+	}
+	tests := []struct{ name, vector, err string }{
+		{name: "an increment that is refused", vector: `{"name":"v","type":"gcounter","steps":[{"at":"A","op":"inc","arg":-1,"error":"negative"}],"expect":{"A":0}}`},
+		{name: "a batch of a set where removing wins", vector: `{"name":"v","type":"set_rw","steps":[
+			{"at":"A","op":"batch","ops":[{"op":"add","args":["x","y"]},{"op":"remove","arg":"x"}],"save_delta":"d"},
+			{"deliver_delta":"d","to":"B"},{"at":"B","expect":["y"]}],"expect":{"all":["y"]}}`},
+		{name: "a delta of nothing", vector: `{"name":"v","type":"flag_dw","steps":[
+			{"at":"A","op":"reset","save_delta":"d"},{"deliver_delta":"d","to":"B"}],"expect":{"all":false}}`},
+		{name: "siblings in a field, and a write that saw them", vector: `{"name":"v","type":"map","replicas":["A","B"],"steps":[
+			{"at":"A","op":"update","ops":{"mvreg:r":{"op":"assign","arg":"a"},"set_aw:s":{"op":"add","arg":"x"}}},
+			{"at":"B","op":"update","ops":{"mvreg:r":{"op":"assign","arg":"b"}}},
+			{"deliver":"A->B"},{"at":"B","expect":{"mvreg:r":["a","b"],"set_aw:s":["x"]}},
+			{"at":"B","op":"update","ops":{"mvreg:r":{"op":"assign","arg":"c"},"counter:c":{"op":"inc","arg":2}}}],
+			"expect":{"all":{"counter:c":2,"mvreg:r":["c"],"set_aw:s":["x"]}}}`},
+		{name: "times of their own", vector: `{"name":"v","type":"map","replicas":["A","B"],"steps":[
+			{"at":"A","op":"update","ops":{"lww:r":{"op":"assign","arg":"late","ts":9000},"lww:s":{"op":"assign","arg":"early","ts":1}}},
+			{"at":"B","op":"update","ops":{"lww:r":{"op":"assign","arg":"r"},"lww:s":{"op":"assign","arg":"s"}}}],
+			"expect":{"all":{"lww:r":"late","lww:s":"s"}}}`},
+		{name: "batches inside and outside", vector: `{"name":"v","type":"map","steps":[
+			{"at":"A","op":"batch","ops":[
+				{"op":"update","ops":{"map:m":{"op":"update","ops":{"set_aw:s":{"op":"batch","ops":[{"op":"add","args":["x","y"]},{"op":"remove","arg":"x"}]}}},"hll:h":{"op":"add","args":["a","b"]}}},
+				{"op":"remove","field":"hll:h"}]}],
+			"expect":{"all":{"map:m":{"set_aw:s":["y"]}}}}`},
+		{name: "a map that is emptied from within", vector: `{"name":"v","type":"map","steps":[
+			{"at":"A","op":"update","ops":{"map:m":{"op":"update","ops":{"flag_ew:f":{"op":"enable"},"gcounter:g":{"op":"inc"}}}}},
+			{"deliver":"A->B"},
+			{"at":"B","op":"update","ops":{"map:m":{"op":"update","ops":{"flag_ew:f":{"op":"disable"}}}}},
+			{"at":"B","expect":{"map:m":{"gcounter:g":1}}},
+			{"at":"B","op":"update","ops":{"map:m":{"op":"remove","field":"gcounter:g"}}}],
+			"expect":{"all":{}}}`},
+		{
+			name: "nested too deep", vector: `{"name":"v","type":"map","steps":[{"at":"A","op":"update","ops":{"map:m":` + deep + `}}],"expect":{"all":{}}}`,
+			err: "operations inside operations, more than 8 deep",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			vs, err := Load(strings.NewReader(one(tt.vector)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = vs[0].Run()
+			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.HasSuffix(err.Error(), tt.err)) {
+				t.Errorf("Run() = %v, want %q", err, tt.err)
+			}
+		})
 	}
 }
 

@@ -34,8 +34,9 @@ type step struct {
 	Expect    json.RawMessage            `json:"expect"`
 	Rights    map[string]json.RawMessage `json:"expect_rights"`
 
-	verb string
-	raw  string
+	verb  string
+	raw   string
+	depth int // in how many operations this one is
 }
 
 // verb is a kind of step: which fields it needs and may have, and what it does.
