@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -17,7 +18,9 @@ import (
 //
 // An expiry is that of the key: it also ends a value that was written
 // concurrently with it. The event that clears or extends it does not write the
-// values again, so who sweeps must have heard what others did until then.
+// values again, so who sweeps must have heard what others did until then. What
+// cannot be removed, a bcounter, does not expire, and loses an expiry that the
+// key got otherwise when its time has come.
 var expiryRow = kindRow{
 	name:    "expiry",
 	check:   checkExpiry,
@@ -75,10 +78,15 @@ func (m *mutation) perform(stored []Kind) error {
 	}
 	var gone []Change
 	if at, _, ok := ExpiryOf(live); ok && at <= op.Now {
-		if gone, err = m.removeExpired(stored, live); err != nil {
+		gone, err = m.removeExpired(stored, live)
+		switch {
+		case errors.Is(err, ErrPermanent): // it goes on without an expiry
+		case err != nil:
 			return err
+		default:
+			have = nil
 		}
-		m.cells, have, live = remains{m.cells, gone}, nil, nil
+		m.cells, live = remains{m.cells, gone}, nil
 	}
 	switch {
 	case op.Code == OpSweep:
@@ -99,27 +107,38 @@ func (m *mutation) perform(stored []Kind) error {
 	return nil
 }
 
+// permanent reports whether there is no removing what is of kind k.
+func (k Kind) permanent() bool {
+	row := k.row()
+	return row.spares != nil && row.release == nil
+}
+
 func (m *mutation) expiryID() CellID { return CellID{KeyID: m.key, Kind: Expiry} }
 
-// removeExpired returns the removal of all that lives under the key.
+// removeExpired returns the removal of all that lives under the key. Of a key
+// that holds what cannot be removed it is the expiry alone, with ErrPermanent.
 func (m *mutation) removeExpired(stored []Kind, expiry Cell) ([]Change, error) {
+	end := Change{ID: m.expiryID(), Removes: expiry.Dots()}
 	sub := *m
 	sub.op = &Op{Code: OpDelete}
 	for _, sub.kind = range stored {
 		sub.root = sub.kind
 		if remove := sub.kind.row().mutate[OpDelete]; remove != nil {
 			if err := remove(&sub); err != nil {
-				return nil, err
+				return []Change{end}, err
 			}
 		}
 	}
-	return append(sub.changes, Change{ID: m.expiryID(), Removes: expiry.Dots()}), nil
+	return append(sub.changes, end), nil
 }
 
 // expire is the operation that sets the expiry of a key, or takes it away.
 func (m *mutation) expire(have []Kind, live Cell) error {
 	if k := m.op.Kind; k != NoKind && !slices.Contains(have, k) {
 		return &KindError{Have: have[0], Want: k}
+	}
+	if slices.ContainsFunc(have, Kind.permanent) {
+		return ErrPermanent
 	}
 	m.result.Kind, m.result.Changed = have[0], 1
 	m.changeExpiry(live, true)
@@ -134,7 +153,7 @@ func (m *mutation) followExpiry(op *Op, have []Kind, live Cell) {
 	if len(m.changes) == 0 && !deletes || op.KeepTTL && !deletes && len(have) > 0 && len(live) > 0 {
 		return
 	}
-	sets := op.At != 0 && !deletes
+	sets := op.At != 0 && !deletes && !m.kind.permanent()
 	clears := op.Code == OpAssign || deletes && (op.Kind == NoKind || len(have) < 2) || len(have) == 0 && len(live) > 0
 	if sets || clears {
 		m.changeExpiry(live, sets)

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"errors"
 	"slices"
 	"testing"
 )
@@ -50,6 +51,7 @@ func TestExpiryOfOneReplica(t *testing.T) {
 		{"adding an element does not", []Op{insert("x").at(70), insert("y")}, 70},
 		{"adding one with a time does", []Op{insert("x").at(70), insert("y").at(80)}, 80},
 		{"removing an element does not", []Op{insert("x", "y").at(70), remove("x")}, 70},
+		{"not even one that the delete names", []Op{insert("x").at(70), Op{Code: OpDelete}.at(80)}, 0},
 		{"what is deleted has none", []Op{insert("x").at(70), {Code: OpDelete}}, 0},
 		{"a new key has none of the old one", []Op{insert("x").at(70), remove("x"), add(1)}, 0},
 		{"what is absent cannot expire", []Op{expire(70)}, 0},
@@ -116,7 +118,15 @@ func TestContextsAndExpiry(t *testing.T) {
 	a.do(assign(Register, "x").with(a.context()))
 	a.expires("what it has seen goes", 0)
 
-	a, b := newSite(t, 1), newSite(t, 2)
+	a, b, c := newSite(t, 1), newSite(t, 2), newSite(t, 3)
+	c.apply(a.do(assign(Register, "v").at(70)))
+	later := c.do(expire(80))
+	a.do(assign(Register, "w").at(90))
+	a.apply(later)
+	c.do(assign(Register, "x").with(a.context())) // encoded in order, whichever it has seen
+	c.expires("one that was seen, and one that is on its way", 0)
+
+	a, b = newSite(t, 1), newSite(t, 2)
 	born := a.do(assign(Register, "y").at(80))
 	b.do(Op{Code: OpDelete, Context: a.context()})
 	b.apply(born)
@@ -232,6 +242,16 @@ func TestIncrementBesideASweep(t *testing.T) {
 	}
 }
 
+func TestTotalOfACounterThatBeginsAnew(t *testing.T) {
+	a, b := newSite(t, 1), newSite(t, 2)
+	b.apply(a.do(add(5).at(70)))
+	for _, s := range []*site{a, b} {
+		if _, res, err := s.try(add(3).now(70)); err != nil || res.Total != 3 {
+			t.Errorf("at %s the total is %d, %v, want 3", s.actor, res.Total, err)
+		}
+	}
+}
+
 func TestSweepsAtOnceDoNoHarm(t *testing.T) {
 	a, b := newSite(t, 1), newSite(t, 2)
 	b.apply(a.do(insert("x").at(70)))
@@ -246,6 +266,31 @@ func TestSweepsAtOnceDoNoHarm(t *testing.T) {
 			t.Errorf("left over: %v", s.rep.Residue.Changes())
 		}
 	}
+}
+
+// What cannot be removed does not expire.
+func TestBCountersDoNotExpire(t *testing.T) {
+	s := newSite(t, 1)
+	s.do(add(5).kind(BCounter).at(70))
+	s.expires("a time that came with a write", 0)
+	if d, _, err := s.try(expire(70)); !errors.Is(err, ErrPermanent) {
+		t.Errorf("a bcounter was let expire: %+v, %v", d, err)
+	}
+	field := Op{Code: OpUpdate, Kind: Map, Fields: []FieldOp{{"b", add(5).kind(BCounter)}}}
+	m := newSite(t, 1)
+	m.do(field.at(70))
+	m.expires("who holds one is not looked through", 70)
+	m.do(Op{Code: OpSweep, Now: 70})
+	m.expires("but then it stays, and its expiry goes", 0)
+	if v := m.value(Map); len(v.Fields) != 1 || v.Fields[0].Value.Int != 5 {
+		t.Errorf("it is %+v", v)
+	}
+	m.do(expire(80))
+	m.do(field.now(80))
+	if v := m.value(Map); len(v.Fields) != 1 || v.Fields[0].Value.Int != 10 {
+		t.Errorf("after a write past its time it is %+v", v)
+	}
+	m.expires("after a write past its time", 0)
 }
 
 // Clients name kinds; this is none of theirs.

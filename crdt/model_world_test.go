@@ -64,6 +64,11 @@ type judge interface {
 	judge(mem *Memory, clock *Clock, counted map[string]int) error
 }
 
+// refuser is a judge of operations that were refused.
+type refuser interface {
+	refused(op *Op, actor Actor, here observed, err error) error
+}
+
 func modelKeys() []KeyID { return []KeyID{{"b", "k0"}, {"b", "k1"}, {"b", "k2"}} }
 
 // newWorld is of the plainest kinds; TestOracle has the others.
@@ -166,6 +171,9 @@ func (w *world) mutate() error {
 	if errors.As(err, &wrong) || errors.Is(err, ErrNoContext) {
 		return nil
 	}
+	if r, ok := w.oracle.(refuser); ok && err != nil {
+		return r.refused(&op, n.actor, here, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -175,7 +183,7 @@ func (w *world) mutate() error {
 	if err := w.oracle.minted(&op, d, have, here, seen, key); err != nil {
 		return err
 	}
-	if op.Code == OpAdd && op.Kind == Counter {
+	if op.Code == OpAdd && op.Kind == Counter && op.Now == 0 {
 		if before := ReadValue(Counter, cellsOf(&n.mem, key, Counter)).Int; res.Total != before+op.N {
 			return fmt.Errorf("total %d after %d and %d", res.Total, before, op.N)
 		}
@@ -233,7 +241,7 @@ func (w *world) readContext() error {
 			switch {
 			case named || ctx.Clock.Contains(e.Dot):
 				seen[cs.ID] = append(seen[cs.ID], e)
-			case !cs.ID.Kind.Collection() || n.rep.Clock.Contains(e.Dot):
+			case !cs.ID.Kind.shares() || n.rep.Clock.Contains(e.Dot):
 				return fmt.Errorf("the context of %v leaves %s out", cs.ID, e.Dot)
 			}
 		}
