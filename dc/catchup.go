@@ -185,10 +185,45 @@ func (c *catchUp) note(peer string, rc *peerv1.ReplicaClock) error {
 func (c *catchUp) hear(peer string, id storage.ReplicaID, clock crdt.Clock) {
 	s := c.at(id)
 	if h := s.peers[peer]; h != nil {
-		h.now = clock
+		h.now = clock.Clone()
 	} else {
-		s.peers[peer] = &heard{now: clock}
+		s.peers[peer] = &heard{now: clock.Clone()}
 	}
+}
+
+// has notes that a peer has taken events durably.
+func (c *catchUp) has(peer string, id storage.ReplicaID, deltas ...*crdt.Delta) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.at(id).peers[peer]
+	if h == nil {
+		return // it has yet to tell where it stands
+	}
+	for _, d := range deltas {
+		h.now.AddRange(d.Actor, d.Lo, d.Hi)
+	}
+}
+
+// copiesOf is the number of owners in this datacenter that are known to hold
+// all these events durably.
+func (c *catchUp) copiesOf(id storage.ReplicaID, deltas []*crdt.Delta) int {
+	holds := func(clock *crdt.Clock) bool {
+		return !slices.ContainsFunc(deltas, func(d *crdt.Delta) bool { return !clock.ContainsRange(d.Actor, d.Lo, d.Hi) })
+	}
+	got := 0
+	if slices.Contains(c.n.owners(c.n.dc, id), c.n.id) {
+		if own := c.n.store.Replica(id).Durable(); holds(&own) {
+			got++
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.at(id).peers {
+		if holds(&h.now) {
+			got++
+		}
+	}
+	return got
 }
 
 // serveClocks is the other side of a round.
@@ -237,7 +272,7 @@ func (c *catchUp) pullAll(peer string, shared []storage.ReplicaID, first bool) e
 		h := c.at(id).peers[peer]
 		behind := h != nil && (!clock.Covers(&h.before) || first && !clock.Covers(&h.now))
 		if h != nil {
-			h.before = h.now
+			h.before = h.now.Clone()
 		}
 		c.mu.Unlock()
 		if !behind {

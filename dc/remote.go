@@ -97,6 +97,10 @@ func (r Remote) Apply(ctx context.Context, id replication.Replica, encoded [][]b
 	if err != nil {
 		return errors.Join(replication.ErrPermanent, err)
 	}
+	want := len(owners)/2 + 1
+	if n.peers.copiesOf(sid, deltas) >= want {
+		return nil // it came before, in a batch or as an answer to a question
+	}
 	a := &acks{ch: make(chan bool, len(owners))}
 	own := slices.Contains(owners, n.id)
 	for _, owner := range owners {
@@ -105,9 +109,15 @@ func (r Remote) Apply(ctx context.Context, id replication.Replica, encoded [][]b
 		}
 		req := &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Apply{Apply: &peerv1.Apply{Replica: wireID(sid), Deltas: encoded}}}
 		a.sent++
-		n.opts.Transport.Send(owner, req, func(resp *peerv1.Response, err error) { a.ch <- err == nil && resp.GetStatus() == nil })
+		n.opts.Transport.Send(owner, req, func(resp *peerv1.Response, err error) {
+			ok := err == nil && resp.GetStatus() == nil
+			if ok {
+				n.peers.has(owner, sid, deltas...)
+			}
+			a.ch <- ok
+		})
 	}
-	got, want := 0, len(owners)/2+1
+	got := 0
 	if own {
 		c, err := n.store.Replica(sid).Apply(deltas, false)
 		if err != nil {

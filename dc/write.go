@@ -99,16 +99,21 @@ type acks struct {
 func (n *Node) spread(ctx context.Context, t *target, d *crdt.Delta) *acks {
 	a := &acks{ch: make(chan bool, len(t.owners))}
 	encoded := crdt.AppendDelta(nil, d)
+	async := t.bucket.Durability == "async"
 	for _, owner := range t.owners {
 		if owner == n.id {
 			continue
 		}
 		req := &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Apply{Apply: &peerv1.Apply{
-			Replica: wireID(t.id), Deltas: [][]byte{encoded}, Async: t.bucket.Durability == "async",
+			Replica: wireID(t.id), Deltas: [][]byte{encoded}, Async: async,
 		}}}
 		a.sent++
 		n.opts.Transport.Send(owner, req, func(resp *peerv1.Response, err error) {
-			a.ch <- err == nil && resp.GetStatus() == nil
+			ok := err == nil && resp.GetStatus() == nil
+			if ok && !async {
+				n.peers.has(owner, t.id, d)
+			}
+			a.ch <- ok
 		})
 	}
 	return a

@@ -21,7 +21,7 @@ const (
 	hurryFor       = 3 * time.Second        // after a peer came back or a gap was seen:
 	hurryEvery     = 250 * time.Millisecond // ... look more often, and wait less for what is in flight
 	askedAtOnce    = 4                      // candidates of one datacenter
-	repairsAtOnce  = 4                      // of one datacenter
+	repairsAtOnce  = 16                     // of one datacenter: a question takes a round trip
 	repairPages    = 64                     // of one repair, before it takes its turn again
 	answerPages    = 16                     // of clocks, in one round
 	repairRetryMin = 500 * time.Millisecond
