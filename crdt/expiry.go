@@ -88,16 +88,10 @@ func (m *mutation) perform(stored []Kind) error {
 		}
 		m.cells, live = remains{m.cells, gone}, nil
 	}
-	switch {
-	case op.Code == OpSweep:
-	case op.Code == OpExpire:
-		if len(have) == 0 { // not even what expired is removed: this is no write of the key
-			return nil
-		}
-		if err := m.expire(have, live); err != nil {
-			return err
-		}
-	default:
+	if op.Code == OpExpire {
+		return m.expire(have, live, gone)
+	}
+	if op.Code != OpSweep {
 		if err := m.carryOut(have); err != nil {
 			return err
 		}
@@ -132,16 +126,20 @@ func (m *mutation) removeExpired(stored []Kind, expiry Cell) ([]Change, error) {
 	return append(sub.changes, end), nil
 }
 
-// expire is the operation that sets the expiry of a key, or takes it away.
-func (m *mutation) expire(have []Kind, live Cell) error {
-	if k := m.op.Kind; k != NoKind && !slices.Contains(have, k) {
+// expire is the operation that sets the expiry of a key, or takes it away. It
+// is no write: where the key is absent, not even what had expired is removed.
+func (m *mutation) expire(have []Kind, live Cell, gone []Change) error {
+	switch k := m.op.Kind; {
+	case len(have) == 0:
+		return nil
+	case k != NoKind && !slices.Contains(have, k):
 		return &KindError{Have: have[0], Want: k}
-	}
-	if slices.ContainsFunc(have, Kind.permanent) {
+	case slices.ContainsFunc(have, Kind.permanent):
 		return ErrPermanent
 	}
 	m.result.Kind, m.result.Changed = have[0], 1
 	m.changeExpiry(live, true)
+	m.unite(gone)
 	return nil
 }
 

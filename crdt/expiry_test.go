@@ -109,24 +109,24 @@ func TestConcurrentExpiry(t *testing.T) {
 }
 
 func TestContextsAndExpiry(t *testing.T) {
-	a := newSite(t, 1)
-	a.do(assign(Register, "v").at(70))
-	read := a.context()
-	a.do(expire(90))
-	a.do(assign(Register, "w").with(read))
-	a.expires("what the client had not seen stays", 90)
-	a.do(assign(Register, "x").with(a.context()))
-	a.expires("what it has seen goes", 0)
+	s := newSite(t, 1)
+	s.do(assign(Register, "v").at(70))
+	read := s.context()
+	s.do(expire(90))
+	s.do(assign(Register, "w").with(read))
+	s.expires("what the client had not seen stays", 90)
+	s.do(assign(Register, "x").with(s.context()))
+	s.expires("what it has seen goes", 0)
 
-	a, b, c := newSite(t, 1), newSite(t, 2), newSite(t, 3)
-	c.apply(a.do(assign(Register, "v").at(70)))
+	c, d := newSite(t, 3), newSite(t, 4)
+	c.apply(d.do(assign(Register, "v").at(70)))
 	later := c.do(expire(80))
-	a.do(assign(Register, "w").at(90))
-	a.apply(later)
-	c.do(assign(Register, "x").with(a.context())) // encoded in order, whichever it has seen
+	d.do(assign(Register, "w").at(90))
+	d.apply(later)
+	c.do(assign(Register, "x").with(d.context())) // encoded in order, whichever it has seen
 	c.expires("one that was seen, and one that is on its way", 0)
 
-	a, b = newSite(t, 1), newSite(t, 2)
+	a, b := newSite(t, 1), newSite(t, 2)
 	born := a.do(assign(Register, "y").at(80))
 	b.do(Op{Code: OpDelete, Context: a.context()})
 	b.apply(born)
@@ -318,8 +318,13 @@ func TestExpiryPayloads(t *testing.T) {
 		payload string
 		ok      bool
 	}{
-		{"\x00", true}, {"\x46", true}, {"\xff\xff\xff\xff\xff\xff\xff\xff\x7f", true},
-		{"", false}, {"\x80\x00", false}, {"\x46\x00", false}, {"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", false},
+		{"\x00", true},
+		{"\x46", true},
+		{"\xff\xff\xff\xff\xff\xff\xff\xff\x7f", true},
+		{"", false},
+		{"\x80\x00", false},
+		{"\x46\x00", false},
+		{"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", false},
 	}
 	for _, tt := range tests {
 		d := &Delta{Actor: 1, Lo: 1, Hi: 1, Changes: []Change{{ID: CellID{testKey(), Expiry, ""}, Puts: Cell{{Dot{1, 1}, []byte(tt.payload)}}}}}

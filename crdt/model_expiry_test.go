@@ -89,7 +89,7 @@ func (o *expiring) minted(op *Op, d *Delta, have []Kind, here, seen observed, ke
 			return err
 		}
 	}
-	return o.follow(op, d, have, here[id], seen[id], id)
+	return o.follow(op, d, have, here[id], id)
 }
 
 // ownChanges is the event as it would be without an expiry.
@@ -107,7 +107,7 @@ func ownChanges(op *Op, d *Delta, past bool) *Delta {
 }
 
 // follow tells what became of the expiry.
-func (o *expiring) follow(op *Op, d *Delta, have []Kind, live, seen Cell, id CellID) error {
+func (o *expiring) follow(op *Op, d *Delta, have []Kind, live Cell, id CellID) error {
 	dot := Dot{d.Actor, d.Lo}
 	keeps := op.KeepTTL && op.Code != OpDelete && op.Code != OpExpire && len(have) > 0 && len(live) > 0
 	sets := !keeps && (op.At != 0 || op.Code == OpExpire)
@@ -117,8 +117,14 @@ func (o *expiring) follow(op *Op, d *Delta, have []Kind, live, seen Cell, id Cel
 	if put := i >= 0 && len(d.Changes[i].Puts) > 0; put != sets {
 		return fmt.Errorf("%s: expiry is set %v, want %v", dot, put, sets)
 	}
-	if op.Context == nil {
-		seen = live
+	seen := live
+	if c := op.Context; c != nil { // who saw the value of a write has seen the write, and its expiry
+		seen = nil
+		for p := range o.puts {
+			if p.cell == id && (slices.Contains(c.Dots, p.dot) || c.Clock.Contains(p.dot)) {
+				seen = append(seen, Entry{Dot: p.dot})
+			}
+		}
 	}
 	if clears {
 		o.kill(dot, id, seen)
