@@ -183,6 +183,8 @@ func (o *tally) minted(op *Op, d *Delta, _ []Kind, here, seen observed, key KeyI
 		}
 	case OpAdd, OpTransfer:
 		return errors.Join(o.wrong, o.deed(op, dot, here, key))
+	case OpAssign, OpReset, OpInsert, OpUpdate, OpDiscard, OpSwitch, OpObserve, OpKeep, OpExpire, OpSweep:
+		return fmt.Errorf("operation %d is of another kind", op.Code)
 	}
 	return o.wrong
 }

@@ -48,14 +48,14 @@ func dialects() []dialect {
 		{name: "gcounter", kind: crdt.GCounter, value: integer, ops: map[string]func(*step) ([]crdt.Op, error){
 			"inc": add(1),
 		}},
-		{name: "bcounter", kind: crdt.BCounter},
+		{name: "bcounter", kind: crdt.BCounter, value: integer, ops: boundedOps()},
 		{name: "flag_ew", kind: crdt.Flag, value: boolean, ops: flagOps()},
 		{name: "flag_dw", kind: crdt.DWFlag, value: boolean, ops: flagOps()},
 		{name: "hll", kind: crdt.HLL, value: estimate, ops: map[string]func(*step) ([]crdt.Op, error){
 			"add": members(crdt.OpObserve),
 		}},
 		{name: "map", kind: crdt.Map, value: object, plan: planMap},
-		{name: "zset", kind: crdt.ZSet},
+		{name: "zset", kind: crdt.ZSet, value: scores, ops: zsetOps()},
 	}
 }
 
@@ -108,6 +108,14 @@ func refusedAs(err error, name string) error {
 		is = errors.Is(err, crdt.ErrNoContext)
 	case "negative":
 		is = errors.Is(err, crdt.ErrShrink)
+	case "no_rights":
+		is = errors.Is(err, crdt.ErrNoRights)
+	case "self_transfer":
+		is = errors.Is(err, crdt.ErrSelfTransfer)
+	case "bound":
+		is = errors.Is(err, crdt.ErrBound)
+	case "permanent":
+		is = errors.Is(err, crdt.ErrPermanent)
 	case "wrong_kind":
 		is = errors.As(err, &kind)
 	default:

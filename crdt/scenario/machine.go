@@ -89,17 +89,21 @@ func (m *machine) at(name string) (*replica, error) {
 
 // value is what a reader sees there, as JSON.
 func (m *machine) value(r *replica) string {
+	text, err := json.Marshal(m.dialect.value(m.read(r)))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+func (m *machine) read(r *replica) crdt.Value {
 	var cells []crdt.CellState
 	for _, c := range r.cells.All() {
 		if c.ID.Kind == m.dialect.kind {
 			cells = append(cells, c)
 		}
 	}
-	text, err := json.Marshal(m.dialect.value(crdt.ReadValue(m.dialect.kind, cells)))
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
+	return crdt.ReadValue(m.dialect.kind, cells)
 }
 
 func (m *machine) same(got string, want json.RawMessage) error {
@@ -229,10 +233,6 @@ func (m *machine) expectAt(s *step) error {
 		return err
 	}
 	return m.same(m.value(r), s.Expect)
-}
-
-func (m *machine) expectRights(*step) error {
-	return fmt.Errorf("a %s has no rights", m.dialect.kind)
 }
 
 // expectEveryone joins all replicas in every order, each state twice. All

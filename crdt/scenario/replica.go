@@ -135,6 +135,13 @@ func (m *machine) perform(r *replica, acts []act, s *step) ([]*crdt.Delta, error
 			return nil, err
 		}
 		a.Context = ctx
+		if a.Code == crdt.OpTransfer {
+			to, err := m.at(s.To)
+			if err != nil {
+				return nil, err
+			}
+			a.Op.To = to.actor()
+		}
 		var at *crdt.Stamp
 		if a.ts != nil {
 			t := stampOf(*a.ts)
