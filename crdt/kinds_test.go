@@ -230,6 +230,18 @@ func TestHLLRules(t *testing.T) {
 	}
 }
 
+// A field may be named twice, alone and with all of its name.
+func TestDiscardOfAFieldNamedTwice(t *testing.T) {
+	a, b := newSite(t, 1), newSite(t, 2)
+	b.apply(a.do(field("c", Op{Code: OpAdd, Kind: Counter, N: 3})))
+	a.apply(b.do(discard(FieldName{"c", NoKind}, FieldName{"c", Counter}, FieldName{"c", Counter})))
+	for _, s := range []*site{a, b} {
+		if fs := s.value(Map).Fields; len(fs) != 0 {
+			t.Errorf("fields %v, want none", fs)
+		}
+	}
+}
+
 // Whether a collection exists is asked of its elements.
 func TestPresenceOfCollections(t *testing.T) {
 	s := newSite(t, 1)

@@ -29,12 +29,12 @@ type increment struct {
 type oracle struct {
 	puts  map[placed][]byte
 	kills map[placed][]Dot
-	runs  map[Dot][]int // the increments of a run, one for each of its operations
+	runs  map[placed][]int // the increments of a run, one for each of its operations
 	incs  []increment
 }
 
 func newOracle() *oracle {
-	return &oracle{puts: map[placed][]byte{}, kills: map[placed][]Dot{}, runs: map[Dot][]int{}}
+	return &oracle{puts: map[placed][]byte{}, kills: map[placed][]Dot{}, runs: map[placed][]int{}}
 }
 
 // observed is what a client saw of a key: live dots, and for counters how many
@@ -52,7 +52,7 @@ func observe(cells []CellState) observed {
 // kill says that the event took away what was seen of the cell.
 func (o *oracle) kill(event Dot, id CellID, seen Cell) {
 	for _, e := range seen {
-		if id.Kind != Counter {
+		if !ofRuns(id) {
 			p := placed{id, e.Dot}
 			o.kills[p] = append(o.kills[p], event)
 			continue
@@ -61,12 +61,26 @@ func (o *oracle) kill(event Dot, id CellID, seen Cell) {
 		if err != nil {
 			panic(err)
 		}
-		for _, i := range o.runs[e.Dot][u.reset.ops:u.now.ops] {
+		for _, i := range o.runs[placed{id, e.Dot}][u.reset.ops:u.now.ops] {
 			if !slices.Contains(o.incs[i].kills, event) {
 				o.incs[i].kills = append(o.incs[i].kills, event)
 			}
 		}
 	}
+}
+
+// ofRuns reports whether the cell's live dots are runs of a counter.
+func ofRuns(id CellID) bool {
+	k, _ := id.Leaf()
+	return k == Counter || k == GCounter
+}
+
+// label is what comparisons of a cell are counted as.
+func label(id CellID) string {
+	if k, _ := id.Leaf(); k != id.Kind {
+		return "map of " + k.String()
+	}
+	return id.Kind.String()
 }
 
 func (o *oracle) put(event Dot, id CellID, payload []byte) { o.puts[placed{id, event}] = payload }
@@ -75,7 +89,7 @@ func (o *oracle) put(event Dot, id CellID, payload []byte) { o.puts[placed{id, e
 func (o *oracle) count(event Dot, id CellID, run Dot, n int64, ops uint64) {
 	o.incs = append(o.incs, increment{cell: id, event: event, n: n})
 	for range ops {
-		o.runs[run] = append(o.runs[run], len(o.incs)-1)
+		o.runs[placed{id, run}] = append(o.runs[placed{id, run}], len(o.incs)-1)
 	}
 }
 
@@ -84,8 +98,8 @@ func (o *oracle) count(event Dot, id CellID, run Dot, n int64, ops uint64) {
 func (o *oracle) minted(op *Op, d *Delta, have []Kind, here, seen observed, key KeyID) error {
 	dot := Dot{d.Actor, d.Lo}
 	cell := func(k Kind, path string) CellID { return CellID{key, k, path} }
-	switch op.Code {
-	case OpAssign:
+	switch {
+	case op.Code == OpAssign:
 		id := cell(op.Kind, "")
 		if op.Kind == Register || op.Context != nil {
 			o.kill(dot, id, seen[id])
@@ -100,22 +114,22 @@ func (o *oracle) minted(op *Op, d *Delta, have []Kind, here, seen observed, key 
 			}
 		}
 		o.put(dot, id, p)
-	case OpInsert:
+	case op.Code == OpInsert:
 		for _, e := range op.Elements {
 			id := cell(Set, PathOf(e))
 			o.kill(dot, id, here[id])
 			o.put(dot, id, nil)
 		}
-	case OpRemove:
+	case op.Code == OpRemove:
 		for _, e := range op.Elements {
 			o.kill(dot, cell(Set, PathOf(e)), seen[cell(Set, PathOf(e))])
 		}
-	case OpAdd:
+	case op.Code == OpAdd:
 		o.count(dot, cell(Counter, ""), ownRunOf(d), op.N, 1)
-	case OpReset:
+	case op.Code == OpReset:
 		o.kill(dot, cell(Counter, ""), here[cell(Counter, "")])
 		o.count(dot, cell(Counter, ""), dot, 0, 1)
-	case OpDelete:
+	case op.Code == OpDelete:
 		for id, c := range seen {
 			named := op.Kind == NoKind || op.Kind == id.Kind
 			if named && (op.Context != nil && id.Kind != Counter || slices.Contains(have, id.Kind)) {
@@ -134,7 +148,7 @@ func (o *oracle) reminted(d *Delta, here observed) {
 	dot := Dot{d.Actor, d.Lo}
 	for _, ch := range d.Changes {
 		i, _ := Cell(ch.Puts).find(dot)
-		if ch.ID.Kind != Counter {
+		if !ofRuns(ch.ID) {
 			c := here[ch.ID]
 			at, _ := c.find(ch.Removes[0])
 			o.kill(dot, ch.ID, c[at:at+1])
@@ -176,10 +190,20 @@ func fateOf(clock *Clock, event Dot, kills []Dot) fate {
 
 // judge compares the cells that all replicas ended with, and counts what was compared.
 func (o *oracle) judge(mem *Memory, clock *Clock, counted map[string]int) error {
+	if err := o.judgePuts(mem, clock, counted); err != nil {
+		return err
+	}
+	if err := o.judgeReads(mem); err != nil {
+		return err
+	}
+	return o.judgeCounters(mem, clock, counted)
+}
+
+func (o *oracle) judgePuts(mem *Memory, clock *Clock, counted map[string]int) error {
 	for p, payload := range o.puts {
 		cell, _ := mem.Load(p.cell)
 		f := fateOf(clock, p.dot, o.kills[p])
-		counted[p.cell.Kind.String()]++
+		counted[label(p.cell)]++
 		if f == either {
 			counted["either"]++
 		}
@@ -195,15 +219,12 @@ func (o *oracle) judge(mem *Memory, clock *Clock, counted map[string]int) error 
 	}
 	for _, cs := range mem.All() {
 		for _, e := range cs.Live {
-			if _, ok := o.puts[placed{cs.ID, e.Dot}]; !ok && cs.ID.Kind != Counter {
+			if _, ok := o.puts[placed{cs.ID, e.Dot}]; !ok && !ofRuns(cs.ID) {
 				return fmt.Errorf("%v: %s comes from nowhere", cs.ID, e.Dot)
 			}
 		}
 	}
-	if err := o.judgeReads(mem); err != nil {
-		return err
-	}
-	return o.judgeCounters(mem, clock, counted)
+	return nil
 }
 
 // judgeReads compares what a reader sees with the live dots: the winner of a

@@ -92,6 +92,8 @@ func (m *mutation) change(ch Change) {
 	have.Removes = slices.Compact(slices.SortedFunc(slices.Values(slices.Concat(have.Removes, ch.Removes)), Dot.Compare))
 	have.Below.Union(&ch.Below)
 	for _, e := range ch.Puts {
-		have.Puts = Cell(have.Puts).with(e)
+		if !Cell(have.Puts).Has(e.Dot) { // else it is the same release: a field may be named twice
+			have.Puts = Cell(have.Puts).with(e)
+		}
 	}
 }
