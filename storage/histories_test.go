@@ -68,10 +68,29 @@ func (h *history) operation() (crdt.KeyID, *crdt.Op) {
 	default:
 		op.Code, op.Value = crdt.OpAssign, fmt.Appendf(nil, "v%d", h.rnd.IntN(1000))
 	}
+	h.expire(op)
 	if n != 2 && len(h.seen) > 0 && h.rnd.IntN(3) == 0 {
 		op.Context = h.seen[h.rnd.IntN(len(h.seen))]
 	}
 	return h.keys[n], op
+}
+
+// expire lets a third of the operations have to do with expiry. Some are late.
+func (h *history) expire(op *crdt.Op) {
+	op.Now = h.wall.now().UnixMilli()
+	at := op.Now + int64(h.rnd.IntN(40)-10)*60_000
+	switch h.rnd.IntN(20) {
+	case 0, 1:
+		*op = crdt.Op{Code: crdt.OpExpire, At: at, Now: op.Now}
+	case 2:
+		*op = crdt.Op{Code: crdt.OpExpire, Now: op.Now}
+	case 3:
+		*op = crdt.Op{Code: crdt.OpSweep, Now: op.Now}
+	case 4, 5, 6:
+		op.At = at
+	case 7:
+		op.KeepTTL = true
+	}
 }
 
 // read keeps what a client saw, as the context of a later operation.

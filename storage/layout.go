@@ -20,6 +20,7 @@ const (
 	tableMeta     = 'a' // name -> value
 	tableClock    = 'c' // placement, partition, actor -> ranges
 	tableData     = 'd' // placement, key hash, bucket, key, kind, part, path -> cell or header
+	tableExpiry   = 'e' // placement, partition, milliseconds since 1970, bucket, key -> actor
 	tableLog      = 'l' // placement, partition, actor, last seq -> seconds since 1970, delta without puts
 	tableRequest  = 'q' // placement, partition, request id -> dot and result
 	tableResidue  = 'r' // as tableData up to kind -> changes without puts

@@ -2,10 +2,13 @@ package storage
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -246,4 +249,25 @@ func (p *pair) check(t testing.TB) {
 		t.Fatalf("residue %v, the model: %v", p.r.state.Residue.Changes(), p.model.Residue.Changes())
 	}
 	checkTree(t, p.r)
+	p.checkExpiring(t)
+}
+
+// checkExpiring holds the index of what expires against the cells.
+func (p *pair) checkExpiring(t testing.TB) {
+	t.Helper()
+	var want []Expiring
+	for _, cs := range p.model.cells.All() {
+		if at, by, ok := crdt.ExpiryOf(cs.Live); cs.ID.Kind == crdt.Expiry && ok {
+			want = append(want, Expiring{cs.ID.KeyID, time.UnixMilli(at), by.Actor})
+		}
+	}
+	slices.SortFunc(want, func(a, b Expiring) int {
+		return cmp.Or(a.At.Compare(b.At), strings.Compare(a.Key.Key, b.Key.Key))
+	})
+	if got := must(p.r.Expired(time.UnixMilli(1<<50), 100))(t); !slices.Equal(got, want) {
+		t.Fatalf("index of what expires: %v, want %v", got, want)
+	}
+	if n := records(t, p.store, tableExpiry); n != len(want) {
+		t.Fatalf("%d records of what expires, want %d", n, len(want))
+	}
 }

@@ -121,7 +121,7 @@ type Item struct {
 
 // Scan lists up to limit live keys of a bucket (of all, when empty) that begin
 // with prefix, in order of their hashes, behind a position of an earlier item.
-// A key of several kinds is listed once for each.
+// A key of several kinds is listed once for each, one that has expired never.
 func (r *Replica) Scan(bucket, prefix string, behind []byte, limit int) (items []Item, more bool, err error) {
 	if err := r.store.enter(); err != nil {
 		return nil, false, err
@@ -131,27 +131,68 @@ func (r *Replica) Scan(bucket, prefix string, behind []byte, limit int) (items [
 		behind = append(bytes.Clone(behind), 0xff)
 	}
 	lo, hi := r.dataBounds(behind)
+	l := listing{limit: limit, now: r.store.opts.Wall().UnixMilli()}
 	err = r.heads(lo, hi, func(rec record, key, value []byte) error {
+		if err := l.reach(rec.id.KeyID); err != nil {
+			return err
+		}
 		if bucket != "" && rec.id.Bucket != bucket || !strings.HasPrefix(rec.id.Key, prefix) {
 			return nil
+		}
+		if rec.id.Kind == crdt.Expiry {
+			return l.expiry(value)
 		}
 		if live, err := exists(rec, value); err != nil || !live {
 			return err
 		}
-		if len(items) == limit {
-			more = true
-			return errEnough
-		}
-		items = append(items, Item{
+		l.ofKey = append(l.ofKey, Item{
 			Position: bytes.Clone(key[5 : splitKey(key)+1]),
 			Key:      rec.id.KeyID, Kind: rec.id.Kind, Digest: recordDigest(key, value),
 		})
 		return nil
 	})
+	if err == nil {
+		err = l.flush()
+	}
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return items, more, err
+	return l.items, l.more, err
+}
+
+// listing gathers the items of a scan. Those of a key wait until its expiry,
+// which stands behind its kinds, has been passed.
+type listing struct {
+	items, ofKey []Item
+	limit        int
+	more         bool
+	now          int64 // milliseconds since 1970
+}
+
+// reach is called with every record's key; it takes the items of the one before.
+func (l *listing) reach(key crdt.KeyID) error {
+	if len(l.ofKey) > 0 && l.ofKey[0].Key != key {
+		return l.flush()
+	}
+	return nil
+}
+
+// expiry drops the items of a key that has expired.
+func (l *listing) expiry(value []byte) error {
+	c, err := crdt.DecodeCell(value)
+	if at, _, ok := crdt.ExpiryOf(c); ok && at <= l.now {
+		l.ofKey = l.ofKey[:0]
+	}
+	return err
+}
+
+func (l *listing) flush() error {
+	if l.more = len(l.items)+len(l.ofKey) > l.limit; l.more {
+		l.items = append(l.items, l.ofKey[:l.limit-len(l.items)]...)
+		return errEnough
+	}
+	l.items, l.ofKey = append(l.items, l.ofKey...), l.ofKey[:0]
+	return nil
 }
 
 // exists reports whether the record makes its key exist.

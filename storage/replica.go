@@ -159,7 +159,7 @@ func (r *Replica) fill(b *pebble.Batch, t *txn, gained *crdt.Clock, log []*crdt.
 // Mutation is a client's operation on its way to the door.
 type Mutation struct {
 	Key     crdt.KeyID
-	Op      *crdt.Op
+	Op      *crdt.Op       // Now is filled in, when 0
 	Request crdt.RequestID // zero for none
 	Async   bool           // the bucket's durability
 }
@@ -233,7 +233,11 @@ func (r *Replica) mint(t *txn, m *Mutation) (*crdt.Delta, crdt.Result, error) {
 		unkept = errors.Join(unkept, err)
 		return at
 	}
-	d, result, err := r.state.Mutate(t, m.Key, stored, m.Op, dot, stamp)
+	op := *m.Op
+	if op.Now == 0 {
+		op.Now = r.store.opts.Wall().UnixMilli()
+	}
+	d, result, err := r.state.Mutate(t, m.Key, stored, &op, dot, stamp)
 	if err := errors.Join(err, unkept); err != nil {
 		return nil, result, err
 	}
@@ -244,7 +248,7 @@ func (r *Replica) mint(t *txn, m *Mutation) (*crdt.Delta, crdt.Result, error) {
 }
 
 func freesSpace(code crdt.OpCode) bool {
-	return code == crdt.OpDelete || code == crdt.OpRemove
+	return code == crdt.OpDelete || code == crdt.OpRemove || code == crdt.OpSweep
 }
 
 // Apply is rule 2 for events of co-owners and other datacenters, in one batch.
