@@ -30,7 +30,7 @@ func TestMap(t *testing.T) {
 		client.SAddOp("name", "x", "y"), // another field of that name
 		client.MapOp("home", client.PutOp("street", []byte("Main")), client.FlagOp("owned", true)),
 	}))
-	if r.Kind != client.Map || r.Changed != 3 || len(cluster.Node("use1", 0).Calls()) != calls+1 {
+	if r.Kind != client.Map || r.Changed != 5 || len(cluster.Node("use1", 0).Calls()) != calls+1 {
 		t.Errorf("MapUpdate() = %+v in %d calls", r, len(cluster.Node("use1", 0).Calls())-calls)
 	}
 	if n := must[int64](t)(c.HIncr(ctx, "u", "visits", 2)); n != 5 {

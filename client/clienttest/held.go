@@ -208,7 +208,7 @@ func (h *held) update(dc string, fields []*pb.FieldUpdate) (changed uint64, err 
 		if err != nil {
 			return changed, err
 		}
-		changed += min(1, n)
+		changed += n
 		if h.fields[at] = field; field.absent() {
 			delete(h.fields, at)
 		}

@@ -16,7 +16,8 @@ import (
 // app builds the command tree. Its actions write to the session.
 func (s *session) app() *cli.App {
 	commands := slices.Concat(
-		s.runCommands(), s.dataCommands(), s.counterCommands(), s.setCommands(),
+		s.runCommands(), s.dataCommands(), s.counterCommands(), s.setCommands(), s.mapCommands(), s.zsetCommands(),
+		s.flagCommands(), s.expiryCommands(),
 		s.clusterCommands(), s.compareCommands(), s.wanCommands(), s.fileCommands(), s.binaryCommands(),
 	)
 	if s.demo != nil {
@@ -26,7 +27,7 @@ func (s *session) app() *cli.App {
 	return &cli.App{
 		Name: "godwit", Usage: "a store whose values live in several datacenters at once",
 		UsageText: "godwit COMMAND [flags] [arguments]   (flags may stand anywhere; -- ends them)",
-		Commands:  commands, HideVersion: true, HideHelpCommand: true,
+		Commands:  commands, HideVersion: true, HideHelpCommand: true, DisableSliceFlagSeparator: true,
 		Writer: s.out, ErrWriter: s.err,
 		ExitErrHandler: func(*cli.Context, error) {}, // main reports errors and exits
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usagef("%s", err) },

@@ -24,9 +24,10 @@ func (s *session) clusterCommands() []*cli.Command {
 			category: categoryCluster, name: "ring", usage: "show who owns what in every datacenter, or in --dc",
 			flags: clusterFlags(&cli.StringFlag{Name: "key", Usage: "only the owners of `KEY`"}), run: showRing,
 		}),
-		{Name: "conflicts", Category: categoryCluster, Usage: "registers that hold concurrent values", Subcommands: []*cli.Command{
+		{Name: "conflicts", Category: categoryCluster, Usage: "concurrent values that wait for a decision", Subcommands: []*cli.Command{
+			s.resolveCommand(),
 			s.leaf(spec{
-				name: "list", usage: "list them, of every bucket or of --bucket",
+				name: "list", usage: "list registers that hold concurrent values, of every bucket or of --bucket",
 				flags: clusterFlags(&cli.IntFlag{Name: "limit", Usage: "list at most `N` keys"}), run: conflicts,
 			}),
 		}},

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/shlex"
 	"github.com/urfave/cli/v2"
+
+	"github.com/godwitdb/godwit/crdt"
 )
 
 // Scripts that ask the binary itself what may come next. They call the hidden
@@ -115,9 +117,9 @@ func (s *session) valuesOf(flag string) []string {
 		return []string{"json", "table"}
 	case "consistency":
 		return []string{"all", "one", "quorum"}
-	case "kind":
-		return []string{"counter", "mvregister", "register", "set"}
-	case "dc", "dcs":
+	case "kind", "keep":
+		return kindNames()
+	case "dc", "dcs", "to":
 		info := s.demo
 		if info == nil {
 			var err error
@@ -132,6 +134,14 @@ func (s *session) valuesOf(flag string) []string {
 		return names
 	}
 	return nil
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range crdt.SupportedKinds() {
+		names = append(names, k.String())
+	}
+	return names
 }
 
 // completer completes the lines of the prompt.

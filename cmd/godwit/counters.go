@@ -14,19 +14,16 @@ func (s *session) counterCommands() []*cli.Command {
 	count := func(name, usage string, sign int64) *cli.Command {
 		return s.leaf(spec{
 			category: categoryData, name: name, usage: usage, args: "KEY [N]", least: 1, most: 2,
-			flags: writeFlags(kindFlag("counter")),
+			flags: writeFlags(
+				kindFlag("counter, gcounter or bcounter"), fieldFlag(),
+				&cli.Int64Flag{Name: "bound", Usage: "`N` is the least value of a new bcounter"},
+			),
 			run: func(in *invocation) error {
-				n := int64(1)
-				if len(in.args) == 2 {
-					var err error
-					if n, err = strconv.ParseInt(in.args[1], 10, 64); err != nil {
-						return usagef("%s is not a whole number of 64 bits", in.args[1])
-					}
+				n, err := in.count(1, sign)
+				if err != nil {
+					return err
 				}
-				if sign < 0 && n == math.MinInt64 {
-					return usagef("%d cannot be subtracted: its opposite is out of range", n)
-				}
-				return in.write(client.IncrOp(in.args[0], sign*n), isTotal, total)
+				return in.increment(in.args[0], in.StringSlice("field"), n)
 			},
 		})
 	}
@@ -38,5 +35,43 @@ func (s *session) counterCommands() []*cli.Command {
 			flags: writeFlags(kindFlag("counter")),
 			run:   func(in *invocation) error { return in.write(client.ResetOp(in.args[0]), isTotal, total) },
 		}),
+		s.rightsCommand(),
 	}
+}
+
+// count reads the number of a positional, 1 if it is not there, with a sign.
+func (in *invocation) count(at int, sign int64) (int64, error) {
+	n := int64(1)
+	if len(in.args) > at {
+		var err error
+		if n, err = strconv.ParseInt(in.args[at], 10, 64); err != nil {
+			return 0, usagef("%s is not a whole number of 64 bits", in.args[at])
+		}
+	}
+	if sign < 0 && n == math.MinInt64 {
+		return 0, usagef("%d cannot be subtracted: its opposite is out of range", n)
+	}
+	return sign * n, nil
+}
+
+// increment adds to a counter, or to one in a field, and prints it. The value
+// of a field is read back where the answer does not tell it.
+func (in *invocation) increment(key string, way []string, n int64) error {
+	var failed error
+	told := func(r *client.Result) string {
+		if r.Told || len(way) == 0 {
+			return total(r)
+		}
+		v, err := in.field(key, way)
+		if err != nil {
+			failed = err
+			return "?"
+		}
+		return strconv.FormatInt(v.Integer, 10)
+	}
+	err := in.writeAt(client.IncrOp(key, n), way, func(r *client.Result) string { return " = " + told(r) }, told)
+	if err != nil {
+		return err
+	}
+	return failed
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +21,12 @@ func (s *session) dataCommands() []*cli.Command {
 		s.getCommand(),
 		s.leaf(spec{
 			category: categoryData, name: "put", usage: "assign a value; VALUE may be - (stdin) or @file (@@ for a leading @)",
-			args: "KEY VALUE", least: 2, most: 2, flags: writeFlags(kindFlag("register or mvregister")),
+			args: "KEY VALUE", least: 2, most: 2,
+			flags: writeFlags(
+				kindFlag("register or mvregister"), fieldFlag(),
+				&cli.DurationFlag{Name: "ttl", Usage: "let the key expire after `D`"},
+				&cli.BoolFlag{Name: "keep-ttl", Usage: "leave the expiry of the key as it is"},
+			),
 			run: func(in *invocation) error {
 				value, err := in.value(in.args[1])
 				if err != nil {
@@ -80,6 +86,11 @@ func kindFlag(kinds string) cli.Flag {
 	return &cli.StringFlag{Name: "kind", Usage: "`KIND` of a new key: " + kinds}
 }
 
+// fieldFlag is on commands whose operation a field of a map takes as well.
+func fieldFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "field", Usage: "change field `NAME` of the map KEY; again for a field of the map in it"}
+}
+
 // call is what a command needs for one call.
 func (in *invocation) call() (*client.Client, []client.CallOption, error) {
 	opts, err := in.options()
@@ -100,7 +111,14 @@ func (in *invocation) writeOptions() ([]client.CallOption, error) {
 	if err != nil {
 		return nil, usagef("--kind: %s", err)
 	}
-	opts = append(opts, client.WithKind(kind))
+	life, err := in.lifeOptions()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(append(opts, client.WithKind(kind)), life...)
+	if in.IsSet("bound") {
+		opts = append(opts, client.WithBound(in.Int64("bound")))
+	}
 	switch text := in.String("context"); {
 	case text == "none":
 		opts = append(opts, client.WithContext(nil))
@@ -121,46 +139,112 @@ func (in *invocation) writeOptions() ([]client.CallOption, error) {
 	return opts, nil
 }
 
+// lifeOptions are what --ttl and --keep-ttl say.
+func (in *invocation) lifeOptions() ([]client.CallOption, error) {
+	keep := in.Bool("keep-ttl")
+	switch d := in.Duration("ttl"); {
+	case in.IsSet("ttl") && keep:
+		return nil, usagef("give --ttl or --keep-ttl, not both")
+	case keep:
+		return []client.CallOption{client.WithKeepTTL()}, nil
+	case in.IsSet("ttl") && d < time.Millisecond:
+		return nil, usagef("--ttl %v is less than a millisecond", d)
+	case in.IsSet("ttl"):
+		return []client.CallOption{client.WithTTL(d)}, nil
+	}
+	return nil, nil
+}
+
 // changed and total are the bare answers of writes that have one; isTotal is
 // total for a person.
 func changed(r *client.Result) string { return strconv.FormatUint(r.Changed, 10) }
 func total(r *client.Result) string   { return strconv.FormatInt(r.Integer, 10) }
 func isTotal(r *client.Result) string { return " = " + total(r) }
 
-// write applies an operation and prints its result: for a person the key and
-// what friendly says of it, bare what bare says, if anything.
+// write applies an operation, to the key or to the field of it that --field
+// names, and prints its result: for a person the key and what friendly says of
+// it, bare what bare says, if anything.
 func (in *invocation) write(op client.Op, friendly, bare func(*client.Result) string) error {
-	opts, err := in.writeOptions()
+	return in.writeAt(op, in.StringSlice("field"), friendly, bare)
+}
+
+// inField makes of an operation on a key one on the field that way leads to.
+// Its kind is then that of --kind, the kind of the key a map.
+func (in *invocation) inField(op client.Op, way []string) (client.Op, error) {
+	if len(way) == 0 {
+		return op, nil
+	}
+	if op.Kind == client.NoKind {
+		kind, err := client.ParseKind(in.String("kind"))
+		if err != nil {
+			return op, usagef("--kind: %s", err)
+		}
+		op.Kind = kind
+	}
+	key := op.Key
+	for _, name := range slices.Backward(way) {
+		op.Key = name
+		op = client.MapOp("", op)
+	}
+	op.Key, op.Kind = key, client.Map
+	return op, nil
+}
+
+// writeAt is write for the field that way leads to.
+func (in *invocation) writeAt(op client.Op, way []string, friendly, bare func(*client.Result) string) error {
+	r, took, err := in.apply(op, way)
 	if err != nil {
 		return err
+	}
+	return in.printResult(op.Key, way, r, took, friendly, bare)
+}
+
+// apply applies an operation and tells how long that took.
+func (in *invocation) apply(op client.Op, way []string) (*client.Result, time.Duration, error) {
+	opts, err := in.writeOptions()
+	if err != nil {
+		return nil, 0, err
+	}
+	if op, err = in.inField(op, way); err != nil {
+		return nil, 0, err
 	}
 	c, err := in.client()
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	began := in.s.now()
 	r, err := c.Update(in.ctx(), op, opts...)
-	if err != nil {
-		return err
-	}
-	took := in.s.now().Sub(began)
+	return r, in.s.now().Sub(began), err
+}
+
+func (in *invocation) printResult(key string, way []string, r *client.Result, took time.Duration, friendly, bare func(*client.Result) string) error {
 	switch {
 	case in.json():
-		return in.s.json(in.resultJSON(op.Key, r))
+		return in.s.json(in.resultJSON(key, way, r))
 	case !in.bare():
-		return in.friendly(r.Answer, took, shown(op.Key)+friendly(r), "")
+		return in.friendly(r.Answer, took, shownAt(key, way)+friendly(r), "")
 	case bare != nil:
 		return in.s.line(bare(r))
 	}
 	return nil
 }
 
-func (in *invocation) resultJSON(key string, r *client.Result) any {
+// shownAt names a key, or the field of it that way leads to.
+func shownAt(key string, way []string) string {
+	names := []string{shown(key)}
+	for _, f := range way {
+		names = append(names, shown(f))
+	}
+	return strings.Join(names, " ")
+}
+
+func (in *invocation) resultJSON(key string, way []string, r *client.Result) any {
 	out := struct {
 		Key      any    `json:"key"`
+		Field    []any  `json:"field,omitempty"` // the way to it
 		Bucket   string `json:"bucket"`
 		Kind     string `json:"kind"`
-		Value    *int64 `json:"value,omitempty"` // of a counter
+		Value    any    `json:"value,omitempty"` // of a counter; of a zset, the score
 		Changed  uint64 `json:"changed"`
 		Context  string `json:"context"`
 		Dot      string `json:"dot,omitempty"`
@@ -172,8 +256,15 @@ func (in *invocation) resultJSON(key string, r *client.Result) any {
 		Key: jsonBytes(key), Bucket: in.bucket(), Kind: r.Kind.String(), Changed: r.Changed, Context: token(r.Context),
 		DC: r.Answer.DC, Node: r.Answer.Node, Copies: r.Answer.Copies, Replicas: r.Answer.Replicas,
 	}
-	if isCounter(r.Kind) {
-		out.Value = &r.Integer
+	if len(way) > 0 {
+		out.Field = jsonList(way)
+	}
+	switch {
+	case !r.Told:
+	case r.Kind == client.ZSet:
+		out.Value = r.Score
+	default:
+		out.Value = r.Integer
 	}
 	if r.Dot != (client.Dot{}) {
 		out.Dot = r.Dot.String()

@@ -195,38 +195,60 @@ func (in *invocation) keysOf(dcs []member, p part, leaves []uint32, opts []clien
 	return found, nil
 }
 
-// merge fetches a key's cells from every datacenter and joins them as the
-// datacenters will.
-func (in *invocation) merge(dcs []member, k keyRef) (*merged, error) {
+// copied is what one owner holds of a key.
+type copied struct {
+	*crdt.Snapshot
+
+	node string
+}
+
+// copies fetches a key's cells from one owner of every datacenter.
+func (in *invocation) copies(dcs []member, k keyRef) ([]said[*copied], error) {
 	opts, err := in.options()
 	if err != nil {
 		return nil, err
 	}
 	opts = append(opts, client.WithBucket(k.bucket))
-	all := askAll(dcs, func(d member) (*crdt.Snapshot, error) {
+	return askAll(dcs, func(d member) (*copied, error) {
 		resp, err := d.Cells(in.ctx(), k.key, opts...)
 		if err != nil {
 			return nil, err
 		}
-		return crdt.DecodeSnapshot(resp.GetSnapshot())
-	})
+		s, err := crdt.DecodeSnapshot(resp.GetSnapshot())
+		return &copied{s, resp.GetNode()}, err
+	}), nil
+}
+
+// merge fetches a key's cells from every datacenter and joins them as the
+// datacenters will.
+func (in *invocation) merge(dcs []member, k keyRef) (*merged, error) {
+	all, err := in.copies(dcs, k)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range all {
+		// A datacenter outside the bucket's placement has nothing to say.
+		if a.err != nil && (client.CodeOf(a.err) != invalidArgument || len(dcs) == 1) {
+			return nil, fmt.Errorf("%s: %w", all[i].dc, a.err)
+		}
+	}
+	return in.mergeOf(k, all)
+}
+
+// mergeOf joins the copies that were answered.
+func (in *invocation) mergeOf(k keyRef, all []said[*copied]) (*merged, error) {
 	m := &merged{keyRef: k, values: map[string]reading{}}
 	var snapshots []*crdt.Snapshot
 	for _, a := range all {
-		if a.err != nil {
-			// A datacenter outside the bucket's placement has nothing to say.
-			if client.CodeOf(a.err) == invalidArgument && len(dcs) > 1 {
-				continue
-			}
-			return nil, fmt.Errorf("%s: %w", a.dc, a.err)
+		if a.err == nil {
+			snapshots = append(snapshots, a.answer.Snapshot)
+			m.values[a.dc] = readingOf(a.answer.Snapshot, in.s.now())
 		}
-		snapshots = append(snapshots, a.answer)
-		m.values[a.dc] = readingOf(a.answer)
 	}
 	if len(snapshots) == 0 {
 		return nil, fmt.Errorf("%s: %w", all[0].dc, all[0].err)
 	}
-	m.after = readingOf(crdt.Merge(snapshots...))
+	m.after = readingOf(crdt.Merge(snapshots...), in.s.now())
 	m.reason = reason(m)
 	return m, nil
 }

@@ -37,6 +37,8 @@ type answer struct {
 	Found    bool          `json:"found"`
 	Conflict bool          `json:"conflict"`
 	Siblings []siblingJSON `json:"siblings"`
+	Bound    *int64        `json:"bound,omitempty"`      // of a bcounter
+	Expires  string        `json:"expires_at,omitempty"` // if it does
 	Context  string        `json:"context,omitempty"`
 	DC       string        `json:"dc"`
 	Node     string        `json:"node,omitempty"`
@@ -59,6 +61,12 @@ func answerOf(key, bucket, dcName string, v *client.Value) *answer {
 	}
 	a.Kind, a.Value, a.Found, a.Conflict = v.Kind.String(), jsonValue(v), true, v.Conflict
 	a.Siblings, a.Context = siblingsJSON(v.Siblings), token(v.Context)
+	if v.Kind == client.BCounter {
+		a.Bound = &v.Bound
+	}
+	if !v.ExpiresAt.IsZero() {
+		a.Expires = since(v.ExpiresAt)
+	}
 	a.DC, a.Node, a.Copies, a.Replicas = v.Answer.DC, v.Answer.Node, v.Answer.Copies, v.Answer.Replicas
 	return a
 }
@@ -71,7 +79,7 @@ func siblingsJSON(siblings []client.Sibling) []siblingJSON {
 	return out
 }
 
-// read gets a key, and all elements of a set.
+// read gets a key, and all of a collection.
 func read(in *invocation, c *client.Client, key string) (*client.Value, error) {
 	opts, err := in.options()
 	if err != nil {
@@ -81,7 +89,14 @@ func read(in *invocation, c *client.Client, key string) (*client.Value, error) {
 	if err != nil || len(v.NextPage) == 0 {
 		return v, err
 	}
-	v.Elements, err = c.SMembers(in.ctx(), key, opts...)
+	switch {
+	case v.Kind == client.Map:
+		v.Fields, err = c.HGetAll(in.ctx(), key, opts...)
+	case v.Kind == client.ZSet:
+		v.Members, err = c.ZRange(in.ctx(), key, client.Range{Stop: -1}, opts...)
+	default:
+		v.Elements, err = c.SMembers(in.ctx(), key, opts...)
+	}
 	return v, err
 }
 
@@ -109,12 +124,8 @@ func (in *invocation) getOne(key string) error {
 		return in.meta(v)
 	case !in.bare():
 		return in.friendly(v.Answer, took, shown(key)+" = "+shownValue(v), conflictNote(v))
-	case isSet(v.Kind):
-		return in.lines(v.Elements)
-	case isCounter(v.Kind):
-		return in.s.line(strconv.FormatInt(v.Integer, 10))
 	}
-	return in.s.line(string(v.Bytes))
+	return in.printBare(v)
 }
 
 func (in *invocation) lines(elements []string) error {
@@ -157,8 +168,14 @@ func (in *invocation) meta(v *client.Value) error {
 		{"dc", v.Answer.DC},
 		{"node", v.Answer.Node},
 	}
-	if isSet(v.Kind) {
+	if isSet(v.Kind) || v.Kind == client.ZSet {
 		lines = append(lines, []string{"elements", strconv.FormatUint(v.Total, 10)})
+	}
+	if v.Kind == client.BCounter {
+		lines = append(lines, []string{"bound", strconv.FormatInt(v.Bound, 10)})
+	}
+	if !v.ExpiresAt.IsZero() {
+		lines = append(lines, []string{"expires", since(v.ExpiresAt)})
 	}
 	for _, s := range v.Siblings {
 		lines = append(lines, []string{"sibling", shown(s.Value), s.Stamp.UTC().Format(time.RFC3339Nano), s.Dot.String()})
@@ -259,12 +276,8 @@ func (in *invocation) printTold(key, dcName string, a told) error {
 		if !in.bare() {
 			value = "no answer: " + a.err.Error()
 		}
-	case in.bare() && isSet(a.value.Kind):
-		value = "{" + strings.Join(a.value.Elements, ",") + "}"
-	case in.bare() && !isCounter(a.value.Kind):
-		value = string(a.value.Bytes)
 	case in.bare():
-		value = strconv.FormatInt(a.value.Integer, 10)
+		value = bareText(a.value)
 	default:
 		return in.friendly(a.value.Answer, a.took, shown(key)+" = "+shownValue(a.value), conflictNote(a.value))
 	}

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/godwitdb/godwit/client"
 	"github.com/godwitdb/godwit/crdt"
 )
 
@@ -23,32 +22,72 @@ type merged struct {
 	reason string
 }
 
-// reading is what a reader sees of a key: a value of each kind it holds.
-type reading []crdt.Value
+// reading is what a reader sees of a key: a value of each kind it holds, unless
+// its time is over.
+type reading struct {
+	values  []*client.Value
+	expires time.Time // zero: never
+}
 
-func readingOf(s *crdt.Snapshot) reading {
+func readingOf(s *crdt.Snapshot, now time.Time) reading {
 	var out reading
+	if ms, ok := crdt.ExpiresAt(s.Cells); ok {
+		if out.expires = time.UnixMilli(ms); !out.expires.After(now) {
+			return out
+		}
+	}
 	kinds, cells := s.Kinds()
 	for _, kind := range kinds {
 		if slices.ContainsFunc(cells[kind], func(c crdt.CellState) bool { return crdt.PresentCell(c.ID, c.Live) }) {
-			out = append(out, crdt.ReadValue(kind, cells[kind]))
+			out.values = append(out.values, valueOfCells(kind, cells[kind]))
 		}
+	}
+	return out
+}
+
+// valueOfCells reads cells as a datacenter would for a client.
+func valueOfCells(kind crdt.Kind, cells []crdt.CellState) *client.Value {
+	v := crdt.ReadValue(kind, cells)
+	return clientValue(&v)
+}
+
+func clientValue(v *crdt.Value) *client.Value {
+	out := &client.Value{
+		Kind: client.Kind(v.Kind), Integer: v.Int, Elements: v.Elements, Flag: v.Flag, Estimate: v.Estimate, Bound: v.Bound,
+		Conflict: v.Conflict(), Total: uint64(max(len(v.Elements), len(v.Members))),
+	}
+	for _, s := range v.Siblings {
+		dot := client.Dot{Actor: uint64(s.Dot.Actor), Seq: s.Dot.Seq}
+		out.Siblings = append(out.Siblings, client.Sibling{Value: s.Value, Stamp: time.UnixMicro(int64(s.Stamp)), Dot: dot})
+	}
+	if len(v.Siblings) > 0 {
+		out.Bytes = v.Siblings[0].Value
+	}
+	for i := range v.Fields {
+		inner := clientValue(&v.Fields[i].Value)
+		out.Fields = append(out.Fields, client.Field{Name: v.Fields[i].Name, Kind: inner.Kind, Value: *inner})
+	}
+	for _, m := range v.Members {
+		out.Members = append(out.Members, client.Member{Member: m.Member, Score: m.Score})
+	}
+	for _, r := range v.Rights {
+		out.Rights = append(out.Rights, client.Rights{Actor: uint64(r.Actor), Amount: r.Amount})
 	}
 	return out
 }
 
 // kindShown names the kinds of a key, of the merge or else of any datacenter.
 func (r reading) kindShown(values map[string]reading) string {
-	if len(r) == 0 {
+	if len(r.values) == 0 {
 		for _, dcName := range slices.Sorted(maps.Keys(values)) {
-			if v := values[dcName]; len(v) > 0 {
+			if v := values[dcName]; len(v.values) > 0 {
 				return v.kindShown(nil)
 			}
 		}
 		return "-"
 	}
 	var names []string
-	for _, v := range r {
+	for _, v := range r.values {
 		names = append(names, v.Kind.String())
 	}
 	return strings.Join(names, "+")
@@ -56,28 +95,22 @@ func (r reading) kindShown(values map[string]reading) string {
 
 // shown is a reading in a table. Elements in extra get a plus sign.
 func (r reading) shown(extra map[string]bool) string {
-	if len(r) == 0 {
+	if len(r.values) == 0 {
 		return "(absent)"
 	}
 	var parts []string
-	for _, v := range r {
-		switch v.Kind {
-		case crdt.Counter, crdt.GCounter, crdt.BCounter:
-			parts = append(parts, strconv.FormatInt(v.Int, 10))
-		case crdt.Set, crdt.GSet, crdt.RWSet:
+	for _, v := range r.values {
+		switch {
+		case isSet(v.Kind):
 			parts = append(parts, elementsShown(v.Elements, extra))
-		case crdt.MVRegister:
+		case v.Kind == client.MVRegister:
 			var siblings []string
 			for _, s := range v.Siblings {
 				siblings = append(siblings, shown(s.Value))
 			}
 			parts = append(parts, strings.Join(siblings, " | "))
-		case crdt.Register:
-			if len(v.Siblings) > 0 {
-				parts = append(parts, shown(v.Siblings[0].Value))
-			}
-		case crdt.NoKind, crdt.Flag, crdt.DWFlag, crdt.Map, crdt.ZSet, crdt.HLL:
-			parts = append(parts, "?")
+		default:
+			parts = append(parts, shownValue(v))
 		}
 	}
 	return strings.Join(parts, " + ")
@@ -85,7 +118,6 @@ func (r reading) shown(extra map[string]bool) string {
 
 // elementsShown abbreviates a set: some of what all have, then what is extra.
 func elementsShown(elements []string, extra map[string]bool) string {
-	const most = 6
 	var plain, plus []string
 	for _, e := range elements {
 		if extra[e] {
@@ -94,14 +126,7 @@ func elementsShown(elements []string, extra map[string]bool) string {
 			plain = append(plain, shown(e))
 		}
 	}
-	return "{" + strings.Join(append(shortened(plain, most), shortened(plus, most)...), ",") + "}"
-}
-
-func shortened(list []string, most int) []string {
-	if len(list) <= most {
-		return list
-	}
-	return append(slices.Clone(list[:most]), fmt.Sprintf("…%d more", len(list)-most))
+	return "{" + strings.Join(append(slices.Clone(abbreviated(plain)), abbreviated(plus)...), ",") + "}"
 }
 
 // shownAt is the cell of one datacenter: of a set, elements that not every
@@ -113,8 +138,10 @@ func (m *merged) shownAt(dcName string) string {
 	}
 	counts := map[string]int{}
 	for _, other := range m.values {
-		for e := range elementsOf(other) {
-			counts[e]++
+		for _, v := range other.values {
+			for _, e := range v.Elements {
+				counts[e]++
+			}
 		}
 	}
 	extra := map[string]bool{}
@@ -122,91 +149,6 @@ func (m *merged) shownAt(dcName string) string {
 		extra[e] = n < len(m.values)
 	}
 	return r.shown(extra)
-}
-
-func elementsOf(r reading) map[string]bool {
-	out := map[string]bool{}
-	for _, v := range r {
-		for _, e := range v.Elements {
-			out[e] = true
-		}
-	}
-	return out
-}
-
-// reason says in words why the merge is what it is.
-func reason(m *merged) string {
-	switch {
-	case len(m.after) == 0:
-		return "deleted"
-	case len(m.after) > 1:
-		return "both kinds stay; reads name the conflict"
-	}
-	switch v := m.after[0]; v.Kind {
-	case crdt.Counter, crdt.GCounter, crdt.BCounter:
-		return "adds up"
-	case crdt.Register:
-		return registerReason(v)
-	case crdt.MVRegister:
-		if v.Conflict() {
-			return "siblings, until a put with their context"
-		}
-		return "a later write, which had seen the others"
-	case crdt.Set, crdt.GSet, crdt.RWSet:
-		return setReason(m)
-	case crdt.NoKind, crdt.Flag, crdt.DWFlag, crdt.Map, crdt.ZSet, crdt.HLL:
-	}
-	return ""
-}
-
-func registerReason(v crdt.Value) string {
-	if !v.Conflict() {
-		return "a later write, which had seen the others"
-	}
-	winner := v.Siblings[0]
-	var losers []string
-	var ahead time.Duration
-	for _, s := range v.Siblings[1:] {
-		if text := shown(s.Value); string(s.Value) != string(winner.Value) && !slices.Contains(losers, text) {
-			if len(losers) == 0 {
-				ahead = time.Duration(winner.Stamp-s.Stamp) * time.Microsecond
-			}
-			losers = append(losers, text)
-		}
-	}
-	verb := "stays"
-	if len(losers) > 1 {
-		verb = "stay"
-	}
-	kind := "a conflict"
-	if len(losers) > 1 {
-		kind = "conflicts"
-	}
-	return fmt.Sprintf("last writer, by %s; %s %s listed as %s", duration(ahead), strings.Join(losers, " and "), verb, kind)
-}
-
-// setReason tells elements that stay though some datacenter lacks them, where a
-// concurrent remove loses, from elements that go because their remove has seen
-// them.
-func setReason(m *merged) string {
-	after := elementsOf(m.after)
-	stay, gone := false, false
-	for _, r := range m.values {
-		have := elementsOf(r)
-		for e := range after {
-			stay = stay || !have[e]
-		}
-		for e := range have {
-			gone = gone || !after[e]
-		}
-	}
-	switch {
-	case stay && gone:
-		return "add wins; removed elements go"
-	case gone:
-		return "removed elements go"
-	}
-	return "add wins"
 }
 
 // mergedJSON is the JSON of diff, one per key.
@@ -232,34 +174,24 @@ func (m *merged) json() mergedJSON {
 
 // json is the value, or an object of values by kind if there are several.
 func (r reading) json() any {
-	one := func(v crdt.Value) any {
-		switch v.Kind {
-		case crdt.Counter, crdt.GCounter, crdt.BCounter:
-			return v.Int
-		case crdt.Set, crdt.GSet, crdt.RWSet:
-			return jsonList(v.Elements)
-		case crdt.MVRegister:
-			var siblings []string
-			for _, s := range v.Siblings {
-				siblings = append(siblings, string(s.Value))
-			}
-			return jsonList(siblings)
-		case crdt.Register:
-			if len(v.Siblings) > 0 {
-				return jsonBytes(v.Siblings[0].Value)
-			}
-		case crdt.NoKind, crdt.Flag, crdt.DWFlag, crdt.Map, crdt.ZSet, crdt.HLL:
+	one := func(v *client.Value) any {
+		if v.Kind != client.MVRegister {
+			return jsonValue(v)
 		}
-		return nil
+		var siblings []string
+		for _, s := range v.Siblings {
+			siblings = append(siblings, string(s.Value))
+		}
+		return jsonList(siblings)
 	}
-	switch len(r) {
+	switch len(r.values) {
 	case 0:
 		return nil
 	case 1:
-		return one(r[0])
+		return one(r.values[0])
 	}
 	out := map[string]any{}
-	for _, v := range r {
+	for _, v := range r.values {
 		out[v.Kind.String()] = one(v)
 	}
 	return out

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
-
-	"github.com/godwitdb/godwit/client"
 )
 
 // json writes v as one line of JSON.
@@ -80,49 +77,6 @@ func shown[T ~string | ~[]byte](b T) string {
 
 // shownWidth is how much of a value a table shows.
 const shownWidth = 60
-
-// shownSet abbreviates the elements of a set.
-func shownSet(elements []string) string {
-	const most = 8
-	var parts []string
-	for _, e := range elements[:min(len(elements), most)] {
-		parts = append(parts, shown(e))
-	}
-	if more := len(elements) - most; more > 0 {
-		parts = append(parts, fmt.Sprintf("… %d more", more))
-	}
-	return "{" + strings.Join(parts, ",") + "}"
-}
-
-func isSet(k client.Kind) bool {
-	return slices.Contains([]client.Kind{client.Set, client.GSet, client.RWSet}, k)
-}
-
-func isCounter(k client.Kind) bool {
-	return slices.Contains([]client.Kind{client.Counter, client.GCounter, client.BCounter}, k)
-}
-
-// jsonValue is a value as it stands in JSON.
-func jsonValue(v *client.Value) any {
-	switch {
-	case isCounter(v.Kind):
-		return v.Integer
-	case isSet(v.Kind):
-		return jsonList(v.Elements)
-	}
-	return jsonBytes(v.Bytes)
-}
-
-// shownValue is a value on one line of a table.
-func shownValue(v *client.Value) string {
-	switch {
-	case isCounter(v.Kind):
-		return strconv.FormatInt(v.Integer, 10)
-	case isSet(v.Kind):
-		return shownSet(v.Elements)
-	}
-	return shown(v.Bytes)
-}
 
 // token is how a context or a page stands in output and on command lines.
 func token(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

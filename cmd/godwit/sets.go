@@ -11,18 +11,14 @@ import (
 
 // setCommands read and change sets.
 func (s *session) setCommands() []*cli.Command {
-	change := func(name, usage, done string, op func(string, ...string) client.Op) *cli.Command {
+	change := func(name, usage, kinds, done string, op func(string, ...string) client.Op) *cli.Command {
 		return s.leaf(spec{
 			category: categoryData, name: name, usage: usage, args: "KEY ELEM...", least: 2, most: -1,
-			flags: writeFlags(kindFlag("set")),
+			flags: writeFlags(kindFlag(kinds), fieldFlag()),
 			run: func(in *invocation) error {
-				var elements []string
-				for _, arg := range in.args[1:] {
-					e, err := in.value(arg)
-					if err != nil {
-						return err
-					}
-					elements = append(elements, e)
+				elements, err := in.valuesFrom(1)
+				if err != nil {
+					return err
 				}
 				said := func(r *client.Result) string { return fmt.Sprintf(": %d %s", r.Changed, done) }
 				return in.write(op(in.args[0], elements...), said, changed)
@@ -30,8 +26,8 @@ func (s *session) setCommands() []*cli.Command {
 		})
 	}
 	return []*cli.Command{
-		change("sadd", "add elements to a set and print how many were new", "added", client.SAddOp),
-		change("srem", "remove elements from a set and print how many were there", "removed", client.SRemOp),
+		change("sadd", "add elements to a set and print how many were new", "set, rwset or gset", "added", client.SAddOp),
+		change("srem", "remove elements from a set and print how many were there", "set or rwset", "removed", client.SRemOp),
 		s.leaf(spec{
 			category: categoryData, name: "smembers", usage: "print the elements of a set, sorted", args: "KEY", least: 1, most: 1,
 			flags: clusterFlags(), run: members,

@@ -28,6 +28,7 @@ func (s *session) compareCommands() []*cli.Command {
 			run: verify,
 		}),
 		s.diffCommand(),
+		s.explainCommand(),
 	}
 }
 
