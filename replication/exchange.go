@@ -299,20 +299,20 @@ func (a *asker) covered(r Replica, own *crdt.Clock) bool {
 
 func (a *asker) startRepair(ctx context.Context, r Replica) {
 	node := a.candidate(r)
-	if node == "" || !a.slots.TryAcquire(1) {
+	if node == "" {
 		return
 	}
 	a.mu.Lock()
 	a.known[r].repairing = true
 	a.mu.Unlock()
-	started := a.x.spawn(func() {
+	a.x.spawn(func() { // one for each led replica at the most
+		if a.slots.Acquire(ctx, 1) != nil {
+			return // closing
+		}
 		err := a.repair(ctx, r, Peer{a.dc, node})
 		a.slots.Release(1)
 		a.repaired(ctx, r, err)
 	})
-	if !started {
-		a.slots.Release(1)
-	}
 }
 
 func (a *asker) repaired(ctx context.Context, r Replica, err error) {

@@ -41,11 +41,7 @@ func TestKilledNodeLosesNothing(t *testing.T) {
 	}
 	close(stop)
 	work.Wait()
-	var last error
-	eventually(t, "all replicas are equal", 60*time.Second, func() bool {
-		last = equalReplicas(t.Context(), []*client.Client{east, west})
-		return last == nil
-	})
+	waitEqual(t, time.Minute, []*client.Client{east, west})
 	for i := range all {
 		for _, cl := range []*client.Client{east, west} {
 			all[i].check(t, cl)

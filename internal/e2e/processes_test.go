@@ -215,6 +215,22 @@ func equalReplicas(ctx context.Context, clients []*client.Client) error {
 	return nil
 }
 
+func waitEqual(t *testing.T, within time.Duration, clients []*client.Client) {
+	t.Helper()
+	start := time.Now()
+	for {
+		err := equalReplicas(t.Context(), clients)
+		if err == nil {
+			t.Logf("equal after %v", time.Since(start))
+			return
+		}
+		if time.Since(start) > within {
+			t.Fatalf("not equal after %v: %v", within, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 func eventually(t *testing.T, what string, within time.Duration, is func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
