@@ -92,20 +92,20 @@ func randomOp(r *rand.Rand, kind Kind, depth int) Op {
 	if kind.row().mutate[OpReset] != nil && r.IntN(7) == 0 {
 		return Op{Code: OpReset}
 	}
-	switch {
-	case kind == Register, kind == MVRegister:
+	switch kind { //nolint:exhaustive // maps are the rest
+	case Register, MVRegister:
 		return Op{Code: OpAssign, Value: fmt.Appendf(nil, "v%d", r.IntN(1000))}
-	case kind == Counter:
+	case Counter:
 		return Op{Code: OpAdd, N: int64(r.IntN(12) - 3)}
-	case kind == GCounter:
+	case GCounter:
 		return Op{Code: OpAdd, N: int64(r.IntN(9))}
-	case kind == Set, kind == RWSet:
+	case Set, RWSet:
 		return Op{Code: pick(r, []OpCode{OpInsert, OpInsert, OpRemove}), Elements: some("x", "y", "z\x00")}
-	case kind == GSet:
+	case GSet:
 		return Op{Code: OpInsert, Elements: some("x", "y", "z\x00")}
-	case kind == Flag, kind == DWFlag:
+	case Flag, DWFlag:
 		return Op{Code: OpSwitch, On: r.IntN(3) > 0}
-	case kind == HLL:
+	case HLL:
 		return Op{Code: OpObserve, Elements: some("a", "b", "c", "d", "e", "f", "g", "h")}
 	default:
 		return randomMapOp(r, depth)
@@ -184,15 +184,15 @@ func (t *telling) walk(op *Op, kind Kind, at CellID) {
 			return len(p) == 0 && kind != RWSet && kind != DWFlag || len(p) == 1 && p[0] == of && (kind == RWSet || kind == DWFlag)
 		}
 	}
-	switch {
-	case op.Code == OpAssign:
+	switch op.Code { //nolint:exhaustive // the others are not played
+	case OpAssign:
 		if kind == Register || t.context {
 			t.kills[at] = t.seen[at]
 		}
 		t.puts[at] = func(p []byte) bool {
 			return bytes.HasSuffix(p, op.Value) && !slices.ContainsFunc(t.here[at], func(e Entry) bool { return stampOf(e.Payload) >= stampOf(p) })
 		}
-	case op.Code == OpInsert, op.Code == OpRemove:
+	case OpInsert, OpRemove:
 		for _, e := range op.Elements {
 			id := below(e)
 			if op.Code == OpInsert {
@@ -202,30 +202,30 @@ func (t *telling) walk(op *Op, kind Kind, at CellID) {
 				tag(id, 1)
 			}
 		}
-	case op.Code == OpSwitch:
+	case OpSwitch:
 		if op.On {
 			t.kills[at] = t.here[at]
 			tag(at, 0)
 		} else if t.kills[at] = t.seen[at]; kind == DWFlag {
 			tag(at, 1)
 		}
-	case op.Code == OpAdd:
+	case OpAdd:
 		t.adds[at] = op.N
-	case op.Code == OpObserve:
+	case OpObserve:
 		t.observe(op, at)
-	case op.Code == OpReset:
+	case OpReset:
 		if kind == Counter && t.resets(at) {
 			t.adds[at] = 0
 		}
 		t.remove(kind, at)
-	case op.Code == OpDelete:
+	case OpDelete:
 		t.remove(kind, at)
-	case op.Code == OpUpdate:
+	case OpUpdate:
 		for i := range op.Fields {
 			f := &op.Fields[i]
 			t.walk(&f.Op, f.Op.Kind, CellID{at.KeyID, at.Kind, at.Path + PathOf(f.Name) + string([]byte{byte(f.Op.Kind)})})
 		}
-	case op.Code == OpDiscard:
+	case OpDiscard:
 		for _, f := range op.Names {
 			id := below(f.Name)
 			if f.Kind != NoKind {

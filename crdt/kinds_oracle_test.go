@@ -71,8 +71,8 @@ func (c *chronicle) wants(mem *Memory, clock *Clock, counted map[string]int) ([]
 func (c *chronicle) wantOf(id CellID, visible Cell) want {
 	kind, _ := id.Leaf()
 	w := want{id: id, path: id.Path, present: len(visible) > 0}
-	switch {
-	case kind == Register, kind == MVRegister:
+	switch kind { //nolint:exhaustive // the others are there or not
+	case Register, MVRegister:
 		slices.SortFunc(visible, func(a, b Entry) int {
 			return cmp.Or(cmp.Compare(stampOf(b.Payload), stampOf(a.Payload)), b.Dot.Compare(a.Dot))
 		})
@@ -82,12 +82,12 @@ func (c *chronicle) wantOf(id CellID, visible Cell) want {
 			values = append(values, string(e.Payload[n:]))
 		}
 		w.text = fmt.Sprint(values)
-	case kind == RWSet, kind == DWFlag:
+	case RWSet, DWFlag:
 		for _, e := range visible {
 			w.present = w.present && e.Payload[0] == 0
 		}
 		w.text = strconv.FormatBool(w.present)
-	case kind == HLL:
+	case HLL:
 		var all []string
 		for _, e := range visible {
 			all = append(all, c.sketches[placed{id, e.Dot}]...)
@@ -175,19 +175,19 @@ func render(kind Kind, cells []want) (text string, present bool) {
 
 func textOf(v Value) string {
 	var parts []string
-	switch {
-	case v.Kind == Register, v.Kind == MVRegister:
+	switch v.Kind { //nolint:exhaustive // sets are the rest
+	case Register, MVRegister:
 		for _, s := range v.Siblings {
 			parts = append(parts, string(s.Value))
 		}
 		return fmt.Sprint(parts)
-	case v.Kind == Counter, v.Kind == GCounter:
+	case Counter, GCounter:
 		return strconv.FormatInt(v.Int, 10)
-	case v.Kind == Flag, v.Kind == DWFlag:
+	case Flag, DWFlag:
 		return strconv.FormatBool(v.Flag)
-	case v.Kind == HLL:
+	case HLL:
 		return strconv.FormatUint(v.Estimate, 10)
-	case v.Kind == Map:
+	case Map:
 		for _, f := range v.Fields {
 			parts = append(parts, fmt.Sprintf("%s/%s=%s", f.Name, f.Value.Kind, textOf(f.Value)))
 		}

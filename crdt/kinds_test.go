@@ -242,6 +242,23 @@ func TestDiscardOfAFieldNamedTwice(t *testing.T) {
 	}
 }
 
+// A context says which dots its client saw, not how far totals had come.
+func TestDiscardOfTotalsTakesNoContext(t *testing.T) {
+	s := newSite(t, 1)
+	s.do(field("c", Op{Code: OpAdd, Kind: GCounter, N: 3}))
+	read := s.context()
+	for _, op := range []Op{discard(FieldName{Name: "c"}), {Code: OpDelete, Kind: Map}} {
+		if _, _, err := s.try(op.with(read)); !errors.Is(err, ErrNoContext) {
+			t.Errorf("operation %d: %v, want %v", op.Code, err, ErrNoContext)
+		}
+	}
+	s.do(field("f", on(Flag)))
+	s.do(discard(FieldName{Name: "f"}).with(s.context()))
+	if fs := s.value(Map).Fields; len(fs) != 1 || fs[0].Value.Int != 3 {
+		t.Errorf("fields %v, want the counter alone", fs)
+	}
+}
+
 // Whether a collection exists is asked of its elements.
 func TestPresenceOfCollections(t *testing.T) {
 	s := newSite(t, 1)

@@ -98,8 +98,8 @@ func (o *oracle) count(event Dot, id CellID, run Dot, n int64, ops uint64) {
 func (o *oracle) minted(op *Op, d *Delta, have []Kind, here, seen observed, key KeyID) error {
 	dot := Dot{d.Actor, d.Lo}
 	cell := func(k Kind, path string) CellID { return CellID{key, k, path} }
-	switch {
-	case op.Code == OpAssign:
+	switch op.Code { //nolint:exhaustive // the others are not played here
+	case OpAssign:
 		id := cell(op.Kind, "")
 		if op.Kind == Register || op.Context != nil {
 			o.kill(dot, id, seen[id])
@@ -114,22 +114,22 @@ func (o *oracle) minted(op *Op, d *Delta, have []Kind, here, seen observed, key 
 			}
 		}
 		o.put(dot, id, p)
-	case op.Code == OpInsert:
+	case OpInsert:
 		for _, e := range op.Elements {
 			id := cell(Set, PathOf(e))
 			o.kill(dot, id, here[id])
 			o.put(dot, id, nil)
 		}
-	case op.Code == OpRemove:
+	case OpRemove:
 		for _, e := range op.Elements {
 			o.kill(dot, cell(Set, PathOf(e)), seen[cell(Set, PathOf(e))])
 		}
-	case op.Code == OpAdd:
+	case OpAdd:
 		o.count(dot, cell(Counter, ""), ownRunOf(d), op.N, 1)
-	case op.Code == OpReset:
+	case OpReset:
 		o.kill(dot, cell(Counter, ""), here[cell(Counter, "")])
 		o.count(dot, cell(Counter, ""), dot, 0, 1)
-	case op.Code == OpDelete:
+	case OpDelete:
 		for id, c := range seen {
 			named := op.Kind == NoKind || op.Kind == id.Kind
 			if named && (op.Context != nil && id.Kind != Counter || slices.Contains(have, id.Kind)) {

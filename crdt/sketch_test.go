@@ -41,6 +41,12 @@ func TestSketchEncodingIsPinned(t *testing.T) {
 	if s[0xe6c6>>2] != 1 {
 		t.Errorf("register %d of a is %d, want 1", 0xe6c6>>2, s[0xe6c6>>2])
 	}
+	if s.merge(7, 9); s[7] != 9 {
+		t.Errorf("merged into nothing: %d, want 9", s[7])
+	}
+	if s.merge(7, 3); s[7] != 9 {
+		t.Errorf("merged with less: %d, want 9", s[7])
+	}
 	if s.observe("a") || !s.observe("b") {
 		t.Error("only what is new changes a sketch")
 	}
