@@ -89,14 +89,15 @@ func read(in *invocation, c *client.Client, key string) (*client.Value, error) {
 	if err != nil || len(v.NextPage) == 0 {
 		return v, err
 	}
-	switch {
-	case v.Kind == client.Map:
+	if v.Kind == client.Map {
 		v.Fields, err = c.HGetAll(in.ctx(), key, opts...)
-	case v.Kind == client.ZSet:
-		v.Members, err = c.ZRange(in.ctx(), key, client.Range{Stop: -1}, opts...)
-	default:
-		v.Elements, err = c.SMembers(in.ctx(), key, opts...)
+		return v, err
 	}
+	if v.Kind == client.ZSet {
+		v.Members, err = c.ZRange(in.ctx(), key, client.Range{Stop: -1}, opts...)
+		return v, err
+	}
+	v.Elements, err = c.SMembers(in.ctx(), key, opts...)
 	return v, err
 }
 

@@ -92,14 +92,20 @@ func (tm *terminal) fields(code int, args ...string) map[string]any {
 // finds them, as it would find a demo.
 func startCluster(t *testing.T) *terminal {
 	t.Helper()
+	return startDCs(t, 1, "use1-euw1=4ms", "use1", "euw1")
+}
+
+// startDCs starts datacenters with so many nodes each.
+func startDCs(t *testing.T, nodes int, rtt string, names ...string) *terminal {
+	t.Helper()
 	dir := t.TempDir()
-	rtts, err := wan.ParseRTTs("use1-euw1=4ms", []string{"use1", "euw1"})
+	rtts, err := wan.ParseRTTs(rtt, names)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c, err := emulated.Start(ctx, emulated.Options{DCs: []string{"use1", "euw1"}, Nodes: 1, Dir: filepath.Join(dir, "nodes"), Memory: true, RTTs: rtts, Version: "test"})
+	c, err := emulated.Start(ctx, emulated.Options{DCs: names, Nodes: nodes, Dir: filepath.Join(dir, "nodes"), Memory: true, RTTs: rtts, Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
