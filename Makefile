@@ -40,7 +40,7 @@ test: ## run every test (TESTFLAGS, TEST_TIMEOUT)
 
 .PHONY: race
 race: ## run the tests under the race detector (RACE_PKGS)
-	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -p $(TEST_PROCS) $(TESTFLAGS) $(RACE_PKGS)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout $(TEST_TIMEOUT) -p $(TEST_PROCS) $(TESTFLAGS) $(RACE_PKGS)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for a while (FUZZTIME=10s)
