@@ -62,13 +62,26 @@ func decoders() map[string]func(b []byte) ([]byte, error) {
 // samples are encodings that the decoders take, from a short history.
 func samples(tb testing.TB) map[string][][]byte {
 	tb.Helper()
-	w := newWorld(7)
-	for range 150 {
+	out := map[string][][]byte{}
+	gatherSamples(tb, newWorld(7), 150, out)
+	gatherSamples(tb, newWorldOf(7, historyKinds(), newChronicle()), 80, out)
+	for what := range decoders() {
+		if len(out[what]) == 0 {
+			tb.Fatalf("the history has no %s", what)
+		}
+	}
+	return out
+}
+
+// gatherSamples plays so many steps and takes what there is to encode.
+func gatherSamples(tb testing.TB, w *world, steps int, out map[string][][]byte) {
+	tb.Helper()
+	for range steps {
 		if err := w.step(); err != nil {
 			tb.Fatal(err)
 		}
 	}
-	out := map[string][][]byte{"delta": w.wire}
+	out["delta"] = append(out["delta"], w.wire...)
 	for _, n := range w.nodes {
 		out["snapshot"] = append(out["snapshot"], n.encode())
 		out["clock"] = append(out["clock"], AppendClock(nil, &n.rep.Clock))
@@ -88,12 +101,6 @@ func samples(tb testing.TB) map[string][][]byte {
 	for _, c := range w.contexts {
 		out["context"] = append(out["context"], c.ctx)
 	}
-	for what := range decoders() {
-		if len(out[what]) == 0 {
-			tb.Fatalf("the history has no %s", what)
-		}
-	}
-	return out
 }
 
 // One value, one encoding: no decoder takes anything that its encoder would

@@ -82,8 +82,10 @@ func FuzzJoin(f *testing.F) {
 		for _, c := range m.All() {
 			ReadValue(c.ID.Kind, []CellState{c})
 			r.Remint([]CellState{c}, func(Actor) bool { return true }, Dot{1, maxSeq})
-			for code := OpAssign; code <= OpRemove; code++ {
-				op := Op{Code: code, Kind: c.ID.Kind, Elements: []string{"x"}, Context: ctx}
+			for code := OpAssign; code <= OpObserve; code++ {
+				op := Op{Code: code, Kind: c.ID.Kind, Elements: []string{"x"}, On: true, N: 1, Context: ctx}
+				op.Fields = []FieldOp{{"f", Op{Code: OpReset, Kind: Counter}}, {"f", Op{Code: OpInsert, Kind: RWSet, Elements: []string{"x"}}}}
+				op.Names = []FieldName{{Name: "f"}, {"f", Counter}}
 				_, _, _ = r.Mutate(&m, c.ID.KeyID, m.Kinds(c.ID.KeyID), &op, Dot{1, maxSeq}, func(seen Stamp) Stamp { return seen + 1 })
 			}
 		}
