@@ -16,19 +16,58 @@ import (
 // removed by the next write of the key or by a sweep, in one event with
 // everything else that lives under the key.
 //
-// An expiry is that of the key: it also ends a value that was written
-// concurrently with it. The event that clears or extends it does not write the
-// values again, so who sweeps must have heard what others did until then. What
-// cannot be removed, a bcounter, does not expire, and loses an expiry that the
-// key got otherwise when its time has come.
+// A plain assignment says that its value never expires, without a word of it:
+// an expiry names the assigned values that it was for, and a key that holds
+// another one, assigned at the same time, does not expire. Elements, fields and
+// increments share the expiry of their key, whenever they came.
+//
+// The event that clears or extends an expiry does not write the values again,
+// so who sweeps must have heard what others did until then. What cannot be
+// removed, a bcounter, does not expire, and loses an expiry that the key got
+// otherwise when its time has come.
 var expiryRow = kindRow{
 	name:    "expiry",
 	check:   checkExpiry,
 	present: func(Cell) bool { return false },
 }
 
-// ExpiryOf returns when what carries this expiry is to be hidden, in
-// milliseconds since 1970, and the event that says so; false where it never is.
+// expiry is the payload: a time in milliseconds since 1970, 0 for never, and
+// the assigned values that it is for, beside that of its own event.
+type expiry struct {
+	at     uint64
+	values []Dot // in order
+}
+
+func (x expiry) encode() []byte {
+	b := binary.AppendUvarint(nil, x.at)
+	if len(x.values) > 0 {
+		b = appendDots(b, x.values)
+	}
+	return b
+}
+
+func decodeExpiry(payload []byte) (expiry, error) {
+	r := reader{b: payload}
+	x := expiry{at: r.uvarint("expiry")}
+	if x.at > math.MaxInt64 && r.err == nil {
+		r.fail("expiry is out of bounds")
+	}
+	if len(r.b) > 0 {
+		if x.values = r.dots("values"); len(x.values) == 0 && r.err == nil {
+			r.fail("empty list of values")
+		}
+	}
+	return x, r.done("expiry")
+}
+
+func checkExpiry(payload []byte) error {
+	_, err := decodeExpiry(payload)
+	return err
+}
+
+// ExpiryOf returns the longest time of an expiry, in milliseconds since 1970,
+// and the event that set it; false where it is never. It does not tell whether
+// the key holds what this is not the expiry of, see ExpiresAt.
 func ExpiryOf(c Cell) (at int64, by Dot, ok bool) {
 	for _, e := range c {
 		ms, _ := binary.Uvarint(e.Payload)
@@ -42,23 +81,59 @@ func ExpiryOf(c Cell) (at int64, by Dot, ok bool) {
 	return at, by, ok
 }
 
+// assigned are the kinds of which a plain write says that its value never expires.
+func (k Kind) assigned() bool { return k == Register || k == MVRegister }
+
 // ExpiresAt returns when a key with these cells expires, in milliseconds since
 // 1970; false where it never does. A key whose time has come is to be hidden.
+// Of cells the assigned values and the expiry count, all others may be left out.
 func ExpiresAt(cells []CellState) (ms int64, ok bool) {
 	i := slices.IndexFunc(cells, func(c CellState) bool { return c.ID.Kind == Expiry })
 	if i < 0 {
 		return 0, false
 	}
-	ms, _, ok = ExpiryOf(cells[i].Live)
-	return ms, ok
+	live := cells[i].Live
+	if ms, _, ok = ExpiryOf(live); !ok {
+		return 0, false
+	}
+	var named []Dot
+	for _, e := range live {
+		if x, err := decodeExpiry(e.Payload); err == nil { // checked when decoded
+			named = append(append(named, x.values...), e.Dot)
+		}
+	}
+	for _, c := range cells {
+		if !c.ID.Kind.assigned() {
+			continue
+		}
+		for _, e := range c.Live {
+			if !slices.Contains(named, e.Dot) {
+				return 0, false
+			}
+		}
+	}
+	return ms, true
 }
 
-func checkExpiry(payload []byte) error {
-	r := reader{b: payload}
-	if r.uvarint("expiry") > math.MaxInt64 && r.err == nil {
-		r.fail("expiry is out of bounds")
+// LoadExpiry reads the cells that ExpiresAt is told from. stored lists the
+// kinds of which the key has cells.
+func LoadExpiry(cells Loader, key KeyID, stored []Kind) ([]CellState, error) {
+	if !slices.Contains(stored, Expiry) {
+		return nil, nil
 	}
-	return r.done("expiry")
+	var out []CellState
+	for _, k := range stored {
+		if k != Expiry && !k.assigned() {
+			continue
+		}
+		id := CellID{KeyID: key, Kind: k}
+		c, err := cells.Load(id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, CellState{id, c})
+	}
+	return out, nil
 }
 
 // perform carries the operation out together with what it does to the key's
@@ -70,15 +145,18 @@ func (m *mutation) perform(stored []Kind) error {
 	if err != nil {
 		return err
 	}
-	var live Cell
-	if slices.Contains(stored, Expiry) {
-		if live, err = m.cells.Load(m.expiryID()); err != nil {
-			return err
-		}
+	cells, err := LoadExpiry(m.cells, m.key, stored)
+	if err != nil {
+		return err
+	}
+	was := ending{}
+	if i := slices.IndexFunc(cells, func(c CellState) bool { return c.ID.Kind == Expiry }); i >= 0 {
+		was.live = cells[i].Live
+		was.at, was.ends = ExpiresAt(cells)
 	}
 	var gone []Change
-	if at, _, ok := ExpiryOf(live); ok && at <= op.Now {
-		gone, err = m.removeExpired(stored, live)
+	if was.ends && was.at <= op.Now {
+		gone, err = m.removeExpired(stored, was.live)
 		switch {
 		case errors.Is(err, ErrPermanent): // it goes on without an expiry
 		case err != nil:
@@ -86,19 +164,37 @@ func (m *mutation) perform(stored []Kind) error {
 		default:
 			have = nil
 		}
-		m.cells, live = remains{m.cells, gone}, nil
+		m.cells, was = remains{m.cells, gone}, ending{}
 	}
-	if op.Code == OpExpire {
-		return m.expire(have, live, gone)
-	}
-	if op.Code != OpSweep {
+	switch op.Code { //nolint:exhaustive // all others are of the kinds
+	case OpExpire:
+		return m.expire(have, was.live, gone)
+	case OpSweep:
+		m.sweep(was)
+	default:
 		if err := m.carryOut(have); err != nil {
 			return err
 		}
-		m.followExpiry(op, have, live)
+		if err := m.followExpiry(op, have, was); err != nil {
+			return err
+		}
 	}
 	m.unite(gone)
 	return nil
+}
+
+// ending is the expiry as an operation found it.
+type ending struct {
+	live Cell
+	at   int64
+	ends bool // at the time at; false where the key never expires
+}
+
+// sweep takes away an expiry that is over, of a key that did not expire.
+func (m *mutation) sweep(was ending) {
+	if at, _, ok := ExpiryOf(was.live); ok && at <= m.op.Now {
+		m.change(Change{ID: m.expiryID(), Removes: was.live.Dots()})
+	}
 }
 
 // permanent reports whether there is no removing what is of kind k.
@@ -138,29 +234,42 @@ func (m *mutation) expire(have []Kind, live Cell, gone []Change) error {
 		return ErrPermanent
 	}
 	m.result.Kind, m.result.Changed = have[0], 1
-	m.changeExpiry(live, true)
+	if err := m.changeExpiry(live, &m.op.At); err != nil {
+		return err
+	}
 	m.unite(gone)
 	return nil
 }
 
 // followExpiry is what a write does to the expiry beside what it is for. An
 // assignment clears it, as does what deletes the key, or creates it anew; with
-// a time of its own the write sets it. op is the operation as it was asked for.
-func (m *mutation) followExpiry(op *Op, have []Kind, live Cell) {
+// a time of its own the write sets it. To keep it is for an assignment to say
+// that it is that of its value as well. op is the operation as it was asked for.
+func (m *mutation) followExpiry(op *Op, have []Kind, was ending) error {
 	deletes := op.Code == OpDelete
-	if len(m.changes) == 0 && !deletes || op.KeepTTL && !deletes && len(have) > 0 && len(live) > 0 {
-		return
+	if len(m.changes) == 0 && !deletes {
+		return nil
 	}
-	sets := op.At != 0 && !deletes && !m.kind.permanent()
-	clears := op.Code == OpAssign || deletes && (op.Kind == NoKind || len(have) < 2) || len(have) == 0 && len(live) > 0
-	if sets || clears {
-		m.changeExpiry(live, sets)
+	if op.KeepTTL && !deletes && len(have) > 0 && len(was.live) > 0 {
+		if op.Code == OpAssign && was.ends {
+			return m.changeExpiry(was.live, &was.at)
+		}
+		return nil
 	}
+	clears := op.Code == OpAssign || deletes && (op.Kind == NoKind || len(have) < 2) || len(have) == 0 && len(was.live) > 0
+	switch {
+	case op.At != 0 && !deletes && !m.kind.permanent():
+		return m.changeExpiry(was.live, &op.At)
+	case clears:
+		return m.changeExpiry(was.live, nil)
+	}
+	return nil
 }
 
 // changeExpiry supersedes the expiry that is observed: all that is live here
-// or, of a client that says what it saw, that and no more.
-func (m *mutation) changeExpiry(live Cell, sets bool) {
+// or, of a client that says what it saw, that and no more. With a time it puts
+// a new one, for all assigned values that are live here.
+func (m *mutation) changeExpiry(live Cell, at *int64) error {
 	ch := Change{ID: m.expiryID(), Removes: live.Dots()}
 	if c := m.op.Context; c != nil {
 		ch.Removes = slices.DeleteFunc(ch.Removes, func(d Dot) bool { return !c.Clock.Contains(d) && !slices.Contains(c.Dots, d) })
@@ -172,12 +281,32 @@ func (m *mutation) changeExpiry(live Cell, sets bool) {
 		slices.SortFunc(ch.Removes, Dot.Compare)
 		ch.Below = Difference(&c.Clock, &m.replica.Clock)
 	}
-	if sets {
-		ch.Puts = []Entry{{m.dot, binary.AppendUvarint(nil, uint64(m.op.At))}}
+	if at != nil {
+		values, err := m.assignedValues()
+		if err != nil {
+			return err
+		}
+		ch.Puts = []Entry{{m.dot, expiry{uint64(*at), values}.encode()}}
 	}
 	if len(ch.Removes) > 0 || len(ch.Puts) > 0 || !ch.Below.Empty() {
 		m.change(ch)
 	}
+	return nil
+}
+
+// assignedValues lists the values that were assigned and that the event leaves.
+func (m *mutation) assignedValues() ([]Dot, error) {
+	after := remains{m.cells, m.changes}
+	var out []Dot
+	for _, k := range []Kind{Register, MVRegister} {
+		c, err := after.Load(CellID{KeyID: m.key, Kind: k})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c.Dots()...)
+	}
+	slices.SortFunc(out, Dot.Compare)
+	return slices.DeleteFunc(slices.Compact(out), func(d Dot) bool { return d == m.dot }), nil
 }
 
 // unite puts the removal of what had expired into the event, under what the

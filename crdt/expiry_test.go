@@ -30,6 +30,11 @@ func (s *site) expires(what string, want int64) {
 	}
 }
 
+func (s *site) cell(k Kind) Cell {
+	c, _ := s.mem.Load(CellID{testKey(), k, ""})
+	return c
+}
+
 func TestExpiryOfOneReplica(t *testing.T) {
 	tests := []struct {
 		name string
@@ -80,7 +85,8 @@ func TestConcurrentExpiry(t *testing.T) {
 		{"the longest counts", expire(50), expire(90), 90},
 		{"never is the longest", expire(50), expire(0), 0},
 		{"a write with a time is no exception", assign(Register, "w").at(80), expire(60), 80},
-		{"an assignment clears no more than it observed", assign(Register, "w"), expire(60), 60},
+		{"a plain assignment is for ever", assign(Register, "w"), expire(60), 0},
+		{"one that keeps the expiry has its own", assign(Register, "w").keepTTL(), expire(60), 70},
 		{"nor does a delete", Op{Code: OpDelete}, expire(60), 60},
 		{"the same twice", expire(60), expire(60), 60},
 	}
@@ -114,7 +120,10 @@ func TestContextsAndExpiry(t *testing.T) {
 	read := s.context()
 	s.do(expire(90))
 	s.do(assign(Register, "w").with(read))
-	s.expires("what the client had not seen stays", 90)
+	s.expires("what the client had not seen is not for what it wrote", 0)
+	if at, _, ok := ExpiryOf(s.cell(Expiry)); at != 90 || !ok {
+		t.Errorf("what the client had not seen is gone: %d, %v", at, ok)
+	}
 	s.do(assign(Register, "x").with(s.context()))
 	s.expires("what it has seen goes", 0)
 
@@ -133,6 +142,32 @@ func TestContextsAndExpiry(t *testing.T) {
 	b.expires("a delete of what only the client saw takes the expiry along", 0)
 	if len(b.mem.All()) > 0 || !b.rep.Residue.Empty() {
 		t.Errorf("left over: %v, %v", b.mem.All(), b.rep.Residue.Changes())
+	}
+}
+
+// Who did not hear of an expiry, and assigns a value, does not lose it to that.
+func TestPlainAssignmentOutlivesAnExpiryItDidNotSee(t *testing.T) {
+	for _, kind := range []Kind{Register, MVRegister} {
+		a, b := newSite(t, 1), newSite(t, 2)
+		timed := a.do(assign(kind, "v").at(70))
+		plain := b.do(assign(kind, "w"))
+		a.apply(plain)
+		b.apply(timed)
+		for _, s := range []*site{a, b} {
+			s.expires("with a value that never expires", 0)
+			if d := s.do(Op{Code: OpSweep, Now: 69}); d != nil {
+				t.Errorf("swept too soon: %+v", d)
+			}
+		}
+		b.apply(a.do(Op{Code: OpSweep, Now: 70}))
+		if c := b.cell(Expiry); len(c) > 0 {
+			t.Errorf("the time of the other is left: %v", c)
+		}
+		b.want("both values are left", b.values(kind), []string{"w", "v"})
+		b.do(expire(80))
+		b.expires("an expiry is for all that is there", 80)
+		b.do(assign(kind, "x").now(80))
+		b.want("and ends all", b.values(kind), []string{"x"})
 	}
 }
 
@@ -325,6 +360,8 @@ func TestExpiryPayloads(t *testing.T) {
 		{"\x80\x00", false},
 		{"\x46\x00", false},
 		{"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", false},
+		{"\x46\x01\x00\x00\x00\x00\x00\x00\x00\x02\x01", true},
+		{"\x46\x01\x00\x00\x00\x00\x00\x00\x00\x02", false},
 	}
 	for _, tt := range tests {
 		d := &Delta{Actor: 1, Lo: 1, Hi: 1, Changes: []Change{{ID: CellID{testKey(), Expiry, ""}, Puts: Cell{{Dot{1, 1}, []byte(tt.payload)}}}}}

@@ -1,7 +1,7 @@
 package crdt
 
 import (
-	"encoding/binary"
+	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -38,25 +38,51 @@ func (o *expiring) operation(w *world, key KeyID) Op {
 	return op
 }
 
-// expired reads the expiry of what was seen.
-func expired(op *Op, cell Cell) bool {
+// endOf is when what was seen of a key expires, 0 for never: at the longest of
+// its times, if they are those of all values that were assigned.
+func endOf(seen observed, key KeyID) int64 {
 	var longest uint64
-	for _, e := range cell {
-		ms, _ := binary.Uvarint(e.Payload)
-		if ms == 0 {
-			return false
+	named := map[Dot]bool{}
+	for _, e := range seen[CellID{key, Expiry, ""}] {
+		x, err := decodeExpiry(e.Payload)
+		if err != nil {
+			panic(err)
 		}
-		longest = max(longest, ms)
+		if x.at == 0 {
+			return 0
+		}
+		longest, named[e.Dot] = max(longest, x.at), true
+		for _, d := range x.values {
+			named[d] = true
+		}
 	}
-	return len(cell) > 0 && longest <= uint64(op.Now)
+	for _, k := range []Kind{Register, MVRegister} {
+		for _, e := range seen[CellID{key, k, ""}] {
+			if !named[e.Dot] {
+				return 0
+			}
+		}
+	}
+	return int64(longest)
+}
+
+func expired(op *Op, seen observed, key KeyID) bool {
+	end := endOf(seen, key)
+	return end > 0 && end <= op.Now
+}
+
+// over reports whether there is a time to sweep away, of a key that did not expire.
+func over(op *Op, live Cell) bool {
+	at, _, ok := ExpiryOf(live)
+	return ok && at <= op.Now
 }
 
 func (o *expiring) nothing(op *Op, have []Kind, here, seen observed, key KeyID) error {
-	past := expired(op, here[CellID{key, Expiry, ""}])
+	past := expired(op, here, key)
 	switch {
-	case op.Code == OpExpire && (past || len(have) == 0), op.Code == OpSweep && !past:
+	case op.Code == OpExpire && (past || len(have) == 0), op.Code == OpSweep && !over(op, here[CellID{key, Expiry, ""}]):
 		return nil
-	case op.Code == OpExpire || past:
+	case op.Code == OpExpire || op.Code == OpSweep || past:
 		return fmt.Errorf("operation %d did nothing, expired %v", op.Code, past)
 	}
 	return o.oracle.nothing(op, have, here, seen, key)
@@ -64,7 +90,11 @@ func (o *expiring) nothing(op *Op, have []Kind, here, seen observed, key KeyID) 
 
 func (o *expiring) minted(op *Op, d *Delta, have []Kind, here, seen observed, key KeyID) error {
 	dot, id := Dot{d.Actor, d.Lo}, CellID{key, Expiry, ""}
-	past := expired(op, here[id])
+	past := expired(op, here, key)
+	if op.Code == OpSweep && !past && over(op, here[id]) {
+		o.kill(dot, id, here[id])
+		return nil
+	}
 	if past {
 		for other, c := range here {
 			o.kill(dot, other, c)
@@ -89,7 +119,7 @@ func (o *expiring) minted(op *Op, d *Delta, have []Kind, here, seen observed, ke
 			return err
 		}
 	}
-	return o.follow(op, d, have, here[id], id)
+	return o.follow(op, d, have, here, id)
 }
 
 // ownChanges is the event as it would be without an expiry.
@@ -107,15 +137,30 @@ func ownChanges(op *Op, d *Delta, past bool) *Delta {
 }
 
 // follow tells what became of the expiry.
-func (o *expiring) follow(op *Op, d *Delta, have []Kind, live Cell, id CellID) error {
-	dot := Dot{d.Actor, d.Lo}
+func (o *expiring) follow(op *Op, d *Delta, have []Kind, here observed, id CellID) error {
+	dot, live, at := Dot{d.Actor, d.Lo}, here[id], op.At
 	keeps := op.KeepTTL && op.Code != OpDelete && op.Code != OpExpire && len(have) > 0 && len(live) > 0
 	sets := !keeps && (op.At != 0 || op.Code == OpExpire)
+	if end := endOf(here, id.KeyID); keeps && op.Code == OpAssign && end > 0 {
+		keeps, sets, at = false, true, end
+	}
 	clears := !keeps && (sets || op.Code == OpAssign || op.Code == OpDelete && (op.Kind == NoKind || len(have) < 2) ||
 		len(have) == 0 && len(live) > 0)
+	want := expiry{at: uint64(at)}
+	for _, k := range []Kind{Register, MVRegister} {
+		for _, e := range here[CellID{id.KeyID, k, ""}] {
+			if !slices.ContainsFunc(d.Changes, func(ch Change) bool {
+				return ch.ID.Kind == k && (slices.Contains(ch.Removes, e.Dot) || ch.Below.Contains(e.Dot))
+			}) {
+				want.values = append(want.values, e.Dot)
+			}
+		}
+	}
+	slices.SortFunc(want.values, Dot.Compare)
 	i := slices.IndexFunc(d.Changes, func(ch Change) bool { return ch.ID == id })
-	if put := i >= 0 && len(d.Changes[i].Puts) > 0; put != sets {
-		return fmt.Errorf("%s: expiry is set %v, want %v", dot, put, sets)
+	put := i >= 0 && len(d.Changes[i].Puts) > 0
+	if put != sets || sets && !bytes.Equal(d.Changes[i].Puts[0].Payload, want.encode()) {
+		return fmt.Errorf("%s: expiry is set %v, want %v to %v", dot, put, sets, want)
 	}
 	seen := live
 	if c := op.Context; c != nil { // who saw the value of a write has seen the write, and its expiry
@@ -130,7 +175,7 @@ func (o *expiring) follow(op *Op, d *Delta, have []Kind, live Cell, id CellID) e
 		o.kill(dot, id, seen)
 	}
 	if sets {
-		o.put(dot, id, binary.AppendUvarint(nil, uint64(op.At)))
+		o.put(dot, id, want.encode())
 	}
 	return nil
 }
@@ -140,17 +185,13 @@ func (o *expiring) judge(mem *Memory, clock *Clock, counted map[string]int) erro
 		return err
 	}
 	for _, key := range modelKeys() {
-		var want uint64
 		cell, _ := mem.Load(CellID{key, Expiry, ""})
-		for _, e := range cell {
-			ms, _ := binary.Uvarint(e.Payload)
-			if want = max(want, ms); ms == 0 {
-				want = 0
-				break
-			}
-		}
-		if got, ok := ExpiresAt(cellsOf(mem, key)); uint64(got) != want || ok != (want > 0) {
+		want := endOf(observe(cellsOf(mem, key)), key)
+		if got, ok := ExpiresAt(cellsOf(mem, key)); got != want || ok != (want > 0) {
 			return fmt.Errorf("%s expires at %d, %v, want %d of %v", key.Key, got, ok, want, cell)
+		}
+		if at, _, ok := ExpiryOf(cell); ok && want == 0 && at > 0 {
+			counted["outlived"]++
 		}
 		if len(cell) > 1 {
 			counted["concurrent expiries"]++
