@@ -71,6 +71,7 @@ func godwit() rules {
 			"internal/sim":         {any: true, except: []string{"cmd/..."}},
 			"internal/testcluster": {any: true, except: []string{"cmd/..."}},
 
+			"internal/e2e":         {any: true}, // tests from the outside
 			"internal/archtest":    {},
 			"internal/mutants":     {},
 			"internal/mutants/cmd": {imports: []string{"internal/mutants"}},
