@@ -26,15 +26,15 @@ import (
 // below the bound, nor an account that is overdrawn.
 //
 // There is no delete, no reset and no expiry, and a map or a key that holds a
-// bcounter is not deleted either (ErrPermanent). Taking back what was observed would take
-// back additions whose rights may be spent at this moment elsewhere, and the
-// value would fall below the bound, or below zero. It would be safe only where
-// the one who deletes holds every right there is, which a client can reach by
-// spending down to the bound, and which then frees nothing but the cell.
+// bcounter is not deleted either (ErrPermanent). Taking back what was observed
+// would take back additions whose rights may be spent at this moment elsewhere,
+// and the value would fall below the bound, or below zero. It would be safe only
+// where the one who deletes holds every right that any event may have made.
 //
-// The rights of an actor that is gone stay its own, and are lost to all, see
-// docs/decisions/0004-rights-after-a-restart.md: a replica that closes cleanly
-// gives its rights away first. The value is right all the same.
+// The rights of an actor that is gone stay its own, and are lost to all; why,
+// and how they could be had back, is docs/decisions/0004-rights-after-a-restart.md.
+// A replica that is to be closed can give its rights away first, which is safe
+// at any time. The value is right all the same.
 //
 // Source: Balegas, Serra, Duarte, Ferreira, Rodrigues, Preguiça, Shapiro,
 // Najafzadeh, "Extending Eventually Consistent Cloud Databases for Enforcing

@@ -86,30 +86,30 @@ func TestBCounterTransfers(t *testing.T) {
 // A replica that sees a decrement sees the rights that were spent, though the
 // events which made them are still under way.
 func TestBCounterEventsCarryWhatTheyRestOn(t *testing.T) {
-	a, b, c, d := newSite(t, 1), newSite(t, 2), newSite(t, 3), newSite(t, 4)
-	a.do(badd(10).bound(4))
-	d.apply(d.do(badd(3)))
-	b.apply(a.do(give(2, 6)))
-	b.apply(d.snapshotEvent())
-	c.apply(b.do(give(3, 5)))
-	spent := c.do(badd(-5))
+	founder, first, last := newSite(t, 9), newSite(t, 6), newSite(t, 1)
+	event := founder.do(badd(7).bound(4))
+	other := newSite(t, 8).do(badd(3))
+	first.do(badd(10))
+	for s := first; s != last; {
+		given := s.do(give(s.actor-1, 5))
+		if s = newSite(t, s.actor-1); s.actor == last.actor {
+			s = last
+		}
+		s.apply(given)
+	}
+	last.apply(other)
+	last.apply(event)
+	spent := last.do(badd(-5))
 	var rests []Dot
 	for _, e := range spent.Changes[0].Puts {
 		rests = append(rests, e.Dot)
 	}
-	if want := []Dot{{1, 1}, {2, 1}, {3, 1}}; !slices.Equal(rests, want) {
+	if want := []Dot{{1, 1}, {2, 1}, {3, 1}, {4, 1}, {5, 1}, {6, 1}, {9, 1}}; !slices.Equal(rests, want) {
 		t.Errorf("the decrement carries %v, want %v", rests, want)
 	}
-	e := newSite(t, 5)
-	e.apply(spent)
-	e.wantRights("the decrement alone", 5, 4, Rights{1, 0}, Rights{2, 1}, Rights{3, 0})
-}
-
-// snapshotEvent is the last event of a site, once more.
-func (s *site) snapshotEvent() *Delta {
-	s.t.Helper()
-	cells := cellsOf(&s.mem, testKey())
-	return &Delta{Actor: s.actor, Lo: s.minted, Hi: s.minted, Changes: []Change{{ID: cells[0].ID, Puts: cells[0].Live}}}
+	c := newSite(t, 10)
+	c.apply(spent)
+	c.wantRights("the decrement alone", 12, 4, Rights{1, 0}, Rights{2, 0}, Rights{3, 0}, Rights{4, 0}, Rights{5, 0}, Rights{6, 5}, Rights{9, 3})
 }
 
 func TestBCounterBounds(t *testing.T) {
@@ -184,15 +184,15 @@ func TestBCounterLimits(t *testing.T) {
 	a.do(badd(-math.MaxInt64))
 	a.refused("a total that is used up", badd(2), ErrOverflow)
 	a.do(badd(1))
-	c := newSite(t, 3)
 	b.do(badd(math.MaxInt64))
-	b.apply(c.do(badd(math.MaxInt64)))
+	b.apply(newSite(t, 3).do(badd(math.MaxInt64)))
+	b.apply(newSite(t, 4).do(badd(math.MaxInt64)))
 	if v := b.value(BCounter); v.Int != math.MaxInt64 || !v.Saturated {
-		t.Errorf("two of the most there can be: %d, saturated %v", v.Int, v.Saturated)
+		t.Errorf("three of the most there can be: %d, saturated %v", v.Int, v.Saturated)
 	}
 	b.refused("adding to it", badd(0), ErrOverflow)
 	b.do(badd(-math.MaxInt64))
-	if v := b.value(BCounter); v.Int != math.MaxInt64 || v.Saturated {
+	if v := b.value(BCounter); v.Int != math.MaxInt64 || !v.Saturated {
 		t.Errorf("taking away from it: %d, saturated %v", v.Int, v.Saturated)
 	}
 	if l := (ledger{out: []grant{{2, math.MaxUint64}}}); !errors.Is(second(l.give(2, 1)), ErrOverflow) {
