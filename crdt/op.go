@@ -35,7 +35,8 @@ type Op struct {
 	// Kind is the kind the operation is meant for; NoKind leaves it to the key,
 	// then to Default.
 	Kind     Kind
-	Default  Kind // the bucket's kind, used where it fits the operation
+	Default  Kind   // the bucket's kind, used where it fits the operation
+	Allowed  []Kind // the kinds that the key may take; all, when empty
 	Value    []byte
 	Elements []string
 	N        int64
@@ -72,8 +73,11 @@ type Member struct {
 
 // Errors of operations. Test with errors.Is; KindError is a type of its own.
 var (
-	// ErrOverflow reports a counter that would leave the range of int64.
-	ErrOverflow = errors.New("counter would leave the range of int64")
+	// ErrOverflow reports a counter that would leave the range of int64, or a
+	// score that would leave that of float64.
+	ErrOverflow = errors.New("number would leave its range")
+	// ErrNotAllowed reports a kind that the key may not take.
+	ErrNotAllowed = errors.New("kind is not allowed here")
 	// ErrNoContext reports a context given to an operation that takes none.
 	ErrNoContext = errors.New("operation takes no context")
 )
@@ -165,6 +169,9 @@ func (m *mutation) resolve(have []Kind) ([]Kind, error) {
 	}
 	if len(have) > 0 && !slices.Contains(have, want) {
 		return nil, &KindError{Have: have[0], Want: want}
+	}
+	if len(m.op.Allowed) > 0 && !slices.Contains(m.op.Allowed, want) {
+		return nil, fmt.Errorf("%w: %s (allowed: %v)", ErrNotAllowed, want, m.op.Allowed)
 	}
 	return []Kind{want}, nil
 }
