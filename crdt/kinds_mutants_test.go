@@ -9,16 +9,7 @@ import (
 
 // TestMutantsOfKinds is TestMutants for kinds that TestOracle plays.
 func TestMutantsOfKinds(t *testing.T) {
-	list := plantedKindBugs()
-	if testing.Short() {
-		list = list[:3]
-	}
-	for _, r := range mutants.Run(t.Context(), "..", list) {
-		if r.Outcome != mutants.Caught {
-			t.Errorf("%s: %v %v", r.Mutant.Name, r.Outcome, r.Err)
-		}
-		t.Logf("%s: %v after %v by %v", r.Mutant.Name, r.Outcome, r.Took, r.By)
-	}
+	plant(t, plantedKindBugs(), 6)
 }
 
 func plantedKindBugs() []mutants.Mutant {

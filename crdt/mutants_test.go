@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"cmp"
+	"flag"
 	"testing"
 
 	"github.com/godwitdb/godwit/internal/mutants"
@@ -10,9 +11,21 @@ import (
 // TestMutants is the test of the tests: one bug for every line that the rules
 // stand on, each of which the model, or the test that is named, must notice.
 func TestMutants(t *testing.T) {
-	list := plantedBugs()
-	if testing.Short() {
-		list = list[:6]
+	plant(t, plantedBugs(), 28)
+}
+
+var everyMutant = flag.Bool("mutants", false, "plant every bug of each list, not only the first few")
+
+// plant plants the first few bugs of a list, or all of them, and demands that
+// each is noticed. The lists begin with the lines that matter most.
+func plant(t *testing.T, list []mutants.Mutant, few int) {
+	t.Helper()
+	switch {
+	case *everyMutant:
+	case testing.Short():
+		list = list[:3]
+	default:
+		list = list[:few]
 	}
 	for _, r := range mutants.Run(t.Context(), "..", list) {
 		if r.Outcome != mutants.Caught {

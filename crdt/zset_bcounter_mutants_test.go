@@ -9,16 +9,7 @@ import (
 
 // TestMutantsOfScoresAndRights is TestMutants for zsets and bcounters.
 func TestMutantsOfScoresAndRights(t *testing.T) {
-	list := bugsOfScoresAndRights()
-	if testing.Short() {
-		list = list[:2]
-	}
-	for _, r := range mutants.Run(t.Context(), "..", list) {
-		if r.Outcome != mutants.Caught {
-			t.Errorf("%s: %v %v", r.Mutant.Name, r.Outcome, r.Err)
-		}
-		t.Logf("%s: %v after %v by %v", r.Mutant.Name, r.Outcome, r.Took, r.By)
-	}
+	plant(t, bugsOfScoresAndRights(), 6)
 }
 
 func bugsOfScoresAndRights() []mutants.Mutant {
