@@ -19,7 +19,7 @@ var counterRow = kindRow{
 	join:    joinRuns,
 	carry:   carryRun,
 	spares:  func([]byte) bool { return true },
-	release: func(c Cell, actor Actor) ([]Dot, []Entry) { return releaseRuns(c, actor) },
+	release: releaseRuns,
 	check:   checkRun,
 	present: func(c Cell) bool { return anyRun(c, run.counts) },
 	mutate: map[OpCode]func(m *mutation) error{

@@ -45,10 +45,12 @@ func (n *Node) answer(t *target, a *storage.Answer, req *v1.GetRequest) (*v1.Get
 		return nil, err
 	}
 	v := crdt.ReadValue(kind, cells)
-	observed := crdt.ObservedContext(a.Cells, &a.Clock)
+	observed := crdt.ObservedContext(observable(a, req), &a.Clock)
+	expires, _ := crdt.ExpiresAt(a.Cells)
 	resp := &v1.GetResponse{
 		Kind: v1.Kind(kind), Conflict: v.Conflict(), Context: n.sealContext(t.key, &observed),
 		Value: value(&v, a.Total), Siblings: siblings(v.Siblings), Bound: v.Bound,
+		ExpiresUnixMs: uint64(expires),
 	}
 	for _, r := range v.Rights {
 		dcName, node := n.who(r.Actor)
@@ -57,8 +59,8 @@ func (n *Node) answer(t *target, a *storage.Answer, req *v1.GetRequest) (*v1.Get
 	if r := req.GetRange(); r != nil {
 		resp.Value = &v1.Value{Of: &v1.Value_Zset{Zset: ranked(v.Members, r)}}
 	}
-	if a.More && len(a.Cells) > 0 {
-		resp.NextPage = []byte(a.Cells[len(a.Cells)-1].ID.Path)
+	if a.More {
+		resp.NextPage = []byte(lastPath(a.Cells))
 	}
 	return resp, nil
 }
@@ -75,7 +77,7 @@ func (n *Node) found(t *target, a *storage.Answer, req *v1.GetRequest) (crdt.Kin
 		}
 	}
 	switch {
-	case len(have) == 0:
+	case len(have) == 0 || a.Expired(n.now()):
 		return 0, nil, refuse(NotFound, "NOT_FOUND", "key is not in bucket %q", t.key.Bucket)
 	case len(have) > 1:
 		names := kindNames(have)
@@ -147,7 +149,7 @@ func value(v *crdt.Value, total uint64) *v1.Value {
 			})
 		}
 		return &v1.Value{Of: &v1.Value_Map{Map: fields}}
-	case crdt.NoKind:
+	case crdt.NoKind, crdt.Expiry:
 	}
 	return nil
 }

@@ -61,24 +61,36 @@ func AsError(err error) *Error {
 		return e
 	case errors.As(err, &kind):
 		return refuse(FailedPrecondition, "WRONG_KIND", "%s", kind).with("have", kind.Have.String()).with("want", kind.Want.String())
-	case errors.Is(err, crdt.ErrOverflow):
-		return refuse(OutOfRange, "COUNTER_OVERFLOW", "%s", err)
-	case errors.Is(err, crdt.ErrField):
-		return refuse(InvalidArgument, "BAD_FIELD", "%s", err)
-	case errors.Is(err, crdt.ErrNoContext):
-		return refuse(InvalidArgument, "NO_CONTEXT", "%s", err)
-	case errors.Is(err, crdt.ErrEncoding), errors.Is(err, storage.ErrPartition):
-		return refuse(InvalidArgument, "MALFORMED", "%s", err)
-	case errors.Is(err, storage.ErrRequestOld):
-		return refuse(FailedPrecondition, "REQUEST_TOO_OLD", "%s; whether it was carried out can no longer be told", err)
-	case errors.Is(err, storage.ErrDiskLow):
-		return refuse(ResourceExhausted, "DISK_LOW", "this node takes no writes: %s; free space, or delete", err)
-	case errors.Is(err, context.DeadlineExceeded):
-		return refuse(DeadlineExceeded, "TIMEOUT", "timed out: %s", err)
-	case errors.Is(err, ErrNotSent), errors.Is(err, storage.ErrClosed):
-		return refuse(Unavailable, "NOT_SENT", "%s", err)
-	case errors.Is(err, context.Canceled):
-		return refuse(Unavailable, "CANCELED", "%s", err)
+	}
+	for _, known := range []struct {
+		is     error
+		code   Code
+		reason string
+		after  string
+	}{
+		{crdt.ErrOverflow, OutOfRange, "COUNTER_OVERFLOW", ""},
+		{crdt.ErrNoRights, FailedPrecondition, "NO_RIGHTS", ""},
+		{crdt.ErrSelfTransfer, InvalidArgument, "BAD_TRANSFER", ""},
+		{crdt.ErrTransfer, InvalidArgument, "BAD_TRANSFER", ""},
+		{crdt.ErrBound, InvalidArgument, "BAD_BOUND", ""},
+		{crdt.ErrPermanent, FailedPrecondition, "CANNOT_REMOVE", ""},
+		{crdt.ErrShrink, FailedPrecondition, "ONLY_GROWS", ""},
+		{crdt.ErrScore, InvalidArgument, "BAD_SCORE", ""},
+		{crdt.ErrField, InvalidArgument, "BAD_FIELD", ""},
+		{crdt.ErrNoContext, InvalidArgument, "NO_CONTEXT", ""},
+		{crdt.ErrNotAllowed, FailedPrecondition, "KIND_NOT_ALLOWED", ""},
+		{crdt.ErrEncoding, InvalidArgument, "MALFORMED", ""},
+		{storage.ErrPartition, InvalidArgument, "MALFORMED", ""},
+		{storage.ErrRequestOld, FailedPrecondition, "REQUEST_TOO_OLD", "; whether it was carried out can no longer be told"},
+		{storage.ErrDiskLow, ResourceExhausted, "DISK_LOW", ": this node takes no writes; free space, or delete"},
+		{ErrNotSent, Unavailable, "NOT_SENT", ""},
+		{storage.ErrClosed, Unavailable, "NOT_SENT", ""},
+		{context.DeadlineExceeded, DeadlineExceeded, "TIMEOUT", ""},
+		{context.Canceled, Unavailable, "CANCELED", ""},
+	} {
+		if errors.Is(err, known.is) {
+			return refuse(known.code, known.reason, "%s%s", err, known.after)
+		}
 	}
 	return refuse(Internal, "INTERNAL", "%s", err)
 }

@@ -309,7 +309,7 @@ func (n *Node) conflicts(req *v1.ConflictsRequest) (*peerv1.ConflictsPage, error
 				return nil, err
 			}
 			_, cells := a.Kinds()
-			if v := crdt.ReadValue(crdt.Register, cells[crdt.Register]); v.Conflict() {
+			if v := crdt.ReadValue(crdt.Register, cells[crdt.Register]); v.Conflict() && !a.Expired(n.now()) {
 				out.Conflicts = append(out.Conflicts, &v1.ConflictsResponse{
 					Bucket: key.Bucket, Key: []byte(key.Key), Kind: v1.Kind_KIND_REGISTER, Siblings: siblings(v.Siblings),
 				})

@@ -57,6 +57,7 @@ type Options struct {
 	Links      LinkControl        // none
 	Storage    storage.Options    // Dir is required; Identity and Hash are filled in here
 	Exchange   time.Duration      // how often co-owners compare clocks; 1 s
+	SweepEvery time.Duration      // pause between two looks at what has expired; 1 s
 	Timeout    time.Duration      // of a request that has none, and the most for any; 30 s
 	Version    string             // of the program, for status
 	GRPCAddr   func(node string) string
@@ -69,6 +70,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("dc: Topology, Transport and Membership are required")
 	}
 	o.Exchange = cmp.Or(o.Exchange, time.Second)
+	o.SweepEvery = cmp.Or(o.SweepEvery, time.Second)
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -147,6 +149,7 @@ func Open(o Options) (*Node, error) {
 	n.peers = newCatchUp(n)
 	n.work.Go(n.peers.run)
 	n.work.Go(n.trim)
+	n.work.Go(n.sweep)
 	return n, nil
 }
 

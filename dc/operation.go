@@ -14,6 +14,10 @@ func (n *Node) operation(t *target, req *v1.UpdateRequest) (*crdt.Op, error) {
 		return nil, err
 	}
 	op.Default, _ = crdt.ParseKind(t.bucket.Kind)
+	op.Allowed = t.bucket.allowed()
+	if err := n.lifetime(t, req, op); err != nil {
+		return nil, err
+	}
 	opts := req.GetOptions()
 	op.Context, err = n.openContext(t.key, opts.GetContext(), opts != nil && opts.Context != nil)
 	return op, err
@@ -43,6 +47,8 @@ func (n *Node) words(t *target, req *v1.UpdateRequest, depth int) (*crdt.Op, err
 		op.Code, op.On = crdt.OpSwitch, o.FlagSet.GetOn()
 	case *v1.UpdateRequest_HllAdd:
 		op.Code, op.Elements = crdt.OpObserve, elements(o.HllAdd.GetElements())
+	case *v1.UpdateRequest_Expire:
+		op.Code, op.At = crdt.OpExpire, int64(o.Expire.GetAtUnixMs())
 	case *v1.UpdateRequest_Keep:
 		op.Code, op.Kind = crdt.OpKeep, crdt.Kind(o.Keep.GetKind())
 	case *v1.UpdateRequest_MapUpdate, *v1.UpdateRequest_MapRemove:
@@ -85,7 +91,7 @@ func (n *Node) mapWords(t *target, op *crdt.Op, req *v1.UpdateRequest, depth int
 		if err != nil {
 			return err
 		}
-		if sub.Code == crdt.OpKeep || sub.Code == crdt.OpTransfer {
+		if sub.Code == crdt.OpKeep || sub.Code == crdt.OpTransfer || sub.Code == crdt.OpExpire {
 			return refuse(InvalidArgument, "NOT_IN_A_MAP", "this operation is for keys, not for fields of maps")
 		}
 		op.Fields = append(op.Fields, crdt.FieldOp{Name: string(f.GetName()), Op: *sub})
@@ -118,20 +124,28 @@ func zsetWords(op *crdt.Op, req *v1.UpdateRequest) error {
 	return checkCount("members", len(op.Members))
 }
 
-// transferWords moves rights to a replica of another datacenter: to the actor
-// there that holds rights already, or to the first one known.
+// transferWords moves rights to a replica of another datacenter. Rights given to
+// an actor of an earlier start would be lost, and only a node of which a single
+// actor is known leaves no doubt which one it is now.
 func (n *Node) transferWords(t *target, op *crdt.Op, req *v1.Transfer) error {
 	op.Code, op.N, op.Kind = crdt.OpTransfer, req.GetAmount(), crdt.BCounter
 	clock := n.store.Replica(t.id).Clock()
+	byNode := map[string][]crdt.Actor{}
 	for a := range clock.All() {
-		if dcName, _ := n.who(a); dcName == req.GetTo() {
-			op.To = a // the newest mint of a node is not told apart: any actor of the datacenter will do
+		if dcName, node := n.who(a); dcName == req.GetTo() {
+			byNode[node] = append(byNode[node], a)
 		}
 	}
-	if op.To == 0 {
-		return refuse(FailedPrecondition, "NO_ACTOR", "no replica of datacenter %q has written to this partition yet; write there first", req.GetTo())
+	for _, owner := range n.owners(req.GetTo(), t.id) {
+		if actors := byNode[owner]; len(actors) == 1 {
+			op.To = actors[0]
+			return nil
+		}
 	}
-	return nil
+	if len(byNode) > 0 {
+		return refuse(FailedPrecondition, "NO_ACTOR", "every replica of datacenter %q has been restarted since this partition was created: which of its actors is the present one cannot be told", req.GetTo())
+	}
+	return refuse(FailedPrecondition, "NO_ACTOR", "no replica of datacenter %q has written to this partition yet; write there first", req.GetTo())
 }
 
 func checkCount(what string, n int) error {

@@ -185,10 +185,8 @@ func cutToCommon(pages []*crdt.Snapshot, mineMore bool, theirs []readAnswer) {
 		if i > 0 {
 			more = theirs[i-1].done.GetMore()
 		}
-		if more && len(p.Cells) > 0 {
-			if last := p.Cells[len(p.Cells)-1].ID.Path; end == "" || last < end {
-				end = last
-			}
+		if last := lastPath(p.Cells); more && last != "" && (end == "" || last < end) {
+			end = last
 		}
 	}
 	for _, p := range pages {

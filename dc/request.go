@@ -64,17 +64,15 @@ func copies(c v1.Consistency, exact uint32, fallback string, owners int) (int, e
 	return 0, refuse(InvalidArgument, "UNKNOWN_CONSISTENCY", "unknown consistency %d", c)
 }
 
-// allowed refuses kinds that the bucket does not take.
-func (b *bucket) allowed(k crdt.Kind) error {
-	if len(b.KindsAllowed) == 0 {
-		return nil
-	}
+// allowed lists the kinds that the bucket takes; none stands for all.
+func (b *bucket) allowed() []crdt.Kind {
+	var out []crdt.Kind
 	for _, name := range b.KindsAllowed {
-		if name == k.String() {
-			return nil
+		if k, err := crdt.ParseKind(name); err == nil {
+			out = append(out, k)
 		}
 	}
-	return refuse(FailedPrecondition, "KIND_NOT_ALLOWED", "bucket %q takes no %s (it takes: %s)", b.Name, k, strings.Join(b.KindsAllowed, ", "))
+	return out
 }
 
 func requestID(b []byte) (id crdt.RequestID, err error) {

@@ -188,7 +188,11 @@ func (n *Node) serveForward(ctx context.Context, f *peerv1.Forward) (*peerv1.For
 		if err := n.ownsKey(of.Update.GetBucket(), of.Update.GetKey()); err != nil {
 			return nil, err
 		}
-		resp, err := n.Update(ctx, of.Update)
+		t, err := n.target(of.Update.GetBucket(), of.Update.GetKey())
+		if err != nil {
+			return nil, err
+		}
+		resp, err := n.update(ctx, t, of.Update)
 		return &peerv1.ForwardDone{Of: &peerv1.ForwardDone_Update{Update: resp}}, err
 	}
 	return nil, refuse(InvalidArgument, "UNKNOWN_REQUEST", "forwarded request of a kind that this version does not know")

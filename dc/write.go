@@ -2,7 +2,9 @@ package dc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -25,6 +27,39 @@ func (n *Node) Update(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateRes
 		resp, err := n.forward(ctx, t, &peerv1.Forward{Of: &peerv1.Forward_Update{Update: req}}, false)
 		return resp.GetUpdate(), err
 	}
+	resp, err := n.update(ctx, t, req)
+	if rich := n.withRights(t, err); rich != "" { // rights are an actor's own: it must be the one that spends
+		t.owners = []string{rich}
+		resp, err := n.forward(ctx, t, &peerv1.Forward{Of: &peerv1.Forward_Update{Update: req}}, false)
+		return resp.GetUpdate(), err
+	}
+	return resp, err
+}
+
+// withRights names the co-owner that has the rights which this node lacks, if
+// there is one.
+func (n *Node) withRights(t *target, err error) string {
+	short, ok := errors.AsType[*crdt.RightsError](err)
+	if !ok || short.Elsewhere < int64(min(short.Need, math.MaxInt64)) {
+		return ""
+	}
+	a, readErr := n.store.Replica(t.id).Read(storage.Query{Key: t.key})
+	if readErr != nil {
+		return ""
+	}
+	_, cells := a.Kinds()
+	v := crdt.ReadValue(crdt.BCounter, cells[crdt.BCounter])
+	for _, r := range v.Rights {
+		dcName, node := n.who(r.Actor)
+		if dcName == n.dc && node != n.id && n.alive(node) && slices.Contains(t.owners, node) && r.Amount >= int64(min(short.Need, math.MaxInt64)) {
+			return node
+		}
+	}
+	return ""
+}
+
+// update carries an operation out at this node, which is an owner.
+func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
 	op, err := n.operation(t, req)
 	if err != nil {
 		return nil, err
@@ -47,13 +82,8 @@ func (n *Node) Update(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateRes
 // the other owners.
 func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request crdt.RequestID, w int) (*v1.UpdateResponse, error) {
 	replica := n.store.Replica(t.id)
-	if op.Kind != crdt.NoKind {
-		if err := t.bucket.allowed(op.Kind); err != nil {
-			return nil, err
-		}
-	}
 	async := t.bucket.Durability == "async"
-	done, err := replica.Mutate(&storage.Mutation{Key: t.key, Op: op, Request: request, Async: async})
+	done, err := n.mutate(ctx, t, &storage.Mutation{Key: t.key, Op: op, Request: request, Async: async}, w)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +99,11 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 		resp.Value = &v1.Value{Of: &v1.Value_Zset{Zset: &v1.Members{Members: []*v1.Member{{Member: []byte(last), Score: done.Score}}}}}
 	}
 	if done.Delta == nil { // nothing to change; but what it saw must not be lost either
-		return resp, replica.Barrier()
+		err := replica.Barrier()
+		if err == nil && op.Code == crdt.OpExpire && !done.Repeats {
+			err = refuse(NotFound, "NOT_FOUND", "key is not in bucket %q", t.key.Bucket)
+		}
+		return resp, err
 	}
 	resp.Context = n.sealContext(t.key, &crdt.Context{Dots: []crdt.Dot{{Actor: done.Delta.Actor, Seq: done.Delta.Lo}}})
 	resp.Dot = &v1.Dot{Actor: uint64(done.Delta.Actor), Seq: done.Delta.Lo}
@@ -141,8 +175,16 @@ func (a *acks) wait(ctx context.Context, want int) int {
 // coordinated by a replica which missed the put must not do nothing.
 func (n *Node) lookFirst(ctx context.Context, t *target, op *crdt.Op, w int) error {
 	removes := op.Code == crdt.OpDelete || op.Code == crdt.OpRemove || op.Code == crdt.OpReset ||
-		op.Code == crdt.OpDiscard || op.Code == crdt.OpKeep || op.Code == crdt.OpSwitch && !op.On
-	if !removes || op.Context != nil || w < 2 {
+		op.Code == crdt.OpDiscard || op.Code == crdt.OpExpire || op.Code == crdt.OpKeep || op.Code == crdt.OpSwitch && !op.On
+	if !removes || op.Context != nil {
+		return nil
+	}
+	return n.look(ctx, t, w)
+}
+
+// look joins what a quorum of replicas hold of a key, for a write to w of them.
+func (n *Node) look(ctx context.Context, t *target, w int) error {
+	if w < 2 {
 		return nil
 	}
 	q := storage.Query{Key: t.key, Limit: 1}

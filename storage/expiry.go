@@ -11,7 +11,7 @@ import (
 	"github.com/godwitdb/godwit/crdt"
 )
 
-// Expiring is a key that is to be hidden, and then removed.
+// Expiring is a key with a time at which it is to be hidden, and then removed.
 type Expiring struct {
 	Key crdt.KeyID
 	At  time.Time
@@ -19,7 +19,8 @@ type Expiring struct {
 }
 
 // Expired lists up to limit keys whose time had come before a moment, those
-// that expired first to begin with. They are hidden from reads already.
+// that expired first to begin with. They are hidden from reads already, unless
+// they hold a value that never expires: then it is the time that is to be removed.
 func (r *Replica) Expired(before time.Time, limit int) ([]Expiring, error) {
 	if err := r.store.enter(); err != nil {
 		return nil, err
@@ -46,6 +47,18 @@ func (r *Replica) Expired(before time.Time, limit int) ([]Expiring, error) {
 func (a *Answer) Expired(now time.Time) bool {
 	at, ok := crdt.ExpiresAt(a.Cells)
 	return ok && at <= now.UnixMilli()
+}
+
+// refuseExpired asks for a look at the co-owners before a key is given up.
+func (t *txn) refuseExpired(m *Mutation, stored []crdt.Kind, now int64) error {
+	if m.Looked {
+		return nil
+	}
+	cells, err := crdt.LoadExpiry(t, m.Key, stored)
+	if at, ok := crdt.ExpiresAt(cells); ok && at <= now {
+		return ErrExpired
+	}
+	return err
 }
 
 func expiryKey(id ReplicaID, at int64, key crdt.KeyID) []byte {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -79,6 +80,30 @@ func TestWhatHasExpiredIsHidden(t *testing.T) {
 	checkTree(t, r)
 }
 
+// What a write removes because it has expired must not have been extended at a
+// co-owner, so the writer is asked to look there first.
+func TestWhatHasExpiredIsNotGivenUpUnseen(t *testing.T) {
+	s, w := openMem(t)
+	r, key := s.Replica(testID), testKey("k")
+	mutate(t, r, key, until(w, time.Minute, insert("x")))
+	for _, op := range []*crdt.Op{insert("y"), {Code: crdt.OpSweep}, {Code: crdt.OpDelete}} {
+		if _, err := r.Mutate(&Mutation{Key: key, Op: op}); err != nil {
+			t.Errorf("operation %d in time: %v", op.Code, err)
+		}
+		mutate(t, r, key, until(w, time.Minute, insert("x")))
+		w.advance(time.Minute)
+		before := r.Clock()
+		if _, err := r.Mutate(&Mutation{Key: key, Op: op}); !errors.Is(err, ErrExpired) {
+			t.Errorf("operation %d too late: %v, want %v", op.Code, err, ErrExpired)
+		}
+		if c := r.Clock(); !c.Equal(&before) {
+			t.Errorf("operation %d was refused, and minted %v", op.Code, c)
+		}
+		mutate(t, r, key, &crdt.Op{Code: crdt.OpSweep})
+		mutate(t, r, key, until(w, time.Minute, insert("x")))
+	}
+}
+
 func TestScanOfTwoKindsThatExpire(t *testing.T) {
 	s, w := openMem(t)
 	r, other := s.Replica(testID), openPeer(t, "n2")
@@ -93,6 +118,34 @@ func TestScanOfTwoKindsThatExpire(t *testing.T) {
 	want := []string{keys[0].Key, keys[0].Key, keys[2].Key, keys[2].Key}
 	if got := listed(t, r); !slices.Equal(got, want) {
 		t.Errorf("%q are listed, want %q", got, want)
+	}
+}
+
+// A value that was assigned by who had not heard of an expiry stays, in sight.
+func TestScanOfWhatOutlivedAnExpiry(t *testing.T) {
+	s, w := openMem(t)
+	r, other := s.Replica(testID), openPeer(t, "n2")
+	keys := keysOf(testID.Partition, "b", "k", 2)
+	plain := mutate(t, other, keys[0], assign("plain")).Delta
+	for _, key := range keys {
+		mutate(t, r, key, until(w, time.Minute, assign("v")))
+	}
+	apply(t, r, plain)
+	w.advance(time.Minute)
+	if got := listed(t, r); !slices.Equal(got, []string{keys[0].Key}) {
+		t.Errorf("%q are listed, want %q", got, keys[0].Key)
+	}
+	if a := must(r.Read(Query{Key: keys[0]}))(t); a.Expired(w.now()) {
+		t.Error("it reads as expired")
+	}
+	if _, err := r.Mutate(&Mutation{Key: keys[0], Op: &crdt.Op{Code: crdt.OpSweep}}); err != nil {
+		t.Errorf("sweep: %v", err)
+	}
+	if got := must(r.Expired(w.now().Add(time.Hour), 10))(t); len(got) != 1 || got[0].Key != keys[1] {
+		t.Errorf("left to expire: %v", got)
+	}
+	if got := text(t, r, keys[0]); got != "plain" && got != "v" {
+		t.Errorf("after the sweep it is %q", got)
 	}
 }
 

@@ -113,7 +113,7 @@ func del() *crdt.Op { return &crdt.Op{Code: crdt.OpDelete} }
 // mutate carries out an operation and waits for the disk.
 func mutate(t testing.TB, r *Replica, key crdt.KeyID, op *crdt.Op) *Done {
 	t.Helper()
-	done, err := r.Mutate(&Mutation{Key: key, Op: op})
+	done, err := r.Mutate(&Mutation{Key: key, Op: op, Looked: true})
 	if err != nil {
 		t.Fatal(err)
 	}

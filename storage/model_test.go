@@ -108,7 +108,7 @@ func (p *pair) reopen(t testing.TB) {
 func (p *pair) mutate(t testing.TB, key crdt.KeyID, op *crdt.Op) *crdt.Delta {
 	t.Helper()
 	before := len(p.model.cells.Kinds(key))
-	done, err := p.r.Mutate(&Mutation{Key: key, Op: op})
+	done, err := p.r.Mutate(&Mutation{Key: key, Op: op, Looked: true})
 	dot := crdt.Dot{Actor: 1, Seq: 1}
 	if err == nil && done.Delta != nil {
 		dot = crdt.Dot{Actor: done.Delta.Actor, Seq: done.Delta.Lo}

@@ -139,10 +139,8 @@ func (r *Replica) Scan(bucket, prefix string, behind []byte, limit int) (items [
 		if bucket != "" && rec.id.Bucket != bucket || !strings.HasPrefix(rec.id.Key, prefix) {
 			return nil
 		}
-		if rec.id.Kind == crdt.Expiry {
-			return l.expiry(value)
-		}
-		if live, err := exists(rec, value); err != nil || !live {
+		live, err := l.cell(rec, value)
+		if err != nil || !live {
 			return err
 		}
 		l.ofKey = append(l.ofKey, Item{
@@ -164,6 +162,8 @@ func (r *Replica) Scan(bucket, prefix string, behind []byte, limit int) (items [
 // which stands behind its kinds, has been passed.
 type listing struct {
 	items, ofKey []Item
+	key          crdt.KeyID       // of the last record
+	values       []crdt.CellState // that were assigned to it, without payloads
 	limit        int
 	more         bool
 	now          int64 // milliseconds since 1970
@@ -171,19 +171,36 @@ type listing struct {
 
 // reach is called with every record's key; it takes the items of the one before.
 func (l *listing) reach(key crdt.KeyID) error {
-	if len(l.ofKey) > 0 && l.ofKey[0].Key != key {
-		return l.flush()
+	if l.key == key {
+		return nil
 	}
-	return nil
+	l.key, l.values = key, l.values[:0]
+	return l.flush()
 }
 
-// expiry drops the items of a key that has expired.
-func (l *listing) expiry(value []byte) error {
-	c, err := crdt.DecodeCell(value)
-	if at, _, ok := crdt.ExpiryOf(c); ok && at <= l.now {
-		l.ofKey = l.ofKey[:0]
+// cell takes a record of the key and reports whether it makes the key exist. An
+// expiry drops the items before it, if the time has come.
+func (l *listing) cell(rec record, value []byte) (live bool, err error) {
+	if rec.id.Kind.Collection() {
+		return exists(rec, value)
 	}
-	return err
+	c, err := crdt.DecodeCell(value)
+	if err != nil {
+		return false, err
+	}
+	switch rec.id.Kind { //nolint:exhaustive // only these have to do with expiry
+	case crdt.Register, crdt.MVRegister:
+		dots := make(crdt.Cell, len(c))
+		for i, e := range c {
+			dots[i].Dot = e.Dot
+		}
+		l.values = append(l.values, crdt.CellState{ID: rec.id, Live: dots})
+	case crdt.Expiry:
+		if at, ok := crdt.ExpiresAt(append(l.values, crdt.CellState{ID: rec.id, Live: c})); ok && at <= l.now {
+			l.ofKey = l.ofKey[:0]
+		}
+	}
+	return crdt.PresentCell(rec.id, c), nil
 }
 
 func (l *listing) flush() error {

@@ -162,6 +162,7 @@ type Mutation struct {
 	Op      *crdt.Op       // Now is filled in, when 0
 	Request crdt.RequestID // zero for none
 	Async   bool           // the bucket's durability
+	Looked  bool           // a key that has expired here has expired at the co-owners as well
 }
 
 // Done is what an operation did.
@@ -174,7 +175,9 @@ type Done struct {
 
 // Mutate is rule 1: it reads the cells, mints the next dot and applies the
 // event, all under the lock. A request id that was seen before is not carried
-// out again: the answer is that of the first time.
+// out again: the answer is that of the first time. Of a key that has expired,
+// what is left is removed in the same event, so the first try is ErrExpired,
+// and Looked is for the second.
 func (r *Replica) Mutate(m *Mutation) (*Done, error) {
 	if err := r.store.enter(); err != nil {
 		return nil, err
@@ -236,6 +239,9 @@ func (r *Replica) mint(t *txn, m *Mutation) (*crdt.Delta, crdt.Result, error) {
 	op := *m.Op
 	if op.Now == 0 {
 		op.Now = r.store.opts.Wall().UnixMilli()
+	}
+	if err := t.refuseExpired(m, stored, op.Now); err != nil {
+		return nil, crdt.Result{}, err
 	}
 	d, result, err := r.state.Mutate(t, m.Key, stored, &op, dot, stamp)
 	if err := errors.Join(err, unkept); err != nil {

@@ -51,6 +51,9 @@ var (
 	ErrDiskLow = errors.New("disk is nearly full")
 	// ErrClosed reports a store that has been closed.
 	ErrClosed = errors.New("store is closed")
+	// ErrExpired reports a write to a key that has expired here, and may have
+	// been extended at a co-owner.
+	ErrExpired = errors.New("key has expired")
 	// ErrPartition reports cells that do not belong to the partition they came for.
 	ErrPartition = errors.New("cell is not of this partition")
 )
