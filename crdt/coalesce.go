@@ -2,7 +2,7 @@ package crdt
 
 import "slices"
 
-// Coalesce makes one delta of log entries (deltas without puts) of one actor
+// Coalesce makes one delta of log entries (see LogEntry) of one actor
 // that follow each other without a gap: the range they cover and, for each
 // cell they touched, the union of what they removed and all dots that live in
 // it now, whoever minted them, so that no reader sees a value vanish between
@@ -21,6 +21,11 @@ func Coalesce(cells Loader, entries []*Delta) (*Delta, error) {
 		live, err := cells.Load(id)
 		if err != nil {
 			return nil, err
+		}
+		for _, e := range ch.Puts { // of others' runs: what lives no more is known here to be dead
+			if !live.Has(e.Dot) {
+				ch.Removes = append(ch.Removes, e.Dot)
+			}
 		}
 		ch.Puts = live
 		slices.SortFunc(ch.Removes, Dot.Compare)
@@ -43,14 +48,24 @@ func gather(byCell map[CellID]*Change, from *Change) {
 		byCell[from.ID] = ch
 	}
 	ch.Removes = append(ch.Removes, from.Removes...)
+	ch.Puts = append(ch.Puts, from.Puts...)
 	ch.Below.Union(&from.Below)
 }
 
-// LogEntry returns what the event log keeps of d: everything but payloads.
+// LogEntry returns what the event log keeps of d: everything but payloads that
+// are found in the cells when it is sent. The runs of other actors that the
+// events have reset are kept by name: if such a run has ended here in the
+// meantime, whoever is sent the events must be told so. The end may be known to
+// nobody else, and the reset would be lost with it.
 func (d *Delta) LogEntry() *Delta {
 	e := &Delta{Actor: d.Actor, Lo: d.Lo, Hi: d.Hi, Requests: d.Requests, Changes: slices.Clone(d.Changes)}
 	for i := range e.Changes {
-		e.Changes[i].Puts = nil
+		ch := &e.Changes[i]
+		if ch.ID.row().join == nil {
+			ch.Puts = nil
+			continue
+		}
+		ch.Puts = slices.DeleteFunc(slices.Clone(ch.Puts), func(e Entry) bool { return e.Dot.Actor == d.Actor })
 	}
 	return e
 }

@@ -12,8 +12,8 @@ type RequestID [16]byte
 
 // Delta is what a run of events of one actor did to one partition: the dots it
 // covers and, for each cell they touched, what was removed and what lives now.
-// A single event is a Delta with Lo == Hi. A Delta without puts is what the
-// event log keeps: payloads come from the live cells when it is sent.
+// A single event is a Delta with Lo == Hi. The event log keeps it without
+// puts (LogEntry): payloads come from the live cells when it is sent.
 type Delta struct {
 	Actor    Actor
 	Lo, Hi   uint64

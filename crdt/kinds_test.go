@@ -342,3 +342,23 @@ func TestRemintOfMarks(t *testing.T) {
 		}
 	}
 }
+
+// A reset of another actor's run travels in the run. Where the run has ended
+// since, whoever is sent the reset later must be told of the end: its event may
+// be lost with its only holders.
+func TestResetOutlivesTheEndOfARun(t *testing.T) {
+	a, b, old := newSite(t, 1), newSite(t, 2), newSite(t, 3)
+	born := a.do(add(1))
+	b.apply(born)
+	old.apply(born)
+	reset := b.do(Op{Code: OpDelete})
+	b.apply(a.do(Op{Code: OpDelete})) // a ends its run, and is lost
+	message, err := Coalesce(&b.mem, []*Delta{reset.LogEntry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.apply(message)
+	if v := old.value(Counter); v.Int != 0 {
+		t.Errorf("%d after a delete that observed the increment, want 0", v.Int)
+	}
+}

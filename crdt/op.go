@@ -156,12 +156,11 @@ func (m *mutation) carryOut(have []Kind) error {
 // resolve decides which kinds the operation is for: a delete that names none
 // is for all that the key holds, every other operation for one.
 func (m *mutation) resolve(have []Kind) ([]Kind, error) {
-	switch m.op.Code {
-	case OpDelete:
+	if m.op.Code == OpDelete {
 		return m.resolveDelete(have)
-	case OpKeep:
+	}
+	if m.op.Code == OpKeep {
 		return m.resolveKeep(have)
-	default:
 	}
 	want := m.op.Kind
 	if want == NoKind {

@@ -59,7 +59,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Topology.Datacenters = assignPorts(o.Topology.Datacenters, o.BasePort)
 	if problems := o.Topology.Validate(); problems.HasErrors() {
-		return o, fmt.Errorf("emulated: %v", problems[0])
+		return o, fmt.Errorf("emulated: %w", problems[0])
 	}
 	return o, nil
 }
