@@ -10,7 +10,7 @@ import (
 )
 
 // ExpireOp sets when a key expires; the zero time is never. The moment is
-// rounded to milliseconds.
+// rounded to milliseconds. An absent key is NOT_FOUND.
 func ExpireOp(key string, at time.Time) Op {
 	return Op{Key: key, name: "Expire", movable: true, fill: func(u *pb.UpdateRequest) {
 		e := &pb.Expire{}
@@ -33,11 +33,11 @@ func (c *Client) Expire(ctx context.Context, key string, ttl time.Duration, opts
 
 // ExpireAt lets a key expire at a moment, and tells whether there is such a key.
 func (c *Client) ExpireAt(ctx context.Context, key string, at time.Time, opts ...CallOption) (found bool, err error) {
-	r, err := c.Update(ctx, ExpireOp(key, at), opts...)
-	if err != nil {
-		return false, err
+	_, err = c.Update(ctx, ExpireOp(key, at), opts...)
+	if IsNotFound(err) {
+		return false, nil
 	}
-	return r.Changed > 0, nil
+	return err == nil, err
 }
 
 // Persist lets a key live for ever, and tells whether there is such a key.

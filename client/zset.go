@@ -49,7 +49,8 @@ func ZRemOp(key string, members ...string) Op {
 	}}
 }
 
-// ZAdd sets the scores of members of a zset and returns how many were changed.
+// ZAdd sets the scores of members of a zset and returns how many were not yet
+// in it.
 func (c *Client) ZAdd(ctx context.Context, key string, members []Member, opts ...CallOption) (int, error) {
 	r, err := c.Update(ctx, ZAddOp(key, members...), opts...)
 	if err != nil {

@@ -119,8 +119,10 @@ func (h *held) change(dc string, req *pb.UpdateRequest) (changed uint64, err err
 		return min(1, h.put(op.HllAdd.GetElements())), nil
 	case *pb.UpdateRequest_Zadd:
 		for _, m := range op.Zadd.GetMembers() {
+			if _, ok := h.scores[string(m.GetMember())]; !ok {
+				changed++
+			}
 			h.scores[string(m.GetMember())] = m.GetScore()
-			changed++
 		}
 	case *pb.UpdateRequest_Zincr:
 		h.scores[string(op.Zincr.GetMember())] += op.Zincr.GetBy()

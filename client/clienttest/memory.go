@@ -141,7 +141,7 @@ func (m *Memory) apply(dc string, req *pb.UpdateRequest) (*pb.UpdateResponse, er
 		return resp, nil
 	case *pb.UpdateRequest_Expire:
 		if h == nil {
-			return &pb.UpdateResponse{}, nil
+			return nil, Refuse(codes.NotFound, "NOT_FOUND", "key is not in bucket "+req.GetBucket())
 		}
 		h.expires = op.Expire.GetAtUnixMs()
 		return &pb.UpdateResponse{Kind: h.kind, Changed: 1}, nil

@@ -184,11 +184,8 @@ func (in *invocation) keysOf(dcs []member, p part, leaves []uint32, opts []clien
 	}
 	var found []keyRef
 	for k, seen := range digests {
-		same := false
-		for _, n := range seen {
-			same = n == len(dcs)
-		}
-		if !same {
+		// A key has a digest for each of its kinds, and one for its expiry.
+		if slices.ContainsFunc(slices.Collect(maps.Values(seen)), func(n int) bool { return n != len(dcs) }) {
 			found = append(found, k)
 		}
 	}

@@ -50,23 +50,9 @@ func life(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// expireAt changes when a key expires; an absent key is exit code 3.
+// expireAt changes when a key expires. An absent key is exit code 3.
 func (in *invocation) expireAt(at time.Time, said string) error {
-	key := in.args[0]
-	r, took, err := in.apply(client.ExpireOp(key, at), nil)
-	if err != nil {
-		return err
-	}
-	if r.Changed == 0 && !in.json() {
-		return absent()
-	}
-	if err := in.printResult(key, nil, r, took, func(*client.Result) string { return said }, nil); err != nil {
-		return err
-	}
-	if r.Changed == 0 {
-		return absent()
-	}
-	return nil
+	return in.write(client.ExpireOp(in.args[0], at), func(*client.Result) string { return said }, nil)
 }
 
 func ttl(in *invocation) error {

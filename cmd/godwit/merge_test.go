@@ -5,12 +5,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/shlex"
 )
 
 // story is how a key of some kind is changed in several datacenters at once.
-// Lines are commands; a ! in front says that one is refused.
+// Lines are commands; "?N " in front says that one ends with exit code N.
 type story struct {
 	name   string // of the kind
 	key    string
@@ -42,14 +43,14 @@ func stories() []story {
 		},
 		{
 			name: "gcounter", key: "served", before: []string{"incr served 1 --kind gcounter --dc apne1"},
-			use1: []string{"incr served 5"}, euw1: []string{"incr served 7", "!decr served"},
+			use1: []string{"incr served 5"}, euw1: []string{"incr served 7", "?6 decr served"},
 			after: `13`, reason: "^adds up$",
 		},
 		{
 			name: "bcounter", key: "stock",
 			before: []string{"incr stock 10 --kind bcounter --bound 0 --dc use1", "incr stock 1 --kind bcounter --dc euw1"},
 			then:   []string{"rights stock --transfer 4 --to euw1 --dc use1"},
-			use1:   []string{"decr stock 6", "!decr stock"}, euw1: []string{"decr stock 5", "!decr stock"},
+			use1:   []string{"decr stock 6", "?6 decr stock"}, euw1: []string{"decr stock 5", "?6 decr stock"},
 			after: `0`, reason: "^adds up, never below 0$",
 		},
 		{
@@ -59,7 +60,7 @@ func stories() []story {
 		},
 		{
 			name: "gset", key: "seen", before: []string{"sadd seen a --kind gset --dc use1"},
-			use1: []string{"sadd seen b", "!srem seen a"}, euw1: []string{"sadd seen c"},
+			use1: []string{"sadd seen b", "?6 srem seen a"}, euw1: []string{"sadd seen c"},
 			after: `["a","b","c"]`, reason: "^elements only come$",
 		},
 		{
@@ -96,6 +97,11 @@ func stories() []story {
 			after: `5`, reason: "^counts what any has seen$",
 		},
 		{
+			name: "expiry", key: "lease", before: []string{"put lease ann --ttl 1h --dc use1"},
+			use1: []string{"expire lease 2h"}, euw1: []string{"expire lease 3h"},
+			after: `"ann"`, reason: "^only the expiry differs; the longest counts$",
+		},
+		{
 			name: "deleted", key: "old", before: []string{"hset old a 1 --dc use1"},
 			use1:  []string{"del old"},
 			after: `null`, reason: "^deleted$",
@@ -107,7 +113,10 @@ func stories() []story {
 func (tm *terminal) do(dcName string, lines []string) {
 	tm.t.Helper()
 	for _, line := range lines {
-		line, refused := strings.CutPrefix(line, "!")
+		code := 0
+		if rest, ok := strings.CutPrefix(line, "?"); ok {
+			code, line = int(rest[0]-'0'), rest[2:]
+		}
 		args, err := shlex.Split(line)
 		if err != nil {
 			tm.t.Fatal(err)
@@ -115,8 +124,8 @@ func (tm *terminal) do(dcName string, lines []string) {
 		if dcName != "" {
 			args = append(args, "--dc", dcName)
 		}
-		if r := tm.run(args...); (r.code != 0) != refused {
-			tm.t.Errorf("%s: %s: exit %d, refused is to be %t: %s", dcName, line, r.code, refused, r.err)
+		if r := tm.run(args...); r.code != code {
+			tm.t.Errorf("%s: %s: exit %d, want %d: %s", dcName, line, r.code, code, r.err)
 		}
 	}
 }
@@ -180,6 +189,7 @@ func TestEveryKindMergesAsPredicted(t *testing.T) {
 			}
 		})
 	}
+	t.Run("expire", func(t *testing.T) { expiresEverywhere(t, tm) })
 	t.Run("explain", func(t *testing.T) { explainsEvents(t, tm, explained) })
 	t.Run("two kinds", func(t *testing.T) { keepsOneKind(t, tm) })
 	t.Run("resolve", func(t *testing.T) { keepsOneValue(t, tm) })
@@ -205,6 +215,28 @@ func shownIn(t *testing.T, tm *terminal, key, dcName string) string {
 		values = append(values, string(s.Value))
 	}
 	return "[" + strings.Join(values, ",") + "]"
+}
+
+func expiresEverywhere(t *testing.T, tm *terminal) {
+	for _, dcName := range []string{"use1", "euw1", "apne1"} {
+		if f := tm.fields(0, "ttl", "lease", "--dc", dcName); f["ttl_ms"].(float64) < 2.5*3600*1000 {
+			t.Errorf("%s: of two expiries at the same time the shorter counts: %v", dcName, f)
+		}
+	}
+	tm.do("euw1", []string{"persist lease"})
+	tm.want(0, "none\n", "ttl", "lease", "--dc", "euw1")
+	tm.do("use1", []string{"put brief v --ttl 300ms"})
+	for _, dcName := range []string{"use1", "euw1", "apne1"} {
+		deadline := time.Now().Add(20 * time.Second)
+		for tm.run("get", "brief", "--dc", dcName).code != exitNotFound {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s still shows what has expired", dcName)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	tm.want(3, "", "expire", "brief", "1h")
+	tm.want(3, "", "ttl", "brief")
 }
 
 func explainsEvents(t *testing.T, tm *terminal, during string) {

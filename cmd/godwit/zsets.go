@@ -15,7 +15,7 @@ func (s *session) zsetCommands() []*cli.Command {
 	reverse := &cli.BoolFlag{Name: "reverse", Usage: "begin with the greatest score"}
 	return []*cli.Command{
 		s.leaf(spec{
-			category: categoryData, name: "zadd", usage: "set the scores of members of a zset and print how many changed",
+			category: categoryData, name: "zadd", usage: "set the scores of members of a zset and print how many were new",
 			args: "KEY SCORE MEMBER [SCORE MEMBER]...", least: 3, most: -1, flags: writeFlags(fieldFlag()), run: zadd,
 		}),
 		s.leaf(spec{
@@ -91,7 +91,7 @@ func zadd(in *invocation) error {
 		}
 		members = append(members, client.Member{Member: name, Score: f})
 	}
-	return in.write(client.ZAddOp(in.args[0], members...), func(r *client.Result) string { return fmt.Sprintf(": %d changed", r.Changed) }, changed)
+	return in.write(client.ZAddOp(in.args[0], members...), func(r *client.Result) string { return fmt.Sprintf(": %d new", r.Changed) }, changed)
 }
 
 func zincr(in *invocation) error {
