@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 
@@ -57,21 +58,16 @@ func (in *invocation) count(at int, sign int64) (int64, error) {
 // increment adds to a counter, or to one in a field, and prints it. The value
 // of a field is read back where the answer does not tell it.
 func (in *invocation) increment(key string, way []string, n int64) error {
-	var failed error
-	told := func(r *client.Result) string {
-		if r.Told || len(way) == 0 {
-			return total(r)
-		}
-		v, err := in.field(key, way)
-		if err != nil {
-			failed = err
-			return "?"
-		}
-		return strconv.FormatInt(v.Integer, 10)
-	}
-	err := in.writeAt(client.IncrOp(key, n), way, func(r *client.Result) string { return " = " + told(r) }, told)
+	r, took, err := in.apply(client.IncrOp(key, n), way)
 	if err != nil {
 		return err
 	}
-	return failed
+	if !r.Told && len(way) > 0 {
+		v, err := in.field(key, way)
+		if err != nil {
+			return fmt.Errorf("the increment was acknowledged, but its value could not be read: %w", err)
+		}
+		r.Integer, r.Told = v.Integer, true
+	}
+	return in.printResult(key, way, r, took, isTotal, total)
 }

@@ -34,6 +34,9 @@ func TestMapCommands(t *testing.T) {
 	tm.want(3, "", "hgetall", "nobody")
 	tm.want(0, "3\n", "hincr", "u", "visits", "3")
 	tm.want(0, "4\n", "hincr", "u", "visits")
+	if f := tm.fields(0, "hincr", "u", "visits", "0"); f["value"] != 4.0 || f["kind"] != "map" || f["field"].([]any)[0] != "visits" {
+		t.Errorf("hincr -o json: %v", f)
+	}
 	tm.want(2, "", "hincr", "u", "visits", "many")
 	tm.want(0, "2\n", "sadd", "u", "x", "y", "--field", "tags")
 	tm.want(0, "1\n", "hset", "u", "street", "a, b", "--field", "home")
