@@ -88,15 +88,6 @@ func plantedBugs() []mutants.Mutant {
 		{"paths-unordered", "delta.go", "c.ID.Path <= last.ID.Path", "c.ID.Path < last.ID.Path", "TestDecoders"},
 		{"count-unbounded", "codec.go", "n > uint64(limit) || n > uint64(len(r.b)/minBytes)", "n > uint64(limit)", "TestDecoders"},
 		{"sequence-number-wraps", "codec.go", "(d.Seq == 0 || d.Seq > maxSeq)", "d.Seq == 0", "TestDecoders"},
-		{"shortest-expiry-wins", "expiry.go", "if int64(ms) >= at {", "if at == 0 || int64(ms) < at {", "TestModelOfExpiry"},
-		{"never-is-no-expiry", "expiry.go", "\t\tif ms == 0 {\n\t\t\treturn 0, Dot{}, false\n\t\t}\n", "", "TestModelOfExpiry"},
-		{"expired-too-soon", "expiry.go", "was.at <= op.Now {", "was.at <= op.Now+1 {", "TestWhatHasNotExpired"},
-		{"plain-value-lost-to-an-expiry", "expiry.go", "if !slices.Contains(named, e.Dot) {", "if named == nil {", "TestPlainAssignment"},
-		{"write-goes-on-with-what-expired", "expiry.go", "m.cells, was = remains{m.cells, gone}, ending{}", "was = ending{}", "TestModelOfExpiry"},
-		{"expired-rest-left", "expiry.go", "\tm.unite(gone)\n\treturn nil\n}\n\n// ending", "\treturn nil\n}\n\n// ending", "TestModelOfExpiry"},
-		{"assignment-keeps-expiry", "expiry.go", "clears := op.Code == OpAssign || ", "clears := ", "TestModelOfExpiry"},
-		{"context-says-nothing-of-expiry", "expiry.go", "if c := m.op.Context; c != nil {", "if c := m.op.Context; c != nil && at == nil && len(live) > 1 {", "TestModelOfExpiry"},
-		{"half-seen-expiry-in-context", "context.go", " || k == Expiry }", " }", "TestContextLeavesOut"},
 		{"payload-unchecked", "delta.go", "\t\tr.checkPayloads(c.ID, c.Puts)\n", "", "TestDecoders"},
 	} {
 		out = append(out, mutants.Mutant{
