@@ -206,10 +206,10 @@ func (m *mutation) book(live Cell, own ledger) error {
 	}
 	entry.now = own
 	without := slices.DeleteFunc(slices.Clone(live), func(e Entry) bool { return e.Dot == at })
-	puts := restsOn(without.with(Entry{at, entry.encode()}), m.dot.Actor)
-	m.changes = append(m.changes, Change{ID: m.id(""), Puts: puts})
-	m.result.Changed = 1
-	m.result.Total, _ = booksOf(without.with(Entry{at, entry.encode()})).value().int64()
+	after := without.with(Entry{at, entry.encode()})
+	m.result.Changed++
+	m.result.Total, _ = booksOf(after).value().int64()
+	m.changes = append(m.changes, Change{ID: m.id(""), Puts: restsOn(slices.Clone(after), m.dot.Actor)})
 	return nil
 }
 

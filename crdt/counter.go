@@ -131,7 +131,8 @@ func (m *mutation) add() error {
 	}
 	ch.Puts = []Entry{{at, u.encode()}}
 	m.changes = append(m.changes, ch)
-	m.result.Changed, m.result.Total = 1, sum
+	m.result.Changed++
+	m.result.Total = sum
 	return nil
 }
 
@@ -186,7 +187,7 @@ func (m *mutation) reset(stay bool) error {
 		ch.Puts = Cell(ch.Puts).with(Entry{m.dot, run{now: totals{ops: 1}}.encode()})
 	}
 	m.changes = append(m.changes, ch)
-	m.result.Changed = 1
+	m.result.Changed++
 	return nil
 }
 

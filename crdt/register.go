@@ -38,7 +38,7 @@ func (m *mutation) assign(blind bool) error {
 		m.observed(&ch, live)
 	}
 	m.changes = append(m.changes, ch)
-	m.result.Changed = 1
+	m.result.Changed++
 	return nil
 }
 
@@ -51,7 +51,7 @@ func (m *mutation) unassign() error {
 	m.observed(&ch, live)
 	if len(ch.Removes) > 0 || !ch.Below.Empty() {
 		m.changes = append(m.changes, ch)
-		m.result.Changed = 1
+		m.result.Changed++
 	}
 	return nil
 }

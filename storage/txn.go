@@ -101,12 +101,17 @@ func (t *txn) passKinds(it *pebble.Iterator, key crdt.KeyID, prefix []byte) (kin
 	for ok := it.SeekPrefixGE(prefix); ok && err == nil; {
 		k := it.Key()
 		id := crdt.CellID{KeyID: key, Kind: crdt.Kind(k[len(prefix)])}
-		kinds = append(kinds, id.Kind)
+		live := true
 		switch {
 		case !id.Kind.Collection():
 			_, err = t.addSlot(id, t.hash, bytes.Clone(k), bytes.Clone(it.Value()))
 		case k[len(prefix)+1] == partHead:
-			_, err = t.addHead(id, t.hash, bytes.Clone(k), it.Value())
+			var h *header
+			h, err = t.addHead(id, t.hash, bytes.Clone(k), it.Value())
+			live = err == nil && h.count > 0 // else it holds only what does not count, such as marks
+		}
+		if live {
+			kinds = append(kinds, id.Kind)
 		}
 		ok = it.SeekGE(nextKind(k, prefix)) // Next would pass all old versions of a hot key
 	}
