@@ -11,7 +11,7 @@ import (
 // Kind is the data type of a key's value, chosen by its first write.
 type Kind int32
 
-// The kinds of DESIGN.md 2.3. NoKind leaves the choice to the key, the
+// The kinds of docs/kinds.md. NoKind leaves the choice to the key, the
 // operation or the bucket.
 const (
 	NoKind     = Kind(pb.Kind_KIND_UNSPECIFIED)

@@ -19,7 +19,7 @@ type Cells interface {
 }
 
 // Replica is what one replica of a partition knows beside its cells: its clock
-// and its residue. The rules (DESIGN 2.2) are its methods. The zero Replica
+// and its residue. The rules of docs/architecture.md are its methods. The zero Replica
 // has seen nothing.
 type Replica struct {
 	Clock   Clock
