@@ -123,9 +123,12 @@ func (c *catchUp) round(peer string, shared []storage.ReplicaID) error {
 	hashes := map[storage.ReplicaID]uint64{}
 	for _, id := range shared {
 		clock := c.n.store.Replica(id).Durable()
+		if clock.Empty() {
+			continue
+		}
 		stable := c.stable(id, &clock)
 		hash := storage.ClockHash(&clock) ^ storage.ClockHash(&stable)<<1
-		if clock.Empty() || told[id] == hash {
+		if told[id] == hash {
 			continue
 		}
 		sent[id], hashes[id] = clock, hash
@@ -267,13 +270,14 @@ func (c *catchUp) pullAll(peer string, shared []storage.ReplicaID, first bool) e
 	ctx, cancel := context.WithTimeout(c.n.ctx, c.n.opts.Timeout)
 	defer cancel()
 	for _, id := range shared {
+		if !c.heardOf(peer, id) {
+			continue
+		}
 		clock := c.n.store.Replica(id).Durable()
 		c.mu.Lock()
 		h := c.at(id).peers[peer]
-		behind := h != nil && (!clock.Covers(&h.before) || first && !clock.Covers(&h.now))
-		if h != nil {
-			h.before = h.now.Clone()
-		}
+		behind := !clock.Covers(&h.before) || first && !clock.Covers(&h.now)
+		h.before = h.now.Clone()
 		c.mu.Unlock()
 		if !behind {
 			continue
@@ -283,6 +287,14 @@ func (c *catchUp) pullAll(peer string, shared []storage.ReplicaID, first bool) e
 		}
 	}
 	return nil
+}
+
+// heardOf reports whether a peer ever told where its replica stands.
+func (c *catchUp) heardOf(peer string, id storage.ReplicaID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.known[id]
+	return s != nil && s.peers[peer] != nil
 }
 
 // pull brings a replica level with a peer's: from its log, or by a join of the
