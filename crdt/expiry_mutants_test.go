@@ -13,7 +13,7 @@ func TestExpiryMutants(t *testing.T) {
 		{"shortest-expiry-wins", "expiry.go", "if int64(ms) >= at {", "if at == 0 || int64(ms) < at {", "TestModelOfExpiry"},
 		{"never-is-no-expiry", "expiry.go", "\t\tif ms == 0 {\n\t\t\treturn 0, Dot{}, false\n\t\t}\n", "", "TestModelOfExpiry"},
 		{"expired-too-soon", "expiry.go", "was.at <= op.Now {", "was.at <= op.Now+1 {", "TestWhatHasNotExpired"},
-		{"plain-value-lost-to-an-expiry", "expiry.go", "if !slices.Contains(named, e.Dot) {", "if named == nil {", "TestPlainAssignment"},
+		{"plain-value-lost-to-an-expiry", "expiry.go", "if !slices.Contains(named, e.Dot) {", "if named == nil && slices.Contains(named, e.Dot) {", "TestPlainAssignment"},
 		{"write-goes-on-with-what-expired", "expiry.go", "m.cells, was = remains{m.cells, gone}, ending{}", "was = ending{}", "TestModelOfExpiry"},
 		{"expired-rest-left", "expiry.go", "\tm.unite(gone)\n\treturn nil\n}\n\n// ending", "\treturn nil\n}\n\n// ending", "TestModelOfExpiry"},
 		{"assignment-keeps-expiry", "expiry.go", "clears := op.Code == OpAssign || ", "clears := ", "TestModelOfExpiry"},
