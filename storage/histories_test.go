@@ -28,7 +28,7 @@ func newHistory(t *testing.T, seed uint64) *history {
 	for i := range 3 {
 		h.pairs = append(h.pairs, newPair(t, fmt.Sprintf("n%d", i), h.wall))
 	}
-	h.keys = keysOf(testID.Partition, "b", "k", 5)
+	h.keys = keysOf(testID.Partition, "b", "k", 6)
 	return h
 }
 
@@ -40,10 +40,10 @@ func (h *history) two() (a, b *pair) {
 }
 
 // operation draws a key and what to do with it. The kind of a key is the same
-// in all replicas but for the last key, which is created under two.
+// in all replicas but for the last register, which is created under two.
 func (h *history) operation() (crdt.KeyID, *crdt.Op) {
 	n := h.rnd.IntN(len(h.keys))
-	kind := []crdt.Kind{crdt.Register, crdt.MVRegister, crdt.Counter, crdt.Set, crdt.Register}[n]
+	kind := []crdt.Kind{crdt.Register, crdt.MVRegister, crdt.Counter, crdt.Set, crdt.Register, crdt.ZSet}[n]
 	if n == 4 && h.rnd.IntN(2) == 0 {
 		kind = crdt.Set
 	}
@@ -61,6 +61,8 @@ func (h *history) operation() (crdt.KeyID, *crdt.Op) {
 		op.Code = crdt.OpReset
 	case kind == crdt.Counter:
 		op.Code, op.N = crdt.OpAdd, int64(h.rnd.IntN(9)-3)
+	case kind == crdt.ZSet:
+		h.scores(op)
 	case kind == crdt.Set && h.rnd.IntN(3) == 0:
 		op.Code, op.Elements = crdt.OpRemove, elements()
 	case kind == crdt.Set:
@@ -73,6 +75,19 @@ func (h *history) operation() (crdt.KeyID, *crdt.Op) {
 		op.Context = h.seen[h.rnd.IntN(len(h.seen))]
 	}
 	return h.keys[n], op
+}
+
+// scores draws what to do with a zset.
+func (h *history) scores(op *crdt.Op) {
+	member := crdt.Member{Member: fmt.Sprintf("m\x00%d", h.rnd.IntN(5)), Score: float64(h.rnd.IntN(12) - 4)}
+	switch n := h.rnd.IntN(10); {
+	case n < 4:
+		op.Code, op.Members = crdt.OpScore, []crdt.Member{member}
+	case n < 8:
+		op.Code, op.Members = crdt.OpBump, []crdt.Member{member}
+	default:
+		op.Code, op.Elements = crdt.OpRemove, []string{member.Member}
+	}
 }
 
 // expire lets a third of the operations have to do with expiry. Some are late.
@@ -217,6 +232,7 @@ func TestRandomHistories(t *testing.T) {
 				if i%10 == 9 {
 					for _, p := range h.pairs {
 						p.check(t)
+						p.checkScores(t, h.keys[5], h.rnd)
 					}
 				}
 			}
@@ -240,6 +256,7 @@ func TestRandomHistories(t *testing.T) {
 				logBytes := p.store.LogBytes()
 				p.reopen(t)
 				p.check(t)
+				p.checkScores(t, h.keys[5], h.rnd)
 				if s := p.r.State(); s.Root != root {
 					t.Fatalf("replica %d: rebuilt tree has root %s, want %s", i, s.Root, root)
 				}

@@ -24,6 +24,7 @@ const (
 	tableLog      = 'l' // placement, partition, actor, last seq -> seconds since 1970, delta without puts
 	tableRequest  = 'q' // placement, partition, request id -> dot and result
 	tableResidue  = 'r' // as tableData up to kind -> changes without puts
+	tableScore    = 's' // as tableData up to kind, score, path -> nothing: the members of a zset by score
 	tableConflict = 'x' // as tableData up to kind -> nothing: the register holds concurrent values
 )
 

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -147,10 +148,14 @@ func (p *pair) mutate(t testing.TB, key crdt.KeyID, op *crdt.Op) *crdt.Delta {
 	return d
 }
 
-// stampIn is the stamp of the register that an event puts.
+// stampIn is the stamp of the register, or of the score, that an event puts.
 func stampIn(d *crdt.Delta) crdt.Stamp {
 	for _, ch := range d.Changes {
 		for _, e := range ch.Puts {
+			if ch.ID.Kind == crdt.ZSet && e.Payload[0] == 0 { // a score that was set
+				stamp, _ := binary.Uvarint(e.Payload[1:])
+				return crdt.Stamp(stamp)
+			}
 			if v := crdt.ReadValue(ch.ID.Kind, []crdt.CellState{{ID: ch.ID, Live: crdt.Cell{e}}}); len(v.Siblings) > 0 {
 				return v.Siblings[0].Stamp
 			}

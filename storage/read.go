@@ -17,6 +17,13 @@ type Query struct {
 	Under string // only cells of collections whose path begins with this: an element, a field
 	After string // only paths behind this one
 	Limit int    // cells of collections at the most; 0 is all
+	Bytes int    // about as many bytes of them at the most, but one cell at the least; 0 is any number
+	Order *Order // of a zset, members by their scores; Under and After are not for them
+}
+
+// full reports whether an answer of so many cells and bytes takes no more.
+func (q *Query) full(cells, bytes int) bool {
+	return q.Limit > 0 && cells >= q.Limit || q.Bytes > 0 && cells > 0 && bytes >= q.Bytes
 }
 
 // Answer is what a replica holds of a key.
@@ -24,8 +31,12 @@ type Answer struct {
 	crdt.Snapshot
 	Present []crdt.Kind   // the kinds that the key exists as, whatever was asked for
 	Total   uint64        // cells of the key's collections that count, whatever was asked for
-	More    bool          // Limit cut the answer
+	More    bool          // Limit or Bytes cut the answer
 	State   merkle.Digest // of everything that lives under the key
+	Ranked  bool          // Members is the answer to the query's order
+	Members []Ranked      // in the order asked for; their cells are in Cells, in that order as well
+
+	rows int // records of collections and indexes that were read
 }
 
 // Read returns a key's cells with the clock and the residue at one instant. It
@@ -43,16 +54,25 @@ func (r *Replica) Read(q Query) (*Answer, error) {
 	r.mu.Lock()
 	a := &Answer{Snapshot: crdt.Snapshot{Clock: r.state.Clock.Clone(), Residue: r.state.Residue.OfKey(q.Key)}}
 	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
-	r.mu.Unlock()
-	if err != nil {
-		return nil, err
+	var index *pebble.Iterator
+	if err == nil && q.Order != nil {
+		lo := headKey(tableScore, r.id.Placement, hash, crdt.CellID{KeyID: q.Key, Kind: crdt.ZSet})
+		index, err = r.store.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: after(lo)})
 	}
-	err = a.read(it, &q, prefix)
-	return a, errors.Join(err, it.Error(), it.Close())
+	r.mu.Unlock()
+	if err == nil {
+		err = a.read(it, index, &q, prefix)
+	}
+	for _, i := range []*pebble.Iterator{it, index} {
+		if i != nil {
+			err = errors.Join(err, i.Error(), i.Close())
+		}
+	}
+	return a, err
 }
 
-func (a *Answer) read(it *pebble.Iterator, q *Query, prefix []byte) error {
-	left := q.Limit
+func (a *Answer) read(it, index *pebble.Iterator, q *Query, prefix []byte) error {
+	cells, size := 0, 0
 	for ok := it.SeekPrefixGE(prefix); ok; {
 		rec, err := parseRecord(it.Key())
 		if err != nil {
@@ -74,15 +94,25 @@ func (a *Answer) read(it *pebble.Iterator, q *Query, prefix []byte) error {
 				a.Present = append(a.Present, rec.id.Kind)
 			}
 			a.State.XOR(recordDigest(it.Key(), it.Value()))
-			ok = it.SeekGE(firstCell(it.Key(), q))
-		case !strings.HasPrefix(rec.id.Path, q.Under) || q.Limit > 0 && left == 0:
+			if q.Order == nil || rec.id.Kind != crdt.ZSet {
+				ok = it.SeekGE(firstCell(it.Key(), q))
+				continue
+			}
+			next := nextKind(it.Key(), prefix)
+			if err := a.ranked(it, index, q, h.count); err != nil {
+				return err
+			}
+			ok = it.SeekGE(next)
+		case !strings.HasPrefix(rec.id.Path, q.Under) || q.full(cells, size):
 			a.More = a.More || strings.HasPrefix(rec.id.Path, q.Under)
 			ok = it.SeekGE(nextKind(it.Key(), prefix))
 		default:
 			if err := a.take(rec, it.Key(), it.Value()); err != nil {
 				return err
 			}
-			left--
+			a.rows++
+			cells++
+			size += len(it.Key()) + len(it.Value())
 			ok = it.Next()
 		}
 	}

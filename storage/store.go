@@ -158,7 +158,7 @@ func (s *Store) openDatabase() error {
 	}
 	s.lock = lock
 	s.loading = true
-	err = s.load()
+	err = errors.Join(s.load(), s.indexScores())
 	s.loading = false
 	if err != nil {
 		return errors.Join(err, s.shut())

@@ -339,7 +339,7 @@ func (t *txn) writeCell(b *pebble.Batch, id crdt.CellID, s *slot) (merkle.Digest
 		}
 		h.digest.XOR(d)
 		h.count += int64(presence(id, s.cell) - presence(id, s.was))
-		return d, nil
+		return d, t.writeScore(b, id, s)
 	}
 	return d, errors.Join(t.writeConflict(b, id, s), t.writeExpiry(b, id, s))
 }
