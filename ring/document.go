@@ -5,66 +5,69 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+
+	"github.com/zeebo/xxh3"
 )
 
 // The limits of a ring document.
 const (
-	// MaxEntries is the greatest number of entries of a document, those of
-	// removed nodes included.
-	MaxEntries = MaxMembers
 	// MaxNameBytes is the greatest length of an id and of a rack.
 	MaxNameBytes = 128
 	// MaxAddressBytes is the greatest length of an address.
 	MaxAddressBytes = 256
+	// MaxNoteBytes is the greatest length of what a document says of its change.
+	MaxNoteBytes = 256
 	// MaxDocumentBytes is the greatest length of an encoded document.
-	MaxDocumentBytes = 64 + MaxEntries*(2*(MaxNameBytes+2)+MaxAddressBytes+2+4+1+10)
+	MaxDocumentBytes = 64 + MaxNameBytes + MaxNoteBytes + 2*MaxMembers*(2*(MaxNameBytes+2)+addresses*(MaxAddressBytes+2)+4+1)
 )
-
-// ErrDocumentFull reports a change that would give a document more entries
-// than MaxEntries.
-var ErrDocumentFull = errors.New("ring: document is full")
 
 // Status says what part a node plays in the ring.
 type Status uint8
 
 const (
-	// StatusJoining is a node that has asked to join and owns nothing yet.
-	StatusJoining Status = iota + 1
 	// StatusActive is a node that owns partitions.
-	StatusActive
-	// StatusLeaving is a node whose partitions are to move away.
-	StatusLeaving
-	// StatusRemoved is a node that is gone for ever. Its entry stays, so that
-	// an older one that turns up does not bring it back.
-	StatusRemoved
+	StatusActive Status = iota + 1
+	// StatusDraining is a member that votes and serves, but owns nothing.
+	StatusDraining
 )
 
 // String returns the status as an operator reads it.
 func (s Status) String() string {
 	switch s {
-	case StatusJoining:
-		return "joining"
 	case StatusActive:
 		return "active"
-	case StatusLeaving:
-		return "leaving"
-	case StatusRemoved:
-		return "removed"
+	case StatusDraining:
+		return "draining"
 	default:
 		return fmt.Sprintf("status(%d)", uint8(s))
 	}
 }
 
+// Addrs is where a node is reached, as host:port each; empty where that is not
+// known or left to the kernel.
+type Addrs struct {
+	GRPC   string // clients and operators
+	Peer   string // nodes of its datacenter
+	Gossip string
+	NATS   string // nodes of other datacenters
+	HTTP   string // dashboard and metrics
+}
+
+// addresses is how many there are in Addrs.
+const addresses = 5
+
+func (a *Addrs) all() [addresses]*string {
+	return [addresses]*string{&a.GRPC, &a.Peer, &a.Gossip, &a.NATS, &a.HTTP}
+}
+
 // Entry is what a document says of one node.
 type Entry struct {
 	ID          string // name of the node; required
-	Addr        string // host:port at which its peers reach it
 	Rack        string
 	WeightMilli uint32 // weight in steps of MinWeight, 1 to 1,000,000
 	Status      Status
-	Version     uint64 // of the entry; whoever changes it raises it by one
+	Addrs       Addrs
 }
 
 // Weight returns the weight as the ring counts it.
@@ -75,122 +78,165 @@ func (e Entry) Check() error {
 	switch {
 	case e.ID == "" || len(e.ID) > MaxNameBytes:
 		return fmt.Errorf("%w: entry with an id of %d bytes, want 1 to %d", ErrInvalid, len(e.ID), MaxNameBytes)
-	case len(e.Addr) > MaxAddressBytes:
-		return fmt.Errorf("%w: entry %q has an address of %d bytes, want at most %d", ErrInvalid, e.ID, len(e.Addr), MaxAddressBytes)
 	case len(e.Rack) > MaxNameBytes:
 		return fmt.Errorf("%w: entry %q has a rack of %d bytes, want at most %d", ErrInvalid, e.ID, len(e.Rack), MaxNameBytes)
 	case e.WeightMilli < 1 || e.WeightMilli > uint32(MaxWeight*1000):
 		return fmt.Errorf("%w: entry %q has weight %v, want %v to %v", ErrInvalid, e.ID, e.Weight(), MinWeight, MaxWeight)
-	case e.Status < StatusJoining || e.Status > StatusRemoved:
+	case e.Status < StatusActive || e.Status > StatusDraining:
 		return fmt.Errorf("%w: entry %q has %v", ErrInvalid, e.ID, e.Status)
+	}
+	for _, a := range e.Addrs.all() {
+		if len(*a) > MaxAddressBytes {
+			return fmt.Errorf("%w: entry %q has an address of %d bytes, want at most %d", ErrInvalid, e.ID, len(*a), MaxAddressBytes)
+		}
 	}
 	return nil
 }
 
-// Epoch names a committed state of the ring. The document only carries it:
-// deciding on the next one takes a majority of the members, not a merge.
-type Epoch struct {
-	Number uint64
-	Hash   [16]byte
-}
-
-// Compare orders epochs by number, then by hash.
-func (e Epoch) Compare(o Epoch) int {
-	return cmp.Or(cmp.Compare(e.Number, o.Number), bytes.Compare(e.Hash[:], o.Hash[:]))
-}
-
-// Document is the ring document: what the nodes of a datacenter know of each
-// other, as a state-based replicated data type. Of two entries for one node the
-// one with the higher version wins, of equal versions the one whose encoding is
-// greater; of two epochs the greater. Merging is therefore commutative,
-// associative and idempotent, as long as no document is full.
-//
-// The zero Document is empty and ready to use. Not safe for concurrent use.
+// Document is what the nodes of a datacenter have agreed on: who they are and
+// who owns partitions. There is one for each epoch, which a majority of the
+// Members of the epoch before has decided on (see Acceptor); so of two decided
+// documents the one of the greater epoch is the newer, and that is all there is
+// to compare. A Document is immutable once it has been decided on.
 type Document struct {
-	entries map[string]Entry
-	epoch   Epoch
+	Epoch uint64 // 1 is made from the topology file; each change is one more
+	By    string // the node that proposed it; empty in epoch 1
+	Note  string // what was changed, for people; empty in epoch 1
+
+	// Members own the partitions now, in the order of their IDs. They, and no
+	// others, decide on the next document.
+	Members []Entry
+	// Target shall own the partitions once the data has moved, in the order of
+	// IDs; nil when nothing moves.
+	Target []Entry
 }
 
-// Put merges one entry into the document and tells whether that changed it. It
-// returns ErrInvalid for an entry that cannot be, and ErrDocumentFull.
-func (d *Document) Put(e Entry) (changed bool, err error) {
-	if err := e.Check(); err != nil {
-		return false, err
-	}
-	have, known := d.entries[e.ID]
-	if known && !newer(e, have) {
-		return false, nil
-	}
-	if !known && len(d.entries) >= MaxEntries {
-		return false, fmt.Errorf("put entry %q: %w", e.ID, ErrDocumentFull)
-	}
-	if d.entries == nil {
-		d.entries = make(map[string]Entry)
-	}
-	d.entries[e.ID] = e
-	return true, nil
+// First returns the document of epoch 1.
+func First(members []Entry) (*Document, error) {
+	d := &Document{Epoch: 1, Members: sorted(members)}
+	return d, d.Check()
 }
 
-// newer tells whether a wins over b, an entry of the same node.
-func newer(a, b Entry) bool {
-	if a.Version != b.Version {
-		return a.Version > b.Version
-	}
-	return bytes.Compare(appendEntry(nil, a), appendEntry(nil, b)) > 0
+func sorted(entries []Entry) []Entry {
+	out := slices.Clone(entries)
+	slices.SortFunc(out, func(a, b Entry) int { return cmp.Compare(a.ID, b.ID) })
+	return out
 }
 
-// Merge takes over all that o knows better and tells whether that changed the
-// document. It returns ErrDocumentFull if the entries of both do not fit; what
-// does fit has then been merged.
-func (d *Document) Merge(o *Document) (changed bool, err error) {
-	for _, e := range o.Entries() {
-		put, err := d.Put(e)
-		changed = changed || put
-		if err != nil {
-			return changed, fmt.Errorf("merge ring documents: %w", err)
+// Check returns ErrInvalid if d cannot be a document.
+func (d *Document) Check() error {
+	var errs []error
+	if d.Epoch == 0 {
+		errs = append(errs, fmt.Errorf("%w: document of epoch 0", ErrInvalid))
+	}
+	if len(d.By) > MaxNameBytes || len(d.Note) > MaxNoteBytes {
+		errs = append(errs, fmt.Errorf("%w: document with a note of %d bytes by a node with a name of %d, want at most %d and %d",
+			ErrInvalid, len(d.Note), len(d.By), MaxNoteBytes, MaxNameBytes))
+	}
+	errs = append(errs, checkEntries("members", d.Members))
+	if d.Target != nil {
+		errs = append(errs, checkEntries("target", d.Target))
+	}
+	return errors.Join(errs...)
+}
+
+func checkEntries(what string, entries []Entry) error {
+	if len(entries) == 0 || len(entries) > MaxMembers {
+		return fmt.Errorf("%w: %s: %d nodes, want 1 to %d", ErrInvalid, what, len(entries), MaxMembers)
+	}
+	active := false
+	for i, e := range entries {
+		if err := e.Check(); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if i > 0 && e.ID <= entries[i-1].ID {
+			return fmt.Errorf("%w: %s: node %q after %q", ErrInvalid, what, e.ID, entries[i-1].ID)
+		}
+		active = active || e.Status == StatusActive
+	}
+	if !active {
+		return fmt.Errorf("%w: %s: no node is active: somebody must own the data", ErrInvalid, what)
+	}
+	return nil
+}
+
+// Moving tells whether data is on its way to other owners.
+func (d *Document) Moving() bool { return d.Target != nil }
+
+// All returns the nodes of Members and of Target in the order of their IDs. Of
+// a node that is in both it returns the newer entry, that of Target.
+func (d *Document) All() []Entry {
+	out := slices.Clone(d.Target)
+	for _, e := range d.Members {
+		if _, ok := find(d.Target, e.ID); !ok {
+			out = append(out, e)
 		}
 	}
-	return d.SetEpoch(o.epoch) || changed, nil
+	return sorted(out)
 }
 
-// Epoch returns the greatest epoch that the document has seen.
-func (d *Document) Epoch() Epoch { return d.epoch }
-
-// SetEpoch raises the epoch to e and tells whether that changed it.
-func (d *Document) SetEpoch(e Epoch) (changed bool) {
-	if e.Compare(d.epoch) <= 0 {
-		return false
+// Find returns the entry of a node, as All does.
+func (d *Document) Find(id string) (Entry, bool) {
+	if e, ok := find(d.Target, id); ok {
+		return e, true
 	}
-	d.epoch = e
-	return true
+	return find(d.Members, id)
 }
 
-// Len returns the number of entries, those of removed nodes included.
-func (d *Document) Len() int { return len(d.entries) }
-
-// Get returns the entry of a node.
-func (d *Document) Get(id string) (Entry, bool) {
-	e, ok := d.entries[id]
-	return e, ok
+// Voter tells whether a node takes part in deciding on the next document.
+func (d *Document) Voter(id string) bool {
+	_, ok := find(d.Members, id)
+	return ok
 }
 
-// Entries returns a copy of all entries in the order of their IDs.
-func (d *Document) Entries() []Entry {
-	return slices.SortedFunc(maps.Values(d.entries), func(a, b Entry) int { return cmp.Compare(a.ID, b.ID) })
+// Majority is how many members decide on the next document.
+func (d *Document) Majority() int { return len(d.Members)/2 + 1 }
+
+// find looks for a node in entries that are in the order of their IDs.
+func find(entries []Entry, id string) (Entry, bool) {
+	i, ok := slices.BinarySearchFunc(entries, id, func(e Entry, id string) int { return cmp.Compare(e.ID, id) })
+	if !ok {
+		return Entry{}, false
+	}
+	return entries[i], true
 }
 
-// Members returns the nodes of which a ring is made: the active ones.
-func (d *Document) Members() []Member {
+// Hash returns a fingerprint of the document. Nodes compare it to be sure that
+// they mean the same epoch: two that differ were given different topologies.
+func (d *Document) Hash() [16]byte { return xxh3.Hash128(AppendDocument(nil, d)).Bytes() }
+
+// Same tells whether two documents say the same of nodes, whoever proposed them.
+func (d *Document) Same(o *Document) bool {
+	return d.Epoch == o.Epoch && slices.Equal(d.Members, o.Members) && d.Moving() == o.Moving() && slices.Equal(d.Target, o.Target)
+}
+
+// Equal tells whether two documents have equal encodings.
+func (d *Document) Equal(o *Document) bool {
+	return bytes.Equal(AppendDocument(nil, d), AppendDocument(nil, o))
+}
+
+// Rings returns the rings of the owners now and of those to come, which is nil
+// when nothing moves. A draining node owns nothing.
+func (d *Document) Rings(o Options) (now, next *Ring, err error) {
+	if now, err = New(owning(d.Members), o); err != nil {
+		return nil, nil, fmt.Errorf("ring of epoch %d: %w", d.Epoch, err)
+	}
+	if !d.Moving() {
+		return now, nil, nil
+	}
+	if next, err = New(owning(d.Target), o); err != nil {
+		return nil, nil, fmt.Errorf("target ring of epoch %d: %w", d.Epoch, err)
+	}
+	return now, next, nil
+}
+
+// owning returns the nodes of which a ring is made.
+func owning(entries []Entry) []Member {
 	var out []Member
-	for _, e := range d.Entries() {
+	for _, e := range entries {
 		if e.Status == StatusActive {
 			out = append(out, Member{ID: e.ID, Rack: e.Rack, Weight: e.Weight()})
 		}
 	}
 	return out
-}
-
-// Clone returns an independent copy.
-func (d *Document) Clone() *Document {
-	return &Document{entries: maps.Clone(d.entries), epoch: d.epoch}
 }

@@ -7,34 +7,44 @@ import (
 )
 
 // documentFormat is the first byte of an encoded document.
-const documentFormat = 1
+const documentFormat = 2
 
-// ErrMalformed reports bytes that are not the encoding of a document.
+// ErrMalformed reports bytes that are not the encoding of a document or of an
+// acceptor's state.
 var ErrMalformed = errors.New("ring: malformed document")
 
 // AppendDocument appends the encoding of a document to b. Equal documents have
-// equal encodings: a format byte, the epoch's number as a varint and its hash,
-// the number of entries, and the entries in the order of their IDs. Strings
-// carry their length before them; numbers are varints of the shortest form.
+// equal encodings: a format byte, the epoch, who proposed it and the note, then
+// Members and Target, each as the number of entries and the entries in the
+// order of their IDs. Strings carry their length before them; numbers are
+// varints of the shortest form.
 func AppendDocument(b []byte, d *Document) []byte {
 	b = append(b, documentFormat)
-	b = binary.AppendUvarint(b, d.epoch.Number)
-	b = append(b, d.epoch.Hash[:]...)
-	b = binary.AppendUvarint(b, uint64(len(d.entries)))
-	for _, e := range d.Entries() {
-		b = appendEntry(b, e)
+	b = binary.AppendUvarint(b, d.Epoch)
+	b = appendString(b, d.By)
+	b = appendString(b, d.Note)
+	for _, entries := range [][]Entry{d.Members, d.Target} {
+		b = binary.AppendUvarint(b, uint64(len(entries)))
+		for _, e := range entries {
+			b = appendEntry(b, e)
+		}
 	}
 	return b
 }
 
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
 func appendEntry(b []byte, e Entry) []byte {
-	for _, s := range []string{e.ID, e.Addr, e.Rack} {
-		b = binary.AppendUvarint(b, uint64(len(s)))
-		b = append(b, s...)
-	}
+	b = appendString(b, e.ID)
+	b = appendString(b, e.Rack)
 	b = binary.AppendUvarint(b, uint64(e.WeightMilli))
 	b = append(b, byte(e.Status))
-	return binary.AppendUvarint(b, e.Version)
+	for _, a := range e.Addrs.all() {
+		b = appendString(b, *a)
+	}
+	return b
 }
 
 // DecodeDocument is the reverse of AppendDocument. It accepts no other encoding
@@ -48,29 +58,13 @@ func DecodeDocument(b []byte) (*Document, error) {
 	if format := r.byte(); r.err == nil && format != documentFormat {
 		return nil, fmt.Errorf("%w: format %d, want %d", ErrMalformed, format, documentFormat)
 	}
-	d := &Document{}
-	d.epoch.Number = r.uvarint(1<<64 - 1)
-	copy(d.epoch.Hash[:], r.bytes(len(d.epoch.Hash)))
-	count := r.uvarint(MaxEntries)
-	last := ""
-	for range count {
-		e := r.entry()
-		if r.err != nil {
-			break
-		}
-		if e.ID <= last {
-			return nil, fmt.Errorf("%w: entry %q after %q", ErrMalformed, e.ID, last)
-		}
-		if _, err := d.Put(e); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-		}
-		last = e.ID
+	d := &Document{Epoch: r.uvarint(1<<64 - 1), By: r.string(MaxNameBytes), Note: r.string(MaxNoteBytes)}
+	d.Members, d.Target = r.entries(), r.entries()
+	if err := r.end(); err != nil {
+		return nil, err
 	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	if len(r.rest) > 0 {
-		return nil, fmt.Errorf("%w: %d bytes after the end", ErrMalformed, len(r.rest))
+	if err := d.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return d, nil
 }
@@ -125,10 +119,28 @@ func (r *reader) uvarint(most uint64) uint64 {
 
 func (r *reader) string(most uint64) string { return string(r.bytes(int(r.uvarint(most)))) }
 
-func (r *reader) entry() Entry {
-	return Entry{
-		ID: r.string(MaxNameBytes), Addr: r.string(MaxAddressBytes), Rack: r.string(MaxNameBytes),
-		WeightMilli: uint32(r.uvarint(uint64(MaxWeight * 1000))),
-		Status:      Status(r.byte()), Version: r.uvarint(1<<64 - 1),
+func (r *reader) entries() []Entry {
+	var out []Entry
+	for range r.uvarint(MaxMembers) {
+		e := Entry{
+			ID: r.string(MaxNameBytes), Rack: r.string(MaxNameBytes),
+			WeightMilli: uint32(r.uvarint(uint64(MaxWeight * 1000))), Status: Status(r.byte()),
+		}
+		for _, a := range e.Addrs.all() {
+			*a = r.string(MaxAddressBytes)
+		}
+		if r.err != nil {
+			return nil
+		}
+		out = append(out, e)
 	}
+	return out
+}
+
+// end returns the first error, or that there is something after the end.
+func (r *reader) end() error {
+	if r.err == nil && len(r.rest) > 0 {
+		r.err = fmt.Errorf("%w: %d bytes after the end", ErrMalformed, len(r.rest))
+	}
+	return r.err
 }

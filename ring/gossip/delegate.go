@@ -40,21 +40,26 @@ func (d delegate) NotifyMsg(b []byte) {
 // GetBroadcasts returns none: documents travel over streams only.
 func (d delegate) GetBroadcasts(int, int) [][]byte { return nil }
 
-// LocalState returns the ring document for a peer.
+// LocalState returns the ring document for a peer, nothing where none is known.
 func (d delegate) LocalState(bool) []byte {
-	d.g.mu.Lock()
-	defer d.g.mu.Unlock()
-	return ring.AppendDocument(nil, d.g.doc)
+	doc := d.g.Document()
+	if doc == nil {
+		return nil
+	}
+	return ring.AppendDocument(nil, doc)
 }
 
-// MergeRemoteState takes a peer's ring document.
+// MergeRemoteState takes a peer's ring document, if it is of a greater epoch.
 func (d delegate) MergeRemoteState(b []byte, _ bool) {
+	if len(b) == 0 {
+		return
+	}
 	doc, err := ring.DecodeDocument(b)
 	if err == nil {
-		_, err = d.g.MergeDocument(doc)
+		_, err = d.g.Offer(doc)
 	}
 	if err != nil {
-		d.g.opts.Logger.Warn("ring document of a peer not merged", "node", d.g.opts.Node, "error", err)
+		d.g.opts.Logger.Warn("ring document of a peer not taken", "node", d.g.opts.Node, "error", err)
 	}
 }
 

@@ -36,6 +36,10 @@ import (
 // ErrInvalid reports options with which no node can start.
 var ErrInvalid = errors.New("gossip: invalid options")
 
+// ErrAnotherDocument reports a ring document that differs from the known one of
+// the same epoch: the nodes were not started with the same topology file.
+var ErrAnotherDocument = errors.New("gossip: another ring document of the same epoch")
+
 // KeyBytes is the length of the key that encrypts gossip (AES-256).
 const KeyBytes = 32
 
@@ -60,8 +64,7 @@ type Options struct {
 	Key   []byte            // KeyBytes long; may be missing on loopback addresses only
 	Meta  map[string]string // told to all peers, such as addresses of other services; at most MaxMetaBytes encoded
 
-	// Document is what this node knows of the ring at first; nothing. Start
-	// copies it.
+	// Document is what this node knows to be decided at first; nothing.
 	Document *ring.Document
 
 	RejoinEvery  time.Duration // pause between attempts to join seeds that are not alive; 10 s; negative: join once
@@ -83,9 +86,6 @@ func (o Options) withDefaults() (Options, error) {
 	o.LeaveTimeout = cmp.Or(o.LeaveTimeout, 2*time.Second)
 	if o.Seeds == nil {
 		o.Seeds = func() []Seed { return nil }
-	}
-	if o.Document == nil {
-		o.Document = &ring.Document{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -170,7 +170,7 @@ func Start(o Options) (*Gossip, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &Gossip{
 		opts: o, meta: encodeMeta(o.Meta), peers: newPeers(o.Node), cancel: cancel,
-		spread: make(chan struct{}, 1), doc: o.Document.Clone(),
+		spread: make(chan struct{}, 1), doc: o.Document,
 	}
 	g.close = sync.OnceValue(g.shutDown)
 	config, err := g.config(ctx)
@@ -230,28 +230,35 @@ func (g *Gossip) Members() []Peer { return g.peers.list() }
 // Document. Take the channel first, then look: so no change is missed.
 func (g *Gossip) Changed() <-chan struct{} { return g.peers.changes() }
 
-// Document returns a copy of the ring document as this node knows it.
+// Document returns the decided ring document of the greatest epoch that this
+// node knows of, nil if it knows none. Do not change it.
 func (g *Gossip) Document() *ring.Document {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.doc.Clone()
+	return g.doc
 }
 
-// MergeDocument takes over all that d knows better and tells whether that
-// changed the document; if so, it is passed on to others within seconds. It
-// returns ring.ErrDocumentFull as ring.Document.Merge does.
-func (g *Gossip) MergeDocument(d *ring.Document) (changed bool, err error) {
+// Offer takes over a document that has been decided on, if it is of a greater
+// epoch than the one known, and tells whether that is so; then it is passed on
+// to others within seconds. It returns ErrAnotherDocument for one that differs
+// from the known one of the same epoch, of which there can be one only.
+func (g *Gossip) Offer(d *ring.Document) (newer bool, err error) {
 	g.mu.Lock()
-	changed, err = g.doc.Merge(d)
+	switch {
+	case g.doc == nil || d.Epoch > g.doc.Epoch:
+		g.doc, newer = d, true
+	case d.Epoch == g.doc.Epoch && !d.Equal(g.doc):
+		err = fmt.Errorf("%w: epoch %d: %x, own is %x", ErrAnotherDocument, d.Epoch, d.Hash(), g.doc.Hash())
+	}
 	g.mu.Unlock()
-	if changed {
+	if newer {
 		g.peers.announce()
 		select {
 		case g.spread <- struct{}{}:
 		default: // already asked for
 		}
 	}
-	return changed, err
+	return newer, err
 }
 
 // Close says farewell, so that others count this node as left rather than

@@ -306,37 +306,46 @@ func TestAnotherKeyIsRefused(t *testing.T) {
 	})
 }
 
-func TestDocumentsMerge(t *testing.T) {
+// document makes one of an epoch with one member of a weight.
+func document(t *testing.T, epoch uint64, weight uint32) *ring.Document {
+	t.Helper()
+	d := &ring.Document{Epoch: epoch, Members: []ring.Entry{{ID: "n1", WeightMilli: weight, Status: ring.StatusActive}}}
+	if err := d.Check(); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestTheGreatestDocumentSpreads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := three(t, func(o *Options) {
-			o.Document = &ring.Document{}
-			if _, err := o.Document.Put(ring.Entry{ID: o.Node, WeightMilli: 1000, Status: ring.StatusActive, Version: 1}); err != nil {
-				t.Fatal(err)
-			}
-		})
+		c := three(t, func(o *Options) { o.Document = document(t, 1, 1000) })
 		defer c.stop()
-		c.until(time.Minute, "all have all entries", func() bool {
-			return c.nodes["n1"].Document().Len() == 3 && c.nodes["n2"].Document().Len() == 3 && c.nodes["n3"].Document().Len() == 3
+		late := c.start(4, nil) // knows of no document
+		c.until(time.Minute, "the late one has learned of a document", func() bool {
+			return late.Document() != nil && late.Document().Epoch == 1
 		})
 		changed := c.nodes["n3"].Changed()
-		d := &ring.Document{}
-		if _, err := d.Put(ring.Entry{ID: "n2", WeightMilli: 2000, Status: ring.StatusLeaving, Version: 2}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.nodes["n1"].MergeDocument(d); err != nil {
-			t.Fatal(err)
+		newer := document(t, 7, 2000)
+		if took, err := c.nodes["n1"].Offer(newer); !took || err != nil {
+			t.Fatalf("Offer of a newer document: %t, %v", took, err)
 		}
 		c.until(5*time.Second, "all have the change", func() bool {
 			for _, g := range c.nodes {
-				if e, _ := g.Document().Get("n2"); e.Status != ring.StatusLeaving {
+				if !g.Document().Equal(newer) {
 					return false
 				}
 			}
 			return true
 		})
 		<-changed
-		if again, err := c.nodes["n3"].MergeDocument(d); again || err != nil {
-			t.Errorf("merging what is known: changed %t, %v", again, err)
+		if again, err := c.nodes["n3"].Offer(document(t, 6, 3000)); again || err != nil {
+			t.Errorf("Offer of an older document: %t, %v", again, err)
+		}
+		if again, err := c.nodes["n3"].Offer(newer); again || err != nil {
+			t.Errorf("Offer of what is known: %t, %v", again, err)
+		}
+		if took, err := c.nodes["n3"].Offer(document(t, 7, 1000)); took || !errors.Is(err, ErrAnotherDocument) {
+			t.Errorf("Offer of another document of the same epoch: %t, %v", took, err)
 		}
 	})
 }
@@ -347,7 +356,7 @@ func TestBadDocumentIsRefused(t *testing.T) {
 		defer c.stop()
 		g := c.start(1, nil)
 		delegate{g}.MergeRemoteState([]byte("not a document"), false)
-		if g.Document().Len() != 0 || !strings.Contains(c.log.String(), "ring document of a peer not merged") {
+		if g.Document() != nil || !strings.Contains(c.log.String(), "ring document of a peer not taken") {
 			t.Error("a document that is none was taken, or nobody was told")
 		}
 	})
