@@ -20,6 +20,7 @@ const (
 	opUndrain
 	opReplace
 	opWeight
+	opTurn
 	opSettle
 	opCancel
 )
@@ -57,7 +58,12 @@ func Weight(id string, milli uint32) Change {
 	return Change{op: opWeight, ids: []string{id}, weight: milli}
 }
 
-// Settle says that the data of one epoch has moved: its Target becomes Members.
+// Turn says that the owners of the Target of one epoch hold all the data: they
+// are read from.
+func Turn(epoch uint64) Change { return Change{op: opTurn, epoch: epoch} }
+
+// Settle says that the owners of an epoch that has turned need those of before
+// no more: its Target becomes Members.
 func Settle(epoch uint64) Change { return Change{op: opSettle, epoch: epoch} }
 
 // Cancel ends a move: the owners stay those that Members says.
@@ -83,6 +89,8 @@ func (c Change) String() string {
 		s = "replace " + strings.Join(append(slices.Clone(c.ids), ids...), " by ")
 	case opWeight:
 		s = fmt.Sprintf("weight %s %v", strings.Join(c.ids, " "), float64(c.weight)/1000)
+	case opTurn:
+		s = fmt.Sprintf("turn epoch %d", c.epoch)
 	case opSettle:
 		s = fmt.Sprintf("settle epoch %d", c.epoch)
 	case opCancel:
@@ -106,24 +114,14 @@ func clip(s string) string {
 }
 
 // Apply returns the document that follows d by a change, and leaves d as it is.
-// A change during a move gives it another target: Members stay, and so does
-// who votes. Where a change moves nothing it takes effect at once. It returns
+// A change during a move gives it another target: Members stay, are read from
+// again if it had turned, and vote. Where a change moves nothing it takes effect at once. It returns
 // ErrChange, and says why, for a change that is not possible.
 func (d *Document) Apply(c Change) (*Document, error) {
-	next := &Document{Epoch: d.Epoch + 1, Note: c.String(), Members: slices.Clone(d.Members)}
-	switch c.op {
-	case opSettle:
-		if !d.Moving() || d.Epoch != c.epoch {
-			return nil, fmt.Errorf("%w: %s: this is epoch %d, moving: %t", ErrChange, c, d.Epoch, d.Moving())
-		}
-		next.Members = slices.Clone(d.Target)
-		return next, nil
-	case opCancel:
-		if !d.Moving() {
-			return nil, fmt.Errorf("%w: cancel: nothing moves", ErrChange)
-		}
-		return next, nil
+	if c.op >= opTurn {
+		return d.progress(c)
 	}
+	next := &Document{Epoch: d.Epoch + 1, Note: c.String(), Members: slices.Clone(d.Members)}
 	base := d.Members
 	if d.Moving() {
 		base = d.Target
@@ -147,6 +145,22 @@ func (d *Document) Apply(c Change) (*Document, error) {
 	return next, nil
 }
 
+// progress carries out what ends a move, or brings it nearer to its end.
+func (d *Document) progress(c Change) (*Document, error) {
+	next := &Document{Epoch: d.Epoch + 1, Note: c.String(), Members: slices.Clone(d.Members)}
+	switch {
+	case c.op == opCancel && d.Moving():
+		return next, nil
+	case c.op == opTurn && d.Moving() && !d.Turned && d.Epoch == c.epoch:
+		next.Target, next.Turned = slices.Clone(d.Target), true
+		return next, nil
+	case c.op == opSettle && d.Turned && d.Epoch == c.epoch:
+		next.Members = slices.Clone(d.Target)
+		return next, nil
+	}
+	return nil, fmt.Errorf("%w: %s: this is epoch %d, moving: %t, turned: %t", ErrChange, c, d.Epoch, d.Moving(), d.Turned)
+}
+
 // entriesAfter returns the nodes that there will be, out of order. base are
 // those that a move under way leads to, members those of now.
 func (c Change) entriesAfter(base, members []Entry) ([]Entry, error) {
@@ -159,7 +173,7 @@ func (c Change) entriesAfter(base, members []Entry) ([]Entry, error) {
 		if i < 0 {
 			return nil, noMember(id, base, members)
 		}
-		switch c.op {
+		switch c.op { //nolint:exhaustive // the other changes name no members
 		case opLeave:
 			out = slices.Delete(out, i, i+1)
 		case opReplace:

@@ -27,10 +27,12 @@ func TestChangesOneAfterTheOther(t *testing.T) {
 		change  Change
 		members string
 		target  string
+		turned  bool
 		refused string
 	}{
 		{name: "settle without a move", change: Settle(1), refused: "moving: false"},
-		{name: "cancel without a move", change: Cancel(), refused: "nothing moves"},
+		{name: "turn without a move", change: Turn(1), refused: "moving: false"},
+		{name: "cancel without a move", change: Cancel(), refused: "moving: false"},
 		{name: "no change", change: Change{}, refused: "no node is named"},
 		{name: "join a member", change: Join(entry("b")), refused: `node "b" is a member already`},
 		{name: "leave of a stranger", change: Leave("x"), refused: `node "x" is no member; members are a b c`},
@@ -43,14 +45,20 @@ func TestChangesOneAfterTheOther(t *testing.T) {
 		{name: "leave during a move", change: Leave("a"), members: "a*1 b*1 c*1", target: "b*1 c*1 d*1 e*1"},
 		{name: "leave twice", change: Leave("a"), refused: `node "a" is about to leave already`},
 		{name: "join while leaving", change: Join(entry("a")), refused: `node "a" is about to leave`},
-		{name: "settle of another epoch", change: Settle(3), refused: "this is epoch 4"},
-		{name: "settle", change: Settle(4), members: "b*1 c*1 d*1 e*1"},
+		{name: "settle before the turn", change: Settle(4), refused: "turned: false"},
+		{name: "turn of another epoch", change: Turn(3), refused: "this is epoch 4"},
+		{name: "turn", change: Turn(4), members: "a*1 b*1 c*1", target: "b*1 c*1 d*1 e*1", turned: true},
+		{name: "turn twice", change: Turn(5), refused: "turned: true"},
+		{name: "settle of another epoch", change: Settle(4), refused: "this is epoch 5"},
+		{name: "settle", change: Settle(5), members: "b*1 c*1 d*1 e*1"},
 		{name: "weight", change: Weight("b", 2500), members: "b*1 c*1 d*1 e*1", target: "b*2.5 c*1 d*1 e*1"},
+		{name: "turn before a cancel", change: Turn(7), members: "b*1 c*1 d*1 e*1", target: "b*2.5 c*1 d*1 e*1", turned: true},
 		{name: "cancel", change: Cancel(), members: "b*1 c*1 d*1 e*1"},
 		{name: "drain", change: Drain("e"), members: "b*1 c*1 d*1 e*1", target: "b*1 c*1 d*1 e*1-"},
 		{name: "a change back", change: Undrain("e"), members: "b*1 c*1 d*1 e*1"},
 		{name: "drain again", change: Drain("e"), members: "b*1 c*1 d*1 e*1", target: "b*1 c*1 d*1 e*1-"},
-		{name: "settle a drain", change: Settle(10), members: "b*1 c*1 d*1 e*1-"},
+		{name: "turn a drain", change: Turn(12), members: "b*1 c*1 d*1 e*1", target: "b*1 c*1 d*1 e*1-", turned: true},
+		{name: "settle a drain", change: Settle(13), members: "b*1 c*1 d*1 e*1-"},
 		{name: "a drained node leaves at once", change: Leave("e"), members: "b*1 c*1 d*1"},
 		{name: "replace by a member", change: Replace("b", entry("c")), refused: "is a member already"},
 		{name: "replace by itself", change: Replace("b", entry("b")), refused: "of another name"},
@@ -67,10 +75,16 @@ func TestChangesOneAfterTheOther(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", s.name, err)
 		}
-		if shown(next.Members) != s.members || shown(next.Target) != s.target || next.Epoch != d.Epoch+1 {
+		if shown(next.Members) != s.members || shown(next.Target) != s.target || next.Turned != s.turned || next.Epoch != d.Epoch+1 {
 			t.Errorf("%s: epoch %d: %s; target %s\nwant %s; target %s", s.name, next.Epoch, shown(next.Members), shown(next.Target), s.members, s.target)
 		}
 		d = next
+	}
+	if d = mustApply(t, d, Turn(d.Epoch)); !d.Turned {
+		t.Error("not turned")
+	}
+	if again := mustApply(t, d, Weight("f", 3000)); again.Turned || !again.Moving() {
+		t.Error("another target, and those of before are taken to hold all the data already")
 	}
 	if e, _ := d.Find("f"); e.Rack != "r-b" {
 		t.Errorf("the node that replaces b is on rack %q, want that of b", e.Rack)

@@ -109,6 +109,9 @@ type Document struct {
 	// Target shall own the partitions once the data has moved, in the order of
 	// IDs; nil when nothing moves.
 	Target []Entry
+	// Turned says that the owners of Target hold all the data, and are read
+	// from; those of Members still take every write as well.
+	Turned bool
 }
 
 // First returns the document of epoch 1.
@@ -132,6 +135,9 @@ func (d *Document) Check() error {
 	if len(d.By) > MaxNameBytes || len(d.Note) > MaxNoteBytes {
 		errs = append(errs, fmt.Errorf("%w: document with a note of %d bytes by a node with a name of %d, want at most %d and %d",
 			ErrInvalid, len(d.Note), len(d.By), MaxNoteBytes, MaxNameBytes))
+	}
+	if d.Turned && !d.Moving() {
+		errs = append(errs, fmt.Errorf("%w: document that has turned without a move", ErrInvalid))
 	}
 	errs = append(errs, checkEntries("members", d.Members))
 	if d.Target != nil {
@@ -207,7 +213,7 @@ func (d *Document) Hash() [16]byte { return xxh3.Hash128(AppendDocument(nil, d))
 
 // Same tells whether two documents say the same of nodes, whoever proposed them.
 func (d *Document) Same(o *Document) bool {
-	return d.Epoch == o.Epoch && slices.Equal(d.Members, o.Members) && d.Moving() == o.Moving() && slices.Equal(d.Target, o.Target)
+	return d.Epoch == o.Epoch && d.Turned == o.Turned && slices.Equal(d.Members, o.Members) && d.Moving() == o.Moving() && slices.Equal(d.Target, o.Target)
 }
 
 // Equal tells whether two documents have equal encodings.

@@ -84,11 +84,11 @@ func TestDocumentEncodingIsPinned(t *testing.T) {
 	d := &Document{Epoch: 300, By: "n1", Note: "x", Members: []Entry{
 		{ID: "n1", Rack: "r", WeightMilli: 1000, Status: StatusActive, Addrs: Addrs{GRPC: "h:1", Peer: "h:2"}},
 	}}
-	want := "02ac02" + "026e31" + "0178" + "01" + "026e31" + "0172" + "e807" + "01" + "03683a31" + "03683a32" + "000000" + "00"
+	want := "02ac02" + "026e31" + "0178" + "01" + "026e31" + "0172" + "e807" + "01" + "03683a31" + "03683a32" + "000000" + "00" + "00"
 	if got := hex.EncodeToString(AppendDocument(nil, d)); got != want {
 		t.Errorf("encoded %s, want %s", got, want)
 	}
-	if got, want := fmt.Sprintf("%x", d.Hash()), "b4328ca3646bcfb33484eed82f07cd01"; got != want {
+	if got, want := fmt.Sprintf("%x", d.Hash()), "ae927a8175a3f2346896c3201a5bb015"; got != want {
 		t.Errorf("Hash() = %s, want %s", got, want)
 	}
 }
@@ -99,15 +99,17 @@ func TestDecodeDocumentRefuses(t *testing.T) {
 	tests := []struct{ name, hex string }{
 		{name: "nothing", hex: ""},
 		{name: "another format", hex: "01"},
-		{name: "epoch 0", hex: "02000000" + "01" + one("61") + none},
+		{name: "epoch 0", hex: "02000000" + "01" + one("61") + none + "00"},
 		{name: "cut short", hex: head + "01" + one("61")},
-		{name: "no members", hex: head + none + none},
-		{name: "bytes after the end", hex: head + "01" + one("61") + none + "00"},
-		{name: "a padded number", hex: "0281000000" + "01" + one("61") + none},
-		{name: "entries out of order", hex: head + "02" + one("62") + one("61") + none},
-		{name: "an entry twice", hex: head + "02" + one("61") + one("61") + none},
+		{name: "no members", hex: head + none + none + "00"},
+		{name: "bytes after the end", hex: head + "01" + one("61") + none + "00" + "00"},
+		{name: "a padded number", hex: "0281000000" + "01" + one("61") + none + "00"},
+		{name: "entries out of order", hex: head + "02" + one("62") + one("61") + none + "00"},
+		{name: "an entry twice", hex: head + "02" + one("61") + one("61") + none + "00"},
 		{name: "too many entries", hex: head + "8140"},
-		{name: "an entry without id", hex: head + "01" + "00" + "00" + "01" + "01" + "0000000000" + none},
+		{name: "an entry without id", hex: head + "01" + "00" + "00" + "01" + "01" + "0000000000" + none + "00"},
+		{name: "turned without a move", hex: head + "01" + one("61") + none + "01"},
+		{name: "a truth value of 2", hex: head + "01" + one("61") + "01" + one("61") + "02"},
 		{name: "a huge string", hex: head + "01" + "ffffffff0f"},
 	}
 	for _, tt := range tests {
@@ -119,7 +121,7 @@ func TestDecodeDocumentRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want ErrMalformed", tt.name, err)
 		}
 	}
-	b, err := hex.DecodeString(head + "01" + one("61") + none)
+	b, err := hex.DecodeString(head + "01" + one("61") + none + "00")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,8 +161,8 @@ func anyHistory(t *rapid.T) *Document {
 		c := []Change{
 			Join(entry(id.Draw(t, "id"))), Leave(id.Draw(t, "id")), Drain(id.Draw(t, "id")), Undrain(id.Draw(t, "id")),
 			Replace(id.Draw(t, "id"), entry(id.Draw(t, "id"))), Weight(id.Draw(t, "id"), rapid.Uint32Range(0, 3000).Draw(t, "weight")),
-			Settle(d.Epoch), Cancel(),
-		}[rapid.IntRange(0, 7).Draw(t, "change")]
+			Turn(d.Epoch), Settle(d.Epoch), Cancel(),
+		}[rapid.IntRange(0, 8).Draw(t, "change")]
 		before := AppendDocument(nil, d)
 		next, err := d.Apply(c)
 		if !bytes.Equal(before, AppendDocument(nil, d)) {

@@ -16,7 +16,7 @@ var ErrMalformed = errors.New("ring: malformed document")
 // AppendDocument appends the encoding of a document to b. Equal documents have
 // equal encodings: a format byte, the epoch, who proposed it and the note, then
 // Members and Target, each as the number of entries and the entries in the
-// order of their IDs. Strings carry their length before them; numbers are
+// order of their IDs, and a byte that is 1 if the move has turned. Strings carry their length before them; numbers are
 // varints of the shortest form.
 func AppendDocument(b []byte, d *Document) []byte {
 	b = append(b, documentFormat)
@@ -29,7 +29,10 @@ func AppendDocument(b []byte, d *Document) []byte {
 			b = appendEntry(b, e)
 		}
 	}
-	return b
+	if d.Turned {
+		return append(b, 1)
+	}
+	return append(b, 0)
 }
 
 func appendString(b []byte, s string) []byte {
@@ -59,7 +62,7 @@ func DecodeDocument(b []byte) (*Document, error) {
 		return nil, fmt.Errorf("%w: format %d, want %d", ErrMalformed, format, documentFormat)
 	}
 	d := &Document{Epoch: r.uvarint(1<<64 - 1), By: r.string(MaxNameBytes), Note: r.string(MaxNoteBytes)}
-	d.Members, d.Target = r.entries(), r.entries()
+	d.Members, d.Target, d.Turned = r.entries(), r.entries(), r.bool()
 	if err := r.end(); err != nil {
 		return nil, err
 	}
@@ -97,6 +100,14 @@ func (r *reader) byte() byte {
 		return b[0]
 	}
 	return 0
+}
+
+func (r *reader) bool() bool {
+	b := r.byte()
+	if b > 1 {
+		r.fail("bad truth value")
+	}
+	return b == 1
 }
 
 // uvarint returns the next number, which must be in its shortest form and not

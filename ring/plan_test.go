@@ -77,7 +77,7 @@ func TestPlanWarns(t *testing.T) {
 		d := first(t, "a", "b", "c")
 		if tt.name == "too few racks" {
 			d = mustApply(t, d, Leave("c"))
-			d = mustApply(t, d, Settle(2))
+			d = mustApply(t, mustApply(t, d, Turn(2)), Settle(3))
 		}
 		p := mustPlan(t, d, mustApply(t, d, tt.make(d)), Options{Partitions: 16, Replicas: 2})
 		if !strings.Contains(strings.Join(p.Warnings, "\n"), tt.want) {
