@@ -217,8 +217,10 @@ type NodeStatus struct {
 	LogEvents     uint64                 `protobuf:"varint,9,opt,name=log_events,json=logEvents,proto3" json:"log_events,omitempty"`          // events kept in the log
 	StableLagMs   uint64                 `protobuf:"varint,10,opt,name=stable_lag_ms,json=stableLagMs,proto3" json:"stable_lag_ms,omitempty"` // age of the oldest event that is not yet stable
 	UptimeMs      uint64                 `protobuf:"varint,11,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"`
-	Reachable     bool                   `protobuf:"varint,12,opt,name=reachable,proto3" json:"reachable,omitempty"`               // this node answered the question
-	ReadOnly      bool                   `protobuf:"varint,13,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"` // its disk is above the watermark
+	Reachable     bool                   `protobuf:"varint,12,opt,name=reachable,proto3" json:"reachable,omitempty"`                              // this node answered the question
+	ReadOnly      bool                   `protobuf:"varint,13,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`                // its disk is above the watermark
+	Conflicts     uint64                 `protobuf:"varint,14,opt,name=conflicts,proto3" json:"conflicts,omitempty"`                              // on its replicas now
+	ConflictsSeen uint64                 `protobuf:"varint,15,opt,name=conflicts_seen,json=conflictsSeen,proto3" json:"conflicts_seen,omitempty"` // that arose on its replicas since it started
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -342,6 +344,20 @@ func (x *NodeStatus) GetReadOnly() bool {
 		return x.ReadOnly
 	}
 	return false
+}
+
+func (x *NodeStatus) GetConflicts() uint64 {
+	if x != nil {
+		return x.Conflicts
+	}
+	return 0
+}
+
+func (x *NodeStatus) GetConflictsSeen() uint64 {
+	if x != nil {
+		return x.ConflictsSeen
+	}
+	return 0
 }
 
 type RingRequest struct {
@@ -1329,6 +1345,7 @@ type CellsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
 	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	EveryOwner    bool                   `protobuf:"varint,3,opt,name=every_owner,json=everyOwner,proto3" json:"every_owner,omitempty"` // of the datacenter, not the first that answers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1377,10 +1394,20 @@ func (x *CellsRequest) GetKey() []byte {
 	return nil
 }
 
+func (x *CellsRequest) GetEveryOwner() bool {
+	if x != nil {
+		return x.EveryOwner
+	}
+	return false
+}
+
 type CellsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Snapshot      []byte                 `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // crdt.Snapshot of one key
 	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Actors        []*ActorName           `protobuf:"bytes,3,rep,name=actors,proto3" json:"actors,omitempty"`   // of the live events in the snapshot
+	Others        []*CellsResponse       `protobuf:"bytes,4,rep,name=others,proto3" json:"others,omitempty"`   // with every_owner: what the other owners hold
+	Missing       []string               `protobuf:"bytes,5,rep,name=missing,proto3" json:"missing,omitempty"` // with every_owner: those that did not answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1429,17 +1456,101 @@ func (x *CellsResponse) GetNode() string {
 	return ""
 }
 
+func (x *CellsResponse) GetActors() []*ActorName {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *CellsResponse) GetOthers() []*CellsResponse {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+func (x *CellsResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+// ActorName tells whose events an actor's are. It is empty where the topology
+// knows no such node any more.
+type ActorName struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Actor         uint64                 `protobuf:"fixed64,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	Dc            string                 `protobuf:"bytes,2,opt,name=dc,proto3" json:"dc,omitempty"`
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActorName) Reset() {
+	*x = ActorName{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActorName) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActorName) ProtoMessage() {}
+
+func (x *ActorName) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActorName.ProtoReflect.Descriptor instead.
+func (*ActorName) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ActorName) GetActor() uint64 {
+	if x != nil {
+		return x.Actor
+	}
+	return 0
+}
+
+func (x *ActorName) GetDc() string {
+	if x != nil {
+		return x.Dc
+	}
+	return ""
+}
+
+func (x *ActorName) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
 type ConflictsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"` // empty: all
 	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Follow        bool                   `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"` // tell those that arise from now on, and do not end
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConflictsRequest) Reset() {
 	*x = ConflictsRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1562,7 @@ func (x *ConflictsRequest) String() string {
 func (*ConflictsRequest) ProtoMessage() {}
 
 func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1575,7 @@ func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsRequest.ProtoReflect.Descriptor instead.
 func (*ConflictsRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ConflictsRequest) GetBucket() string {
@@ -1481,19 +1592,28 @@ func (x *ConflictsRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *ConflictsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
 type ConflictsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
 	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Kind          Kind                   `protobuf:"varint,3,opt,name=kind,proto3,enum=godwit.v1.Kind" json:"kind,omitempty"`
+	Kind          Kind                   `protobuf:"varint,3,opt,name=kind,proto3,enum=godwit.v1.Kind" json:"kind,omitempty"` // of the key; unspecified where it has several
 	Siblings      []*Sibling             `protobuf:"bytes,4,rep,name=siblings,proto3" json:"siblings,omitempty"`
+	Kinds         []Kind                 `protobuf:"varint,5,rep,packed,name=kinds,proto3,enum=godwit.v1.Kind" json:"kinds,omitempty"` // that the key was created under, where they are several
+	Field         []*FieldName           `protobuf:"bytes,6,rep,name=field,proto3" json:"field,omitempty"`                             // of a map: the way to the register
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConflictsResponse) Reset() {
 	*x = ConflictsResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1625,7 @@ func (x *ConflictsResponse) String() string {
 func (*ConflictsResponse) ProtoMessage() {}
 
 func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1638,7 @@ func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsResponse.ProtoReflect.Descriptor instead.
 func (*ConflictsResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ConflictsResponse) GetBucket() string {
@@ -1549,6 +1669,20 @@ func (x *ConflictsResponse) GetSiblings() []*Sibling {
 	return nil
 }
 
+func (x *ConflictsResponse) GetKinds() []Kind {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *ConflictsResponse) GetField() []*FieldName {
+	if x != nil {
+		return x.Field
+	}
+	return nil
+}
+
 type LinksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1557,7 +1691,7 @@ type LinksRequest struct {
 
 func (x *LinksRequest) Reset() {
 	*x = LinksRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1703,7 @@ func (x *LinksRequest) String() string {
 func (*LinksRequest) ProtoMessage() {}
 
 func (x *LinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1716,7 @@ func (x *LinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksRequest.ProtoReflect.Descriptor instead.
 func (*LinksRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 type LinksResponse struct {
@@ -1595,7 +1729,7 @@ type LinksResponse struct {
 
 func (x *LinksResponse) Reset() {
 	*x = LinksResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1741,7 @@ func (x *LinksResponse) String() string {
 func (*LinksResponse) ProtoMessage() {}
 
 func (x *LinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1754,7 @@ func (x *LinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksResponse.ProtoReflect.Descriptor instead.
 func (*LinksResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LinksResponse) GetEmulated() bool {
@@ -1653,7 +1787,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1665,7 +1799,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1678,7 +1812,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Link) GetFrom() string {
@@ -1745,7 +1879,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1891,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1904,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetLinkRequest) GetFrom() string {
@@ -1833,7 +1967,7 @@ type KeysResponse_Item struct {
 
 func (x *KeysResponse_Item) Reset() {
 	*x = KeysResponse_Item{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1845,7 +1979,7 @@ func (x *KeysResponse_Item) String() string {
 func (*KeysResponse_Item) ProtoMessage() {}
 
 func (x *KeysResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +2029,7 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12)\n" +
 	"\x10topology_version\x18\x05 \x01(\x04R\x0ftopologyVersion\x12#\n" +
 	"\rtopology_hash\x18\x06 \x01(\tR\ftopologyHash\x12+\n" +
-	"\x05nodes\x18\a \x03(\v2\x15.godwit.v1.NodeStatusR\x05nodes\"\xe9\x02\n" +
+	"\x05nodes\x18\a \x03(\v2\x15.godwit.v1.NodeStatusR\x05nodes\"\xae\x03\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -1915,7 +2049,9 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	" \x01(\x04R\vstableLagMs\x12\x1b\n" +
 	"\tuptime_ms\x18\v \x01(\x04R\buptimeMs\x12\x1c\n" +
 	"\treachable\x18\f \x01(\bR\treachable\x12\x1b\n" +
-	"\tread_only\x18\r \x01(\bR\breadOnly\"D\n" +
+	"\tread_only\x18\r \x01(\bR\breadOnly\x12\x1c\n" +
+	"\tconflicts\x18\x0e \x01(\x04R\tconflicts\x12%\n" +
+	"\x0econflicts_seen\x18\x0f \x01(\x04R\rconflictsSeen\"D\n" +
 	"\vRingRequest\x12\x15\n" +
 	"\x03key\x18\x01 \x01(\fH\x00R\x03key\x88\x01\x01\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucketB\x06\n" +
@@ -1997,21 +2133,33 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\x04Item\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\fR\x06digest\"8\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digest\"Y\n" +
 	"\fCellsRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\fR\x03key\"?\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x1f\n" +
+	"\vevery_owner\x18\x03 \x01(\bR\n" +
+	"everyOwner\"\xb9\x01\n" +
 	"\rCellsResponse\x12\x1a\n" +
 	"\bsnapshot\x18\x01 \x01(\fR\bsnapshot\x12\x12\n" +
-	"\x04node\x18\x02 \x01(\tR\x04node\"@\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12,\n" +
+	"\x06actors\x18\x03 \x03(\v2\x14.godwit.v1.ActorNameR\x06actors\x120\n" +
+	"\x06others\x18\x04 \x03(\v2\x18.godwit.v1.CellsResponseR\x06others\x12\x18\n" +
+	"\amissing\x18\x05 \x03(\tR\amissing\"E\n" +
+	"\tActorName\x12\x14\n" +
+	"\x05actor\x18\x01 \x01(\x06R\x05actor\x12\x0e\n" +
+	"\x02dc\x18\x02 \x01(\tR\x02dc\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\"X\n" +
 	"\x10ConflictsRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\rR\x05limit\"\x92\x01\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\"\xe5\x01\n" +
 	"\x11ConflictsResponse\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12#\n" +
 	"\x04kind\x18\x03 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\x12.\n" +
-	"\bsiblings\x18\x04 \x03(\v2\x12.godwit.v1.SiblingR\bsiblings\"\x0e\n" +
+	"\bsiblings\x18\x04 \x03(\v2\x12.godwit.v1.SiblingR\bsiblings\x12%\n" +
+	"\x05kinds\x18\x05 \x03(\x0e2\x0f.godwit.v1.KindR\x05kinds\x12*\n" +
+	"\x05field\x18\x06 \x03(\v2\x14.godwit.v1.FieldNameR\x05field\"\x0e\n" +
 	"\fLinksRequest\"R\n" +
 	"\rLinksResponse\x12\x1a\n" +
 	"\bemulated\x18\x01 \x01(\bR\bemulated\x12%\n" +
@@ -2070,7 +2218,7 @@ func file_godwit_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_godwit_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_godwit_v1_admin_proto_goTypes = []any{
 	(LinkState)(0),            // 0: godwit.v1.LinkState
 	(*StatusRequest)(nil),     // 1: godwit.v1.StatusRequest
@@ -2094,15 +2242,17 @@ var file_godwit_v1_admin_proto_goTypes = []any{
 	(*KeysResponse)(nil),      // 19: godwit.v1.KeysResponse
 	(*CellsRequest)(nil),      // 20: godwit.v1.CellsRequest
 	(*CellsResponse)(nil),     // 21: godwit.v1.CellsResponse
-	(*ConflictsRequest)(nil),  // 22: godwit.v1.ConflictsRequest
-	(*ConflictsResponse)(nil), // 23: godwit.v1.ConflictsResponse
-	(*LinksRequest)(nil),      // 24: godwit.v1.LinksRequest
-	(*LinksResponse)(nil),     // 25: godwit.v1.LinksResponse
-	(*Link)(nil),              // 26: godwit.v1.Link
-	(*SetLinkRequest)(nil),    // 27: godwit.v1.SetLinkRequest
-	(*KeysResponse_Item)(nil), // 28: godwit.v1.KeysResponse.Item
-	(Kind)(0),                 // 29: godwit.v1.Kind
-	(*Sibling)(nil),           // 30: godwit.v1.Sibling
+	(*ActorName)(nil),         // 22: godwit.v1.ActorName
+	(*ConflictsRequest)(nil),  // 23: godwit.v1.ConflictsRequest
+	(*ConflictsResponse)(nil), // 24: godwit.v1.ConflictsResponse
+	(*LinksRequest)(nil),      // 25: godwit.v1.LinksRequest
+	(*LinksResponse)(nil),     // 26: godwit.v1.LinksResponse
+	(*Link)(nil),              // 27: godwit.v1.Link
+	(*SetLinkRequest)(nil),    // 28: godwit.v1.SetLinkRequest
+	(*KeysResponse_Item)(nil), // 29: godwit.v1.KeysResponse.Item
+	(Kind)(0),                 // 30: godwit.v1.Kind
+	(*Sibling)(nil),           // 31: godwit.v1.Sibling
+	(*FieldName)(nil),         // 32: godwit.v1.FieldName
 }
 var file_godwit_v1_admin_proto_depIdxs = []int32{
 	3,  // 0: godwit.v1.StatusResponse.nodes:type_name -> godwit.v1.NodeStatus
@@ -2112,37 +2262,41 @@ var file_godwit_v1_admin_proto_depIdxs = []int32{
 	11, // 4: godwit.v1.LagResponse.outbound:type_name -> godwit.v1.Outbound
 	13, // 5: godwit.v1.VerifyRequest.wait:type_name -> godwit.v1.PartitionClock
 	15, // 6: godwit.v1.VerifyResponse.replicas:type_name -> godwit.v1.ReplicaDigest
-	28, // 7: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
-	29, // 8: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
-	30, // 9: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
-	26, // 10: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
-	0,  // 11: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
-	0,  // 12: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
-	1,  // 13: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
-	4,  // 14: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
-	8,  // 15: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
-	12, // 16: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
-	16, // 17: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
-	18, // 18: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
-	20, // 19: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
-	22, // 20: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
-	24, // 21: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
-	27, // 22: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
-	2,  // 23: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
-	5,  // 24: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
-	9,  // 25: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
-	14, // 26: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
-	17, // 27: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
-	19, // 28: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
-	21, // 29: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
-	23, // 30: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
-	25, // 31: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
-	25, // 32: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
-	23, // [23:33] is the sub-list for method output_type
-	13, // [13:23] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	29, // 7: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
+	22, // 8: godwit.v1.CellsResponse.actors:type_name -> godwit.v1.ActorName
+	21, // 9: godwit.v1.CellsResponse.others:type_name -> godwit.v1.CellsResponse
+	30, // 10: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
+	31, // 11: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
+	30, // 12: godwit.v1.ConflictsResponse.kinds:type_name -> godwit.v1.Kind
+	32, // 13: godwit.v1.ConflictsResponse.field:type_name -> godwit.v1.FieldName
+	27, // 14: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
+	0,  // 15: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
+	0,  // 16: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
+	1,  // 17: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
+	4,  // 18: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
+	8,  // 19: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
+	12, // 20: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
+	16, // 21: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
+	18, // 22: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
+	20, // 23: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
+	23, // 24: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
+	25, // 25: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
+	28, // 26: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
+	2,  // 27: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
+	5,  // 28: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
+	9,  // 29: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
+	14, // 30: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
+	17, // 31: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
+	19, // 32: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
+	21, // 33: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
+	24, // 34: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
+	26, // 35: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
+	26, // 36: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
+	27, // [27:37] is the sub-list for method output_type
+	17, // [17:27] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_admin_proto_init() }
@@ -2152,14 +2306,14 @@ func file_godwit_v1_admin_proto_init() {
 	}
 	file_godwit_v1_kv_proto_init()
 	file_godwit_v1_admin_proto_msgTypes[3].OneofWrappers = []any{}
-	file_godwit_v1_admin_proto_msgTypes[26].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[27].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_v1_admin_proto_rawDesc), len(file_godwit_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -190,7 +190,8 @@ type ReplicationClient interface {
 	Keys(ctx context.Context, in *KeysRequest, opts ...grpc.CallOption) (*KeysResponse, error)
 	// Cells answers with a key's cells, clock and residue, in crdt's encoding.
 	Cells(ctx context.Context, in *CellsRequest, opts ...grpc.CallOption) (*CellsResponse, error)
-	// Conflicts lists the keys whose register holds concurrent values.
+	// Conflicts lists what waits for somebody to decide: registers, also in maps,
+	// with concurrent values, and keys that were created under several kinds.
 	Conflicts(ctx context.Context, in *ConflictsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ConflictsResponse], error)
 	// Links shows the links between datacenters and what is emulated on them.
 	Links(ctx context.Context, in *LinksRequest, opts ...grpc.CallOption) (*LinksResponse, error)
@@ -312,7 +313,8 @@ type ReplicationServer interface {
 	Keys(context.Context, *KeysRequest) (*KeysResponse, error)
 	// Cells answers with a key's cells, clock and residue, in crdt's encoding.
 	Cells(context.Context, *CellsRequest) (*CellsResponse, error)
-	// Conflicts lists the keys whose register holds concurrent values.
+	// Conflicts lists what waits for somebody to decide: registers, also in maps,
+	// with concurrent values, and keys that were created under several kinds.
 	Conflicts(*ConflictsRequest, grpc.ServerStreamingServer[ConflictsResponse]) error
 	// Links shows the links between datacenters and what is emulated on them.
 	Links(context.Context, *LinksRequest) (*LinksResponse, error)

@@ -290,9 +290,11 @@ type GetRequest struct {
 	Bucket  string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
 	Key     []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Options *ReadOptions           `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
-	// limit bounds the elements of a collection in this answer; 0 means 1000.
+	// limit bounds the elements of a collection, or of a range, in this answer; 0
+	// means 1000. Where elements are large the answer holds fewer.
 	Limit uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
-	// page continues after the answer whose next_page it is.
+	// page continues after the answer whose next_page it is. Ranks count from the
+	// first page, whatever changes between two pages.
 	Page []byte `protobuf:"bytes,5,opt,name=page,proto3" json:"page,omitempty"`
 	// element, when set, asks only whether this element of a set, or this member
 	// of a zset, is present.
@@ -541,8 +543,9 @@ type GetResponse struct {
 	// siblings are all live values, winner first, when there is more than one.
 	Siblings []*Sibling `protobuf:"bytes,3,rep,name=siblings,proto3" json:"siblings,omitempty"`
 	// conflict is true when concurrent writes are waiting for a causal one.
-	Conflict bool    `protobuf:"varint,4,opt,name=conflict,proto3" json:"conflict,omitempty"`
-	Context  []byte  `protobuf:"bytes,5,opt,name=context,proto3" json:"context,omitempty"`
+	Conflict bool   `protobuf:"varint,4,opt,name=conflict,proto3" json:"conflict,omitempty"`
+	Context  []byte `protobuf:"bytes,5,opt,name=context,proto3" json:"context,omitempty"`
+	// next_page is empty after the last page; a page before it may hold nothing.
 	NextPage []byte  `protobuf:"bytes,6,opt,name=next_page,json=nextPage,proto3" json:"next_page,omitempty"`
 	Answer   *Answer `protobuf:"bytes,7,opt,name=answer,proto3" json:"answer,omitempty"`
 	// expires_unix_ms is when the key expires; 0 is never.
@@ -1286,7 +1289,8 @@ type Answer struct {
 	Copies        uint32                 `protobuf:"varint,1,opt,name=copies,proto3" json:"copies,omitempty"`     // replicas that answered, or durable copies at the time of the answer
 	Replicas      uint32                 `protobuf:"varint,2,opt,name=replicas,proto3" json:"replicas,omitempty"` // replicas this datacenter keeps
 	Dc            string                 `protobuf:"bytes,3,opt,name=dc,proto3" json:"dc,omitempty"`
-	Node          string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"` // the coordinating node
+	Node          string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`                          // the coordinating node
+	StandIns      uint32                 `protobuf:"varint,5,opt,name=stand_ins,json=standIns,proto3" json:"stand_ins,omitempty"` // of the copies, how many are with nodes that stand in for owners that are away
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1347,6 +1351,13 @@ func (x *Answer) GetNode() string {
 		return x.Node
 	}
 	return ""
+}
+
+func (x *Answer) GetStandIns() uint32 {
+	if x != nil {
+		return x.StandIns
+	}
+	return 0
 }
 
 type PutRequest struct {
@@ -2618,7 +2629,9 @@ func (x *Keep) GetKind() Kind {
 type UpdateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Kind  Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=godwit.v1.Kind" json:"kind,omitempty"`
-	// value is the value after the change where it is cheap to tell: counters.
+	// value is the value after the change where it is cheap to tell: of counters,
+	// the scores of the members that the change named and, of a map, its fields of
+	// these kinds that the change named.
 	Value *Value `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// changed counts what the change did: elements, members or fields added or removed, 1 or 0 otherwise.
 	Changed       uint64  `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
@@ -3008,10 +3021,13 @@ func (x *ScanResponse) GetNextPage() []byte {
 }
 
 type BatchGetResponse_Result struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Code          int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"` // google.rpc.Code
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	Response      *GetResponse           `protobuf:"bytes,3,opt,name=response,proto3" json:"response,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Code     int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"` // google.rpc.Code
+	Message  string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Response *GetResponse           `protobuf:"bytes,3,opt,name=response,proto3" json:"response,omitempty"`
+	// reason and metadata are those of an ErrorInfo, where code is not OK.
+	Reason        string            `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Metadata      map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3067,18 +3083,35 @@ func (x *BatchGetResponse_Result) GetResponse() *GetResponse {
 	return nil
 }
 
+func (x *BatchGetResponse_Result) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BatchGetResponse_Result) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 type BatchUpdateResponse_Result struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Code          int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"` // google.rpc.Code
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	Response      *UpdateResponse        `protobuf:"bytes,3,opt,name=response,proto3" json:"response,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Code     int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"` // google.rpc.Code
+	Message  string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Response *UpdateResponse        `protobuf:"bytes,3,opt,name=response,proto3" json:"response,omitempty"`
+	// reason and metadata are those of an ErrorInfo, where code is not OK.
+	Reason        string            `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Metadata      map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BatchUpdateResponse_Result) Reset() {
 	*x = BatchUpdateResponse_Result{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[44]
+	mi := &file_godwit_v1_kv_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3123,7 @@ func (x *BatchUpdateResponse_Result) String() string {
 func (*BatchUpdateResponse_Result) ProtoMessage() {}
 
 func (x *BatchUpdateResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[44]
+	mi := &file_godwit_v1_kv_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3127,6 +3160,20 @@ func (x *BatchUpdateResponse_Result) GetResponse() *UpdateResponse {
 	return nil
 }
 
+func (x *BatchUpdateResponse_Result) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BatchUpdateResponse_Result) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 type ScanResponse_Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -3137,7 +3184,7 @@ type ScanResponse_Item struct {
 
 func (x *ScanResponse_Item) Reset() {
 	*x = ScanResponse_Item{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[45]
+	mi := &file_godwit_v1_kv_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3149,7 +3196,7 @@ func (x *ScanResponse_Item) String() string {
 func (*ScanResponse_Item) ProtoMessage() {}
 
 func (x *ScanResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[45]
+	mi := &file_godwit_v1_kv_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3266,12 +3313,13 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\x03dot\x18\x03 \x01(\v2\x0e.godwit.v1.DotR\x03dot\"-\n" +
 	"\x03Dot\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\x06R\x05actor\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x04R\x03seq\"`\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\"}\n" +
 	"\x06Answer\x12\x16\n" +
 	"\x06copies\x18\x01 \x01(\rR\x06copies\x12\x1a\n" +
 	"\breplicas\x18\x02 \x01(\rR\breplicas\x12\x0e\n" +
 	"\x02dc\x18\x03 \x01(\tR\x02dc\x12\x12\n" +
-	"\x04node\x18\x04 \x01(\tR\x04node\"\xa4\x01\n" +
+	"\x04node\x18\x04 \x01(\tR\x04node\x12\x1b\n" +
+	"\tstand_ins\x18\x05 \x01(\rR\bstandIns\"\xa4\x01\n" +
 	"\n" +
 	"PutRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
@@ -3358,21 +3406,31 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\x03dot\x18\x05 \x01(\v2\x0e.godwit.v1.DotR\x03dot\x12)\n" +
 	"\x06answer\x18\x06 \x01(\v2\x11.godwit.v1.AnswerR\x06answer\"<\n" +
 	"\x0fBatchGetRequest\x12)\n" +
-	"\x04gets\x18\x01 \x03(\v2\x15.godwit.v1.GetRequestR\x04gets\"\xbc\x01\n" +
+	"\x04gets\x18\x01 \x03(\v2\x15.godwit.v1.GetRequestR\x04gets\"\xe0\x02\n" +
 	"\x10BatchGetResponse\x12<\n" +
-	"\aresults\x18\x01 \x03(\v2\".godwit.v1.BatchGetResponse.ResultR\aresults\x1aj\n" +
+	"\aresults\x18\x01 \x03(\v2\".godwit.v1.BatchGetResponse.ResultR\aresults\x1a\x8d\x02\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x122\n" +
-	"\bresponse\x18\x03 \x01(\v2\x16.godwit.v1.GetResponseR\bresponse\"H\n" +
+	"\bresponse\x18\x03 \x01(\v2\x16.godwit.v1.GetResponseR\bresponse\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12L\n" +
+	"\bmetadata\x18\x05 \x03(\v20.godwit.v1.BatchGetResponse.Result.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"H\n" +
 	"\x12BatchUpdateRequest\x122\n" +
-	"\aupdates\x18\x01 \x03(\v2\x18.godwit.v1.UpdateRequestR\aupdates\"\xc5\x01\n" +
+	"\aupdates\x18\x01 \x03(\v2\x18.godwit.v1.UpdateRequestR\aupdates\"\xec\x02\n" +
 	"\x13BatchUpdateResponse\x12?\n" +
-	"\aresults\x18\x01 \x03(\v2%.godwit.v1.BatchUpdateResponse.ResultR\aresults\x1am\n" +
+	"\aresults\x18\x01 \x03(\v2%.godwit.v1.BatchUpdateResponse.ResultR\aresults\x1a\x93\x02\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
-	"\bresponse\x18\x03 \x01(\v2\x19.godwit.v1.UpdateResponseR\bresponse\"\x99\x01\n" +
+	"\bresponse\x18\x03 \x01(\v2\x19.godwit.v1.UpdateResponseR\bresponse\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12O\n" +
+	"\bmetadata\x18\x05 \x03(\v23.godwit.v1.BatchUpdateResponse.Result.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\x01\n" +
 	"\vScanRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\fR\x06prefix\x12\x14\n" +
@@ -3429,7 +3487,7 @@ func file_godwit_v1_kv_proto_rawDescGZIP() []byte {
 }
 
 var file_godwit_v1_kv_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_godwit_v1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_godwit_v1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_godwit_v1_kv_proto_goTypes = []any{
 	(Kind)(0),                          // 0: godwit.v1.Kind
 	(Consistency)(0),                   // 1: godwit.v1.Consistency
@@ -3477,8 +3535,10 @@ var file_godwit_v1_kv_proto_goTypes = []any{
 	(*ScanRequest)(nil),                // 43: godwit.v1.ScanRequest
 	(*ScanResponse)(nil),               // 44: godwit.v1.ScanResponse
 	(*BatchGetResponse_Result)(nil),    // 45: godwit.v1.BatchGetResponse.Result
-	(*BatchUpdateResponse_Result)(nil), // 46: godwit.v1.BatchUpdateResponse.Result
-	(*ScanResponse_Item)(nil),          // 47: godwit.v1.ScanResponse.Item
+	nil,                                // 46: godwit.v1.BatchGetResponse.Result.MetadataEntry
+	(*BatchUpdateResponse_Result)(nil), // 47: godwit.v1.BatchUpdateResponse.Result
+	nil,                                // 48: godwit.v1.BatchUpdateResponse.Result.MetadataEntry
+	(*ScanResponse_Item)(nil),          // 49: godwit.v1.ScanResponse.Item
 }
 var file_godwit_v1_kv_proto_depIdxs = []int32{
 	1,  // 0: godwit.v1.ReadOptions.consistency:type_name -> godwit.v1.Consistency
@@ -3534,31 +3594,33 @@ var file_godwit_v1_kv_proto_depIdxs = []int32{
 	4,  // 50: godwit.v1.BatchGetRequest.gets:type_name -> godwit.v1.GetRequest
 	45, // 51: godwit.v1.BatchGetResponse.results:type_name -> godwit.v1.BatchGetResponse.Result
 	20, // 52: godwit.v1.BatchUpdateRequest.updates:type_name -> godwit.v1.UpdateRequest
-	46, // 53: godwit.v1.BatchUpdateResponse.results:type_name -> godwit.v1.BatchUpdateResponse.Result
+	47, // 53: godwit.v1.BatchUpdateResponse.results:type_name -> godwit.v1.BatchUpdateResponse.Result
 	2,  // 54: godwit.v1.ScanRequest.options:type_name -> godwit.v1.ReadOptions
-	47, // 55: godwit.v1.ScanResponse.items:type_name -> godwit.v1.ScanResponse.Item
+	49, // 55: godwit.v1.ScanResponse.items:type_name -> godwit.v1.ScanResponse.Item
 	7,  // 56: godwit.v1.BatchGetResponse.Result.response:type_name -> godwit.v1.GetResponse
-	38, // 57: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
-	0,  // 58: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
-	4,  // 59: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
-	18, // 60: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
-	19, // 61: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
-	20, // 62: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
-	39, // 63: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
-	41, // 64: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
-	43, // 65: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
-	7,  // 66: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
-	38, // 67: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
-	38, // 68: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
-	38, // 69: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
-	40, // 70: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
-	42, // 71: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
-	44, // 72: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
-	66, // [66:73] is the sub-list for method output_type
-	59, // [59:66] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	46, // 57: godwit.v1.BatchGetResponse.Result.metadata:type_name -> godwit.v1.BatchGetResponse.Result.MetadataEntry
+	38, // 58: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
+	48, // 59: godwit.v1.BatchUpdateResponse.Result.metadata:type_name -> godwit.v1.BatchUpdateResponse.Result.MetadataEntry
+	0,  // 60: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
+	4,  // 61: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
+	18, // 62: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
+	19, // 63: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
+	20, // 64: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
+	39, // 65: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
+	41, // 66: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
+	43, // 67: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
+	7,  // 68: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
+	38, // 69: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
+	38, // 70: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
+	38, // 71: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
+	40, // 72: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
+	42, // 73: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
+	44, // 74: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
+	68, // [68:75] is the sub-list for method output_type
+	61, // [61:68] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_kv_proto_init() }
@@ -3601,7 +3663,7 @@ func file_godwit_v1_kv_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_v1_kv_proto_rawDesc), len(file_godwit_v1_kv_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   46,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -311,7 +311,13 @@ type Request struct {
 	//	*Request_Forward
 	//	*Request_Scan
 	//	*Request_Inspect
-	Of            isRequest_Of `protobuf_oneof:"of"`
+	//	*Request_HandOver
+	//	*Request_Document
+	Of isRequest_Of `protobuf_oneof:"of"`
+	// epoch of the ring that the sender acts under, 0 where it does not matter. A
+	// receiver under a later one refuses with STALE_RING; under an earlier one it
+	// first asks the sender for its document.
+	Epoch         uint64 `protobuf:"varint,20,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -441,6 +447,31 @@ func (x *Request) GetInspect() *Inspect {
 	return nil
 }
 
+func (x *Request) GetHandOver() *HandOver {
+	if x != nil {
+		if x, ok := x.Of.(*Request_HandOver); ok {
+			return x.HandOver
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetDocument() *DocumentAsk {
+	if x != nil {
+		if x, ok := x.Of.(*Request_Document); ok {
+			return x.Document
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 type isRequest_Of interface {
 	isRequest_Of()
 }
@@ -481,6 +512,14 @@ type Request_Inspect struct {
 	Inspect *Inspect `protobuf:"bytes,10,opt,name=inspect,proto3,oneof"`
 }
 
+type Request_HandOver struct {
+	HandOver *HandOver `protobuf:"bytes,11,opt,name=hand_over,json=handOver,proto3,oneof"`
+}
+
+type Request_Document struct {
+	Document *DocumentAsk `protobuf:"bytes,12,opt,name=document,proto3,oneof"`
+}
+
 func (*Request_Apply) isRequest_Of() {}
 
 func (*Request_Read) isRequest_Of() {}
@@ -499,10 +538,16 @@ func (*Request_Scan) isRequest_Of() {}
 
 func (*Request_Inspect) isRequest_Of() {}
 
+func (*Request_HandOver) isRequest_Of() {}
+
+func (*Request_Document) isRequest_Of() {}
+
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// status is set instead of an answer when the request was refused.
 	Status *Status `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	// document is the receiver's ring.Document, with STALE_RING.
+	DocumentNow []byte `protobuf:"bytes,20,opt,name=document_now,json=documentNow,proto3" json:"document_now,omitempty"`
 	// Types that are valid to be assigned to Of:
 	//
 	//	*Response_Apply
@@ -514,6 +559,8 @@ type Response struct {
 	//	*Response_Forward
 	//	*Response_Scan
 	//	*Response_Inspect
+	//	*Response_HandOver
+	//	*Response_Document
 	Of            isResponse_Of `protobuf_oneof:"of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -552,6 +599,13 @@ func (*Response) Descriptor() ([]byte, []int) {
 func (x *Response) GetStatus() *Status {
 	if x != nil {
 		return x.Status
+	}
+	return nil
+}
+
+func (x *Response) GetDocumentNow() []byte {
+	if x != nil {
+		return x.DocumentNow
 	}
 	return nil
 }
@@ -644,6 +698,24 @@ func (x *Response) GetInspect() *InspectDone {
 	return nil
 }
 
+func (x *Response) GetHandOver() *HandOverDone {
+	if x != nil {
+		if x, ok := x.Of.(*Response_HandOver); ok {
+			return x.HandOver
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetDocument() *DocumentDone {
+	if x != nil {
+		if x, ok := x.Of.(*Response_Document); ok {
+			return x.Document
+		}
+	}
+	return nil
+}
+
 type isResponse_Of interface {
 	isResponse_Of()
 }
@@ -684,6 +756,14 @@ type Response_Inspect struct {
 	Inspect *InspectDone `protobuf:"bytes,10,opt,name=inspect,proto3,oneof"`
 }
 
+type Response_HandOver struct {
+	HandOver *HandOverDone `protobuf:"bytes,11,opt,name=hand_over,json=handOver,proto3,oneof"`
+}
+
+type Response_Document struct {
+	Document *DocumentDone `protobuf:"bytes,12,opt,name=document,proto3,oneof"`
+}
+
 func (*Response_Apply) isResponse_Of() {}
 
 func (*Response_Read) isResponse_Of() {}
@@ -701,6 +781,10 @@ func (*Response_Forward) isResponse_Of() {}
 func (*Response_Scan) isResponse_Of() {}
 
 func (*Response_Inspect) isResponse_Of() {}
+
+func (*Response_HandOver) isResponse_Of() {}
+
+func (*Response_Document) isResponse_Of() {}
 
 type Status struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -774,8 +858,9 @@ func (x *Status) GetMetadata() map[string]string {
 type Apply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
-	Deltas        [][]byte               `protobuf:"bytes,2,rep,name=deltas,proto3" json:"deltas,omitempty"` // crdt.Delta each
-	Async         bool                   `protobuf:"varint,3,opt,name=async,proto3" json:"async,omitempty"`  // the answer need not wait for the disk
+	Deltas        [][]byte               `protobuf:"bytes,2,rep,name=deltas,proto3" json:"deltas,omitempty"`                   // crdt.Delta each
+	Async         bool                   `protobuf:"varint,3,opt,name=async,proto3" json:"async,omitempty"`                    // the answer need not wait for the disk
+	StandIn       bool                   `protobuf:"varint,4,opt,name=stand_in,json=standIn,proto3" json:"stand_in,omitempty"` // in the place of an owner that is away
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -827,6 +912,13 @@ func (x *Apply) GetDeltas() [][]byte {
 func (x *Apply) GetAsync() bool {
 	if x != nil {
 		return x.Async
+	}
+	return false
+}
+
+func (x *Apply) GetStandIn() bool {
+	if x != nil {
+		return x.StandIn
 	}
 	return false
 }
@@ -1314,6 +1406,7 @@ type Missing struct {
 	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
 	Clock         []byte                 `protobuf:"bytes,2,opt,name=clock,proto3" json:"clock,omitempty"`
 	MaxBytes      uint64                 `protobuf:"varint,3,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	Settle        bool                   `protobuf:"varint,4,opt,name=settle,proto3" json:"settle,omitempty"` // what is applied and not yet durable is made durable first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1367,6 +1460,13 @@ func (x *Missing) GetMaxBytes() uint64 {
 		return x.MaxBytes
 	}
 	return 0
+}
+
+func (x *Missing) GetSettle() bool {
+	if x != nil {
+		return x.Settle
+	}
+	return false
 }
 
 type MissingDone struct {
@@ -1550,6 +1650,193 @@ func (x *SnapshotDone) GetCursor() []byte {
 	return nil
 }
 
+// HandOver tells an owner what a node holds that does not own the partition, a
+// stand-in or an owner of before. The owner takes what it lacks from there.
+type HandOver struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	Clock         []byte                 `protobuf:"bytes,2,opt,name=clock,proto3" json:"clock,omitempty"`  // what the sender holds durably
+	Whole         bool                   `protobuf:"varint,3,opt,name=whole,proto3" json:"whole,omitempty"` // it holds what its clock does not tell of: join everything
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOver) Reset() {
+	*x = HandOver{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOver) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOver) ProtoMessage() {}
+
+func (x *HandOver) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
+func (*HandOver) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *HandOver) GetReplica() *Replica {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+func (x *HandOver) GetClock() []byte {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+func (x *HandOver) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
+type HandOverDone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Clock         []byte                 `protobuf:"bytes,1,opt,name=clock,proto3" json:"clock,omitempty"` // what the owner holds durably now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverDone) Reset() {
+	*x = HandOverDone{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverDone) ProtoMessage() {}
+
+func (x *HandOverDone) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverDone.ProtoReflect.Descriptor instead.
+func (*HandOverDone) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *HandOverDone) GetClock() []byte {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+// DocumentAsk asks for the ring document that a node acts under.
+type DocumentAsk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DocumentAsk) Reset() {
+	*x = DocumentAsk{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DocumentAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DocumentAsk) ProtoMessage() {}
+
+func (x *DocumentAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DocumentAsk.ProtoReflect.Descriptor instead.
+func (*DocumentAsk) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{22}
+}
+
+type DocumentDone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Document      []byte                 `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"` // ring.Document
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DocumentDone) Reset() {
+	*x = DocumentDone{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DocumentDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DocumentDone) ProtoMessage() {}
+
+func (x *DocumentDone) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DocumentDone.ProtoReflect.Descriptor instead.
+func (*DocumentDone) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DocumentDone) GetDocument() []byte {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
 // Forward hands a client's request to an owner.
 type Forward struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1564,7 +1851,7 @@ type Forward struct {
 
 func (x *Forward) Reset() {
 	*x = Forward{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1863,7 @@ func (x *Forward) String() string {
 func (*Forward) ProtoMessage() {}
 
 func (x *Forward) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1876,7 @@ func (x *Forward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forward.ProtoReflect.Descriptor instead.
 func (*Forward) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{20}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Forward) GetOf() isForward_Of {
@@ -1646,7 +1933,7 @@ type ForwardDone struct {
 
 func (x *ForwardDone) Reset() {
 	*x = ForwardDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1945,7 @@ func (x *ForwardDone) String() string {
 func (*ForwardDone) ProtoMessage() {}
 
 func (x *ForwardDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +1958,7 @@ func (x *ForwardDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardDone.ProtoReflect.Descriptor instead.
 func (*ForwardDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ForwardDone) GetOf() isForwardDone_Of {
@@ -1729,7 +2016,7 @@ type ScanPage struct {
 
 func (x *ScanPage) Reset() {
 	*x = ScanPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +2028,7 @@ func (x *ScanPage) String() string {
 func (*ScanPage) ProtoMessage() {}
 
 func (x *ScanPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +2041,7 @@ func (x *ScanPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanPage.ProtoReflect.Descriptor instead.
 func (*ScanPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{22}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ScanPage) GetReplica() *Replica {
@@ -1802,7 +2089,7 @@ type ScanDone struct {
 
 func (x *ScanDone) Reset() {
 	*x = ScanDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +2101,7 @@ func (x *ScanDone) String() string {
 func (*ScanDone) ProtoMessage() {}
 
 func (x *ScanDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +2114,7 @@ func (x *ScanDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanDone.ProtoReflect.Descriptor instead.
 func (*ScanDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{23}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ScanDone) GetItems() []*ScanItem {
@@ -1855,7 +2142,7 @@ type ScanItem struct {
 
 func (x *ScanItem) Reset() {
 	*x = ScanItem{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +2154,7 @@ func (x *ScanItem) String() string {
 func (*ScanItem) ProtoMessage() {}
 
 func (x *ScanItem) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +2167,7 @@ func (x *ScanItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanItem.ProtoReflect.Descriptor instead.
 func (*ScanItem) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{24}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ScanItem) GetPosition() []byte {
@@ -1916,6 +2203,7 @@ type Inspect struct {
 	//	*Inspect_Leaves
 	//	*Inspect_Keys
 	//	*Inspect_Cells
+	//	*Inspect_Arisen
 	Of            isInspect_Of `protobuf_oneof:"of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1923,7 +2211,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2223,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2236,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{25}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Inspect) GetOf() isInspect_Of {
@@ -2021,6 +2309,15 @@ func (x *Inspect) GetCells() *v1.CellsRequest {
 	return nil
 }
 
+func (x *Inspect) GetArisen() *Arisen {
+	if x != nil {
+		if x, ok := x.Of.(*Inspect_Arisen); ok {
+			return x.Arisen
+		}
+	}
+	return nil
+}
+
 type isInspect_Of interface {
 	isInspect_Of()
 }
@@ -2053,6 +2350,10 @@ type Inspect_Cells struct {
 	Cells *v1.CellsRequest `protobuf:"bytes,7,opt,name=cells,proto3,oneof"`
 }
 
+type Inspect_Arisen struct {
+	Arisen *Arisen `protobuf:"bytes,8,opt,name=arisen,proto3,oneof"`
+}
+
 func (*Inspect_Status) isInspect_Of() {}
 
 func (*Inspect_Verify) isInspect_Of() {}
@@ -2067,6 +2368,8 @@ func (*Inspect_Keys) isInspect_Of() {}
 
 func (*Inspect_Cells) isInspect_Of() {}
 
+func (*Inspect_Arisen) isInspect_Of() {}
+
 type InspectDone struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Of:
@@ -2078,6 +2381,7 @@ type InspectDone struct {
 	//	*InspectDone_Leaves
 	//	*InspectDone_Keys
 	//	*InspectDone_Cells
+	//	*InspectDone_Arisen
 	Of            isInspectDone_Of `protobuf_oneof:"of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2085,7 +2389,7 @@ type InspectDone struct {
 
 func (x *InspectDone) Reset() {
 	*x = InspectDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2401,7 @@ func (x *InspectDone) String() string {
 func (*InspectDone) ProtoMessage() {}
 
 func (x *InspectDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2414,7 @@ func (x *InspectDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectDone.ProtoReflect.Descriptor instead.
 func (*InspectDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{26}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *InspectDone) GetOf() isInspectDone_Of {
@@ -2183,6 +2487,15 @@ func (x *InspectDone) GetCells() *v1.CellsResponse {
 	return nil
 }
 
+func (x *InspectDone) GetArisen() *ArisenDone {
+	if x != nil {
+		if x, ok := x.Of.(*InspectDone_Arisen); ok {
+			return x.Arisen
+		}
+	}
+	return nil
+}
+
 type isInspectDone_Of interface {
 	isInspectDone_Of()
 }
@@ -2215,6 +2528,10 @@ type InspectDone_Cells struct {
 	Cells *v1.CellsResponse `protobuf:"bytes,7,opt,name=cells,proto3,oneof"`
 }
 
+type InspectDone_Arisen struct {
+	Arisen *ArisenDone `protobuf:"bytes,8,opt,name=arisen,proto3,oneof"`
+}
+
 func (*InspectDone_Status) isInspectDone_Of() {}
 
 func (*InspectDone_Verify) isInspectDone_Of() {}
@@ -2229,6 +2546,8 @@ func (*InspectDone_Keys) isInspectDone_Of() {}
 
 func (*InspectDone_Cells) isInspectDone_Of() {}
 
+func (*InspectDone_Arisen) isInspectDone_Of() {}
+
 type ConflictsPage struct {
 	state         protoimpl.MessageState  `protogen:"open.v1"`
 	Conflicts     []*v1.ConflictsResponse `protobuf:"bytes,1,rep,name=conflicts,proto3" json:"conflicts,omitempty"`
@@ -2238,7 +2557,7 @@ type ConflictsPage struct {
 
 func (x *ConflictsPage) Reset() {
 	*x = ConflictsPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2250,7 +2569,7 @@ func (x *ConflictsPage) String() string {
 func (*ConflictsPage) ProtoMessage() {}
 
 func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2263,10 +2582,131 @@ func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsPage.ProtoReflect.Descriptor instead.
 func (*ConflictsPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{27}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ConflictsPage) GetConflicts() []*v1.ConflictsResponse {
+	if x != nil {
+		return x.Conflicts
+	}
+	return nil
+}
+
+// Arisen asks for the conflicts that arose at a node behind a place in its list.
+type Arisen struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`     // empty: all
+	Opening       uint64                 `protobuf:"fixed64,2,opt,name=opening,proto3" json:"opening,omitempty"` // of the node, as its last answer named it; 0 begins at the end of the list
+	After         uint64                 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Arisen) Reset() {
+	*x = Arisen{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Arisen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Arisen) ProtoMessage() {}
+
+func (x *Arisen) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Arisen.ProtoReflect.Descriptor instead.
+func (*Arisen) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Arisen) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *Arisen) GetOpening() uint64 {
+	if x != nil {
+		return x.Opening
+	}
+	return 0
+}
+
+func (x *Arisen) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+type ArisenDone struct {
+	state         protoimpl.MessageState  `protogen:"open.v1"`
+	Opening       uint64                  `protobuf:"fixed64,1,opt,name=opening,proto3" json:"opening,omitempty"`
+	Last          uint64                  `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"` // place of the newest
+	Conflicts     []*v1.ConflictsResponse `protobuf:"bytes,3,rep,name=conflicts,proto3" json:"conflicts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArisenDone) Reset() {
+	*x = ArisenDone{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArisenDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArisenDone) ProtoMessage() {}
+
+func (x *ArisenDone) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArisenDone.ProtoReflect.Descriptor instead.
+func (*ArisenDone) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ArisenDone) GetOpening() uint64 {
+	if x != nil {
+		return x.Opening
+	}
+	return 0
+}
+
+func (x *ArisenDone) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *ArisenDone) GetConflicts() []*v1.ConflictsResponse {
 	if x != nil {
 		return x.Conflicts
 	}
@@ -2293,7 +2733,7 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x10topology_version\x18\x04 \x01(\x04R\x0ftopologyVersion\"E\n" +
 	"\aReplica\x12\x1c\n" +
 	"\tplacement\x18\x01 \x01(\rR\tplacement\x12\x1c\n" +
-	"\tpartition\x18\x02 \x01(\rR\tpartition\"\xf8\x03\n" +
+	"\tpartition\x18\x02 \x01(\rR\tpartition\"\x82\x05\n" +
 	"\aRequest\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x01 \x01(\x04R\ttimeoutMs\x12-\n" +
@@ -2306,10 +2746,14 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\aforward\x18\b \x01(\v2\x17.godwit.peer.v1.ForwardH\x00R\aforward\x12.\n" +
 	"\x04scan\x18\t \x01(\v2\x18.godwit.peer.v1.ScanPageH\x00R\x04scan\x123\n" +
 	"\ainspect\x18\n" +
-	" \x01(\v2\x17.godwit.peer.v1.InspectH\x00R\ainspectB\x04\n" +
-	"\x02of\"\xa6\x04\n" +
+	" \x01(\v2\x17.godwit.peer.v1.InspectH\x00R\ainspect\x127\n" +
+	"\thand_over\x18\v \x01(\v2\x18.godwit.peer.v1.HandOverH\x00R\bhandOver\x129\n" +
+	"\bdocument\x18\f \x01(\v2\x1b.godwit.peer.v1.DocumentAskH\x00R\bdocument\x12\x14\n" +
+	"\x05epoch\x18\x14 \x01(\x04R\x05epochB\x04\n" +
+	"\x02of\"\xc2\x05\n" +
 	"\bResponse\x12.\n" +
-	"\x06status\x18\x01 \x01(\v2\x16.godwit.peer.v1.StatusR\x06status\x121\n" +
+	"\x06status\x18\x01 \x01(\v2\x16.godwit.peer.v1.StatusR\x06status\x12!\n" +
+	"\fdocument_now\x18\x14 \x01(\fR\vdocumentNow\x121\n" +
 	"\x05apply\x18\x02 \x01(\v2\x19.godwit.peer.v1.ApplyDoneH\x00R\x05apply\x12.\n" +
 	"\x04read\x18\x03 \x01(\v2\x18.godwit.peer.v1.ReadDoneH\x00R\x04read\x124\n" +
 	"\x06repair\x18\x04 \x01(\v2\x1a.godwit.peer.v1.RepairDoneH\x00R\x06repair\x124\n" +
@@ -2319,7 +2763,9 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\aforward\x18\b \x01(\v2\x1b.godwit.peer.v1.ForwardDoneH\x00R\aforward\x12.\n" +
 	"\x04scan\x18\t \x01(\v2\x18.godwit.peer.v1.ScanDoneH\x00R\x04scan\x127\n" +
 	"\ainspect\x18\n" +
-	" \x01(\v2\x1b.godwit.peer.v1.InspectDoneH\x00R\ainspectB\x04\n" +
+	" \x01(\v2\x1b.godwit.peer.v1.InspectDoneH\x00R\ainspect\x12;\n" +
+	"\thand_over\x18\v \x01(\v2\x1c.godwit.peer.v1.HandOverDoneH\x00R\bhandOver\x12:\n" +
+	"\bdocument\x18\f \x01(\v2\x1c.godwit.peer.v1.DocumentDoneH\x00R\bdocumentB\x04\n" +
 	"\x02of\"\xcd\x01\n" +
 	"\x06Status\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
@@ -2328,11 +2774,12 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\bmetadata\x18\x04 \x03(\v2$.godwit.peer.v1.Status.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"h\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x01\n" +
 	"\x05Apply\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x16\n" +
 	"\x06deltas\x18\x02 \x03(\fR\x06deltas\x12\x14\n" +
-	"\x05async\x18\x03 \x01(\bR\x05async\"\v\n" +
+	"\x05async\x18\x03 \x01(\bR\x05async\x12\x19\n" +
+	"\bstand_in\x18\x04 \x01(\bR\astandIn\"\v\n" +
 	"\tApplyDone\"\xe0\x01\n" +
 	"\x04Read\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x16\n" +
@@ -2366,11 +2813,12 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x06stable\x18\x04 \x01(\fR\x06stable\"F\n" +
 	"\n" +
 	"ClocksDone\x128\n" +
-	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\"o\n" +
+	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\"\x87\x01\n" +
 	"\aMissing\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\fR\x05clock\x12\x1b\n" +
-	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\"i\n" +
+	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\x12\x16\n" +
+	"\x06settle\x18\x04 \x01(\bR\x06settle\"i\n" +
 	"\vMissingDone\x12\x16\n" +
 	"\x06deltas\x18\x01 \x03(\fR\x06deltas\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x18\n" +
@@ -2382,7 +2830,16 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\":\n" +
 	"\fSnapshotDone\x12\x12\n" +
 	"\x04page\x18\x01 \x01(\fR\x04page\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"n\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"i\n" +
+	"\bHandOver\x121\n" +
+	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
+	"\x05clock\x18\x02 \x01(\fR\x05clock\x12\x14\n" +
+	"\x05whole\x18\x03 \x01(\bR\x05whole\"$\n" +
+	"\fHandOverDone\x12\x14\n" +
+	"\x05clock\x18\x01 \x01(\fR\x05clock\"\r\n" +
+	"\vDocumentAsk\"*\n" +
+	"\fDocumentDone\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\fR\bdocument\"n\n" +
 	"\aForward\x12)\n" +
 	"\x03get\x18\x01 \x01(\v2\x15.godwit.v1.GetRequestH\x00R\x03get\x122\n" +
 	"\x06update\x18\x02 \x01(\v2\x18.godwit.v1.UpdateRequestH\x00R\x06updateB\x04\n" +
@@ -2403,7 +2860,7 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\bScanItem\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\fR\bposition\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12#\n" +
-	"\x04kind\x18\x03 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\"\xf2\x02\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\"\xa4\x03\n" +
 	"\aInspect\x122\n" +
 	"\x06status\x18\x01 \x01(\v2\x18.godwit.v1.StatusRequestH\x00R\x06status\x122\n" +
 	"\x06verify\x18\x02 \x01(\v2\x18.godwit.v1.VerifyRequestH\x00R\x06verify\x12)\n" +
@@ -2411,8 +2868,9 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\tconflicts\x18\x04 \x01(\v2\x1b.godwit.v1.ConflictsRequestH\x00R\tconflicts\x122\n" +
 	"\x06leaves\x18\x05 \x01(\v2\x18.godwit.v1.LeavesRequestH\x00R\x06leaves\x12,\n" +
 	"\x04keys\x18\x06 \x01(\v2\x16.godwit.v1.KeysRequestH\x00R\x04keys\x12/\n" +
-	"\x05cells\x18\a \x01(\v2\x17.godwit.v1.CellsRequestH\x00R\x05cellsB\x04\n" +
-	"\x02of\"\xfa\x02\n" +
+	"\x05cells\x18\a \x01(\v2\x17.godwit.v1.CellsRequestH\x00R\x05cells\x120\n" +
+	"\x06arisen\x18\b \x01(\v2\x16.godwit.peer.v1.ArisenH\x00R\x06arisenB\x04\n" +
+	"\x02of\"\xb0\x03\n" +
 	"\vInspectDone\x12/\n" +
 	"\x06status\x18\x01 \x01(\v2\x15.godwit.v1.NodeStatusH\x00R\x06status\x123\n" +
 	"\x06verify\x18\x02 \x01(\v2\x19.godwit.v1.VerifyResponseH\x00R\x06verify\x12*\n" +
@@ -2420,10 +2878,20 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\tconflicts\x18\x04 \x01(\v2\x1d.godwit.peer.v1.ConflictsPageH\x00R\tconflicts\x123\n" +
 	"\x06leaves\x18\x05 \x01(\v2\x19.godwit.v1.LeavesResponseH\x00R\x06leaves\x12-\n" +
 	"\x04keys\x18\x06 \x01(\v2\x17.godwit.v1.KeysResponseH\x00R\x04keys\x120\n" +
-	"\x05cells\x18\a \x01(\v2\x18.godwit.v1.CellsResponseH\x00R\x05cellsB\x04\n" +
+	"\x05cells\x18\a \x01(\v2\x18.godwit.v1.CellsResponseH\x00R\x05cells\x124\n" +
+	"\x06arisen\x18\b \x01(\v2\x1a.godwit.peer.v1.ArisenDoneH\x00R\x06arisenB\x04\n" +
 	"\x02of\"K\n" +
 	"\rConflictsPage\x12:\n" +
-	"\tconflicts\x18\x01 \x03(\v2\x1c.godwit.v1.ConflictsResponseR\tconflicts2D\n" +
+	"\tconflicts\x18\x01 \x03(\v2\x1c.godwit.v1.ConflictsResponseR\tconflicts\"P\n" +
+	"\x06Arisen\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x18\n" +
+	"\aopening\x18\x02 \x01(\x06R\aopening\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\x04R\x05after\"v\n" +
+	"\n" +
+	"ArisenDone\x12\x18\n" +
+	"\aopening\x18\x01 \x01(\x06R\aopening\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\x12:\n" +
+	"\tconflicts\x18\x03 \x03(\v2\x1c.godwit.v1.ConflictsResponseR\tconflicts2D\n" +
 	"\x04Peer\x12<\n" +
 	"\bExchange\x12\x15.godwit.peer.v1.Frame\x1a\x15.godwit.peer.v1.Frame(\x010\x01B6Z4github.com/godwitdb/godwit/api/godwit/peer/v1;peerv1b\x06proto3"
 
@@ -2439,7 +2907,7 @@ func file_godwit_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_godwit_peer_v1_peer_proto_rawDescData
 }
 
-var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Frame)(nil),                // 0: godwit.peer.v1.Frame
 	(*Message)(nil),              // 1: godwit.peer.v1.Message
@@ -2461,34 +2929,40 @@ var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*MissingDone)(nil),          // 17: godwit.peer.v1.MissingDone
 	(*SnapshotPage)(nil),         // 18: godwit.peer.v1.SnapshotPage
 	(*SnapshotDone)(nil),         // 19: godwit.peer.v1.SnapshotDone
-	(*Forward)(nil),              // 20: godwit.peer.v1.Forward
-	(*ForwardDone)(nil),          // 21: godwit.peer.v1.ForwardDone
-	(*ScanPage)(nil),             // 22: godwit.peer.v1.ScanPage
-	(*ScanDone)(nil),             // 23: godwit.peer.v1.ScanDone
-	(*ScanItem)(nil),             // 24: godwit.peer.v1.ScanItem
-	(*Inspect)(nil),              // 25: godwit.peer.v1.Inspect
-	(*InspectDone)(nil),          // 26: godwit.peer.v1.InspectDone
-	(*ConflictsPage)(nil),        // 27: godwit.peer.v1.ConflictsPage
-	nil,                          // 28: godwit.peer.v1.Status.MetadataEntry
-	(v1.Kind)(0),                 // 29: godwit.v1.Kind
-	(*v1.GetRequest)(nil),        // 30: godwit.v1.GetRequest
-	(*v1.UpdateRequest)(nil),     // 31: godwit.v1.UpdateRequest
-	(*v1.GetResponse)(nil),       // 32: godwit.v1.GetResponse
-	(*v1.UpdateResponse)(nil),    // 33: godwit.v1.UpdateResponse
-	(*v1.StatusRequest)(nil),     // 34: godwit.v1.StatusRequest
-	(*v1.VerifyRequest)(nil),     // 35: godwit.v1.VerifyRequest
-	(*v1.LagRequest)(nil),        // 36: godwit.v1.LagRequest
-	(*v1.ConflictsRequest)(nil),  // 37: godwit.v1.ConflictsRequest
-	(*v1.LeavesRequest)(nil),     // 38: godwit.v1.LeavesRequest
-	(*v1.KeysRequest)(nil),       // 39: godwit.v1.KeysRequest
-	(*v1.CellsRequest)(nil),      // 40: godwit.v1.CellsRequest
-	(*v1.NodeStatus)(nil),        // 41: godwit.v1.NodeStatus
-	(*v1.VerifyResponse)(nil),    // 42: godwit.v1.VerifyResponse
-	(*v1.LagResponse)(nil),       // 43: godwit.v1.LagResponse
-	(*v1.LeavesResponse)(nil),    // 44: godwit.v1.LeavesResponse
-	(*v1.KeysResponse)(nil),      // 45: godwit.v1.KeysResponse
-	(*v1.CellsResponse)(nil),     // 46: godwit.v1.CellsResponse
-	(*v1.ConflictsResponse)(nil), // 47: godwit.v1.ConflictsResponse
+	(*HandOver)(nil),             // 20: godwit.peer.v1.HandOver
+	(*HandOverDone)(nil),         // 21: godwit.peer.v1.HandOverDone
+	(*DocumentAsk)(nil),          // 22: godwit.peer.v1.DocumentAsk
+	(*DocumentDone)(nil),         // 23: godwit.peer.v1.DocumentDone
+	(*Forward)(nil),              // 24: godwit.peer.v1.Forward
+	(*ForwardDone)(nil),          // 25: godwit.peer.v1.ForwardDone
+	(*ScanPage)(nil),             // 26: godwit.peer.v1.ScanPage
+	(*ScanDone)(nil),             // 27: godwit.peer.v1.ScanDone
+	(*ScanItem)(nil),             // 28: godwit.peer.v1.ScanItem
+	(*Inspect)(nil),              // 29: godwit.peer.v1.Inspect
+	(*InspectDone)(nil),          // 30: godwit.peer.v1.InspectDone
+	(*ConflictsPage)(nil),        // 31: godwit.peer.v1.ConflictsPage
+	(*Arisen)(nil),               // 32: godwit.peer.v1.Arisen
+	(*ArisenDone)(nil),           // 33: godwit.peer.v1.ArisenDone
+	nil,                          // 34: godwit.peer.v1.Status.MetadataEntry
+	(v1.Kind)(0),                 // 35: godwit.v1.Kind
+	(*v1.GetRequest)(nil),        // 36: godwit.v1.GetRequest
+	(*v1.UpdateRequest)(nil),     // 37: godwit.v1.UpdateRequest
+	(*v1.GetResponse)(nil),       // 38: godwit.v1.GetResponse
+	(*v1.UpdateResponse)(nil),    // 39: godwit.v1.UpdateResponse
+	(*v1.StatusRequest)(nil),     // 40: godwit.v1.StatusRequest
+	(*v1.VerifyRequest)(nil),     // 41: godwit.v1.VerifyRequest
+	(*v1.LagRequest)(nil),        // 42: godwit.v1.LagRequest
+	(*v1.ConflictsRequest)(nil),  // 43: godwit.v1.ConflictsRequest
+	(*v1.LeavesRequest)(nil),     // 44: godwit.v1.LeavesRequest
+	(*v1.KeysRequest)(nil),       // 45: godwit.v1.KeysRequest
+	(*v1.CellsRequest)(nil),      // 46: godwit.v1.CellsRequest
+	(*v1.NodeStatus)(nil),        // 47: godwit.v1.NodeStatus
+	(*v1.VerifyResponse)(nil),    // 48: godwit.v1.VerifyResponse
+	(*v1.LagResponse)(nil),       // 49: godwit.v1.LagResponse
+	(*v1.LeavesResponse)(nil),    // 50: godwit.v1.LeavesResponse
+	(*v1.KeysResponse)(nil),      // 51: godwit.v1.KeysResponse
+	(*v1.CellsResponse)(nil),     // 52: godwit.v1.CellsResponse
+	(*v1.ConflictsResponse)(nil), // 53: godwit.v1.ConflictsResponse
 }
 var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: godwit.peer.v1.Frame.messages:type_name -> godwit.peer.v1.Message
@@ -2501,58 +2975,66 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	13, // 7: godwit.peer.v1.Request.clocks:type_name -> godwit.peer.v1.Clocks
 	16, // 8: godwit.peer.v1.Request.missing:type_name -> godwit.peer.v1.Missing
 	18, // 9: godwit.peer.v1.Request.snapshot:type_name -> godwit.peer.v1.SnapshotPage
-	20, // 10: godwit.peer.v1.Request.forward:type_name -> godwit.peer.v1.Forward
-	22, // 11: godwit.peer.v1.Request.scan:type_name -> godwit.peer.v1.ScanPage
-	25, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
-	6,  // 13: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
-	8,  // 14: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
-	10, // 15: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
-	12, // 16: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
-	15, // 17: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
-	17, // 18: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
-	19, // 19: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
-	21, // 20: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
-	23, // 21: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
-	26, // 22: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
-	28, // 23: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
-	3,  // 24: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 25: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
-	29, // 26: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
-	3,  // 27: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
-	14, // 28: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 29: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
-	14, // 30: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 31: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 32: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
-	30, // 33: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
-	31, // 34: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
-	32, // 35: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
-	33, // 36: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
-	3,  // 37: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
-	24, // 38: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
-	29, // 39: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
-	34, // 40: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
-	35, // 41: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
-	36, // 42: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
-	37, // 43: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.v1.ConflictsRequest
-	38, // 44: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
-	39, // 45: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
-	40, // 46: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
-	41, // 47: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
-	42, // 48: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
-	43, // 49: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
-	27, // 50: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
-	44, // 51: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
-	45, // 52: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
-	46, // 53: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
-	47, // 54: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
-	0,  // 55: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
-	0,  // 56: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
-	56, // [56:57] is the sub-list for method output_type
-	55, // [55:56] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	24, // 10: godwit.peer.v1.Request.forward:type_name -> godwit.peer.v1.Forward
+	26, // 11: godwit.peer.v1.Request.scan:type_name -> godwit.peer.v1.ScanPage
+	29, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
+	20, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
+	22, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
+	6,  // 15: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
+	8,  // 16: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
+	10, // 17: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
+	12, // 18: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
+	15, // 19: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
+	17, // 20: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
+	19, // 21: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
+	25, // 22: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
+	27, // 23: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
+	30, // 24: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
+	21, // 25: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
+	23, // 26: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
+	34, // 27: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
+	3,  // 28: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 29: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
+	35, // 30: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
+	3,  // 31: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
+	14, // 32: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 33: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
+	14, // 34: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 35: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 36: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 37: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
+	36, // 38: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
+	37, // 39: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
+	38, // 40: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
+	39, // 41: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
+	3,  // 42: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
+	28, // 43: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
+	35, // 44: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
+	40, // 45: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
+	41, // 46: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
+	42, // 47: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
+	43, // 48: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.v1.ConflictsRequest
+	44, // 49: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
+	45, // 50: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
+	46, // 51: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
+	32, // 52: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
+	47, // 53: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
+	48, // 54: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
+	49, // 55: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
+	31, // 56: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
+	50, // 57: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
+	51, // 58: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
+	52, // 59: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
+	33, // 60: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
+	53, // 61: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
+	53, // 62: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
+	0,  // 63: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
+	0,  // 64: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
+	64, // [64:65] is the sub-list for method output_type
+	63, // [63:64] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_godwit_peer_v1_peer_proto_init() }
@@ -2575,6 +3057,8 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Request_Forward)(nil),
 		(*Request_Scan)(nil),
 		(*Request_Inspect)(nil),
+		(*Request_HandOver)(nil),
+		(*Request_Document)(nil),
 	}
 	file_godwit_peer_v1_peer_proto_msgTypes[5].OneofWrappers = []any{
 		(*Response_Apply)(nil),
@@ -2586,16 +3070,18 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Response_Forward)(nil),
 		(*Response_Scan)(nil),
 		(*Response_Inspect)(nil),
+		(*Response_HandOver)(nil),
+		(*Response_Document)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[20].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[24].OneofWrappers = []any{
 		(*Forward_Get)(nil),
 		(*Forward_Update)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[21].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[25].OneofWrappers = []any{
 		(*ForwardDone_Get)(nil),
 		(*ForwardDone_Update)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[25].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[29].OneofWrappers = []any{
 		(*Inspect_Status)(nil),
 		(*Inspect_Verify)(nil),
 		(*Inspect_Lag)(nil),
@@ -2603,8 +3089,9 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Inspect_Leaves)(nil),
 		(*Inspect_Keys)(nil),
 		(*Inspect_Cells)(nil),
+		(*Inspect_Arisen)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[26].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[30].OneofWrappers = []any{
 		(*InspectDone_Status)(nil),
 		(*InspectDone_Verify)(nil),
 		(*InspectDone_Lag)(nil),
@@ -2612,6 +3099,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*InspectDone_Leaves)(nil),
 		(*InspectDone_Keys)(nil),
 		(*InspectDone_Cells)(nil),
+		(*InspectDone_Arisen)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2619,7 +3107,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_peer_v1_peer_proto_rawDesc), len(file_godwit_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
