@@ -22,8 +22,25 @@ type CellID struct {
 
 // Compare orders cells by bucket, key, kind and path.
 func (id CellID) Compare(o CellID) int {
-	return cmp.Or(strings.Compare(id.Bucket, o.Bucket), strings.Compare(id.Key, o.Key),
-		cmp.Compare(id.Kind, o.Kind), strings.Compare(id.Path, o.Path))
+	return id.compare(&o)
+}
+
+func (id *CellID) compare(o *CellID) int {
+	if c := id.compareKey(o); c != 0 {
+		return c
+	}
+	return strings.Compare(id.Path, o.Path)
+}
+
+// compareKey orders cells by what comes before their paths.
+func (id *CellID) compareKey(o *CellID) int {
+	if c := strings.Compare(id.Bucket, o.Bucket); c != 0 {
+		return c
+	}
+	if c := strings.Compare(id.Key, o.Key); c != 0 {
+		return c
+	}
+	return cmp.Compare(id.Kind, o.Kind)
 }
 
 // AppendPath appends a component to a path. Components keep their order and
@@ -74,7 +91,15 @@ const MaxDepth = 8
 // Leaf returns the kind of the field that a cell of a map belongs to, and the
 // kind itself for a cell of another kind; false where a path leads to none.
 func (id CellID) Leaf() (Kind, bool) {
-	k, path := id.Kind, id.Path
+	if id.Kind != Map {
+		return id.Kind, true
+	}
+	return leafOf(id.Path)
+}
+
+// leafOf is the kind at the end of a path in a map.
+func leafOf(path string) (Kind, bool) {
+	k := Map
 	for depth := 0; k == Map; depth++ {
 		_, rest, ok := CutPath(path)
 		if !ok || rest == "" || depth == MaxDepth {
@@ -148,9 +173,13 @@ func (r *reader) cell() Cell {
 	if n == 0 {
 		return nil
 	}
-	c := make(Cell, n)
+	c := r.mem.newEntries(n)
 	for i := range c {
-		c[i] = Entry{r.dot(), r.bytes("payload", MaxPayload)}
+		e := &c[i]
+		e.Dot = r.dot()
+		if payload := r.bytes("payload", MaxPayload); len(payload) > 0 {
+			e.Payload = payload
+		}
 		if i > 0 && c[i].Dot.Compare(c[i-1].Dot) <= 0 && r.err == nil {
 			r.fail("live dots are not in order")
 		}

@@ -27,37 +27,51 @@ const (
 // later read returns zero values, so callers check once, at the end.
 type reader struct {
 	b   []byte
+	at  int // what comes before it has been read; moving it costs less than moving b
 	err error
+	mem *arena // nil where what is made is not of many small pieces
 }
 
 func (r *reader) fail(what string) {
 	if r.err == nil {
 		r.err = fmt.Errorf("%w: %s", ErrEncoding, what)
 	}
-	r.b = nil
+	r.at = len(r.b)
 }
 
+// left is how many bytes have not been read.
+func (r *reader) left() int { return len(r.b) - r.at }
+
 func (r *reader) byte(what string) byte {
-	if len(r.b) == 0 {
+	if r.left() == 0 {
 		r.fail(what + " is cut short")
 		return 0
 	}
-	v := r.b[0]
-	r.b = r.b[1:]
+	v := r.b[r.at]
+	r.at++
 	return v
 }
 
 func (r *reader) uvarint(what string) uint64 {
-	v, n := binary.Uvarint(r.b)
+	if r.at < len(r.b) && r.b[r.at] < 0x80 { // the usual case
+		v := r.b[r.at]
+		r.at++
+		return uint64(v)
+	}
+	return r.longUvarint(what)
+}
+
+func (r *reader) longUvarint(what string) uint64 {
+	v, n := binary.Uvarint(r.b[r.at:])
 	switch {
 	case n <= 0:
 		r.fail(what + " is cut short or too large")
 		return 0
-	case n > 1 && r.b[n-1] == 0: // one value, one encoding
+	case n > 1 && r.b[r.at+n-1] == 0: // one value, one encoding
 		r.fail(what + " is a padded varint")
 		return 0
 	}
-	r.b = r.b[n:]
+	r.at += n
 	return v
 }
 
@@ -65,7 +79,7 @@ func (r *reader) uvarint(what string) uint64 {
 // that no input can ask for more memory than a small multiple of its size.
 func (r *reader) count(what string, minBytes, limit int) int {
 	n := r.uvarint(what)
-	if n > uint64(limit) || n > uint64(len(r.b)/minBytes) {
+	if n > uint64(limit) || n*uint64(minBytes) > uint64(r.left()) {
 		r.fail(what + " is over its limit")
 		return 0
 	}
@@ -75,23 +89,24 @@ func (r *reader) count(what string, minBytes, limit int) int {
 // bytes reads a length and that many bytes, which alias the input.
 func (r *reader) bytes(what string, limit int) []byte {
 	n := r.count(what, 1, limit)
-	v := r.b[:n:n]
-	r.b = r.b[n:]
+	end := r.at + n
+	v := r.b[r.at:end:end]
+	r.at = end
 	return v
 }
 
 func (r *reader) fixed64(what string) uint64 {
-	if len(r.b) < 8 {
+	if r.left() < 8 {
 		r.fail(what + " is cut short")
 		return 0
 	}
-	v := binary.BigEndian.Uint64(r.b)
-	r.b = r.b[8:]
+	v := binary.BigEndian.Uint64(r.b[r.at:])
+	r.at += 8
 	return v
 }
 
 func (r *reader) done(what string) error {
-	if r.err == nil && len(r.b) > 0 {
+	if r.err == nil && r.left() > 0 {
 		r.fail(what + " is followed by something else")
 	}
 	return r.err
@@ -130,7 +145,7 @@ func (r *reader) dots(what string) []Dot {
 	if n == 0 {
 		return nil
 	}
-	ds := make([]Dot, n)
+	ds := r.mem.newDots(n)
 	for i := range ds {
 		ds[i] = r.dot()
 		if i > 0 && ds[i].Compare(ds[i-1]) <= 0 && r.err == nil {
@@ -173,7 +188,8 @@ func DecodeClock(b []byte) (Clock, error) {
 // DecodeRanges decodes what AppendRanges made, and nothing else.
 func DecodeRanges(b []byte) ([]Range, error) {
 	r := reader{b: b}
-	rs := r.ranges()
+	var mem []Range
+	rs := r.ranges(&mem, 1)
 	return rs, r.done("ranges")
 }
 
@@ -183,13 +199,14 @@ func (r *reader) clock() Clock {
 		return Clock{}
 	}
 	c := Clock{actors: make([]actorRanges, n)}
+	var mem []Range
 	for i := range c.actors {
 		e := &c.actors[i]
 		e.actor = Actor(r.fixed64("actor"))
 		if i > 0 && e.actor <= c.actors[i-1].actor && r.err == nil {
 			r.fail("actors are not in order")
 		}
-		if e.ranges = r.ranges(); len(e.ranges) == 0 && r.err == nil {
+		if e.ranges = r.ranges(&mem, n-i); len(e.ranges) == 0 && r.err == nil {
 			r.fail("actor without ranges")
 		}
 	}
@@ -199,9 +216,10 @@ func (r *reader) clock() Clock {
 	return c
 }
 
-func (r *reader) ranges() []Range {
+// ranges takes its memory from mem; more actors, this one counted, may follow.
+func (r *reader) ranges(mem *[]Range, more int) []Range {
 	n := r.count("number of ranges", 2, MaxRanges)
-	rs := make([]Range, n)
+	rs := carve(mem, n, more)
 	next := uint64(1)
 	for i := range rs {
 		gap, length := r.uvarint("range"), r.uvarint("range")

@@ -62,7 +62,7 @@ func decodeRun(payload []byte) (run, error) {
 	r := reader{b: payload}
 	three := func() totals { return totals{r.uvarint("total"), r.uvarint("total"), r.uvarint("total")} }
 	u := run{now: three()}
-	if len(r.b) > 0 {
+	if r.left() > 0 {
 		u.reset = three()
 		if u.reset == (totals{}) && r.err == nil {
 			r.fail("empty reset totals")

@@ -62,34 +62,40 @@ func AppendDelta(b []byte, d *Delta) []byte {
 
 func appendChanges(b []byte, cs []Change) []byte {
 	b = binary.AppendUvarint(b, uint64(len(cs)))
+	var last *CellID
 	for i := range cs {
-		c := &cs[i]
-		same := i > 0 && c.ID.KeyID == cs[i-1].ID.KeyID && c.ID.Kind == cs[i-1].ID.Kind
-		b = append(b, c.bits(same))
-		if !same {
-			b = appendBytes(b, c.ID.Bucket)
-			b = appendBytes(b, c.ID.Key)
-			b = append(b, byte(c.ID.Kind))
-		}
-		b = appendBytes(b, c.ID.Path)
-		if len(c.Removes) > 0 {
-			b = appendDots(b, c.Removes)
-		}
-		if !c.Below.Empty() {
-			b = AppendClock(b, &c.Below)
-		}
-		if len(c.Puts) > 0 {
-			b = AppendCell(b, c.Puts)
-		}
+		b = appendChange(b, &cs[i], last)
+		last = &cs[i].ID
 	}
 	return b
 }
 
-func (c *Change) bits(same bool) byte {
-	var bits byte
-	if same {
-		bits |= sameKey
+// appendChange leaves out what the cell before, if any, says as well.
+func appendChange(b []byte, c *Change, last *CellID) []byte {
+	if last != nil && c.ID.KeyID == last.KeyID && c.ID.Kind == last.Kind {
+		b = append(b, c.bits()|sameKey)
+	} else {
+		b = append(b, c.bits())
+		b = appendBytes(b, c.ID.Bucket)
+		b = appendBytes(b, c.ID.Key)
+		b = append(b, byte(c.ID.Kind))
 	}
+	b = appendBytes(b, c.ID.Path)
+	if len(c.Removes) > 0 {
+		b = appendDots(b, c.Removes)
+	}
+	if !c.Below.Empty() {
+		b = AppendClock(b, &c.Below)
+	}
+	if len(c.Puts) > 0 {
+		b = AppendCell(b, c.Puts)
+	}
+	return b
+}
+
+// bits says what parts a change has.
+func (c *Change) bits() byte {
+	var bits byte
 	if len(c.Removes) > 0 {
 		bits |= hasRemoves
 	}
@@ -116,7 +122,7 @@ func DecodeDelta(b []byte) (*Delta, error) {
 	d.Requests = r.requests(d)
 	d.Changes = r.changes()
 	for i := 1; i < len(d.Changes) && r.err == nil; i++ {
-		if d.Changes[i-1].ID.Compare(d.Changes[i].ID) >= 0 {
+		if d.Changes[i-1].ID.compareKey(&d.Changes[i].ID) > 0 { // those of one key have been looked at
 			r.fail("cells are not in order")
 		}
 	}
@@ -134,11 +140,11 @@ func (r *reader) requests(d *Delta) []Request {
 	qs := make([]Request, n)
 	for i := range qs {
 		qs[i].Seq = d.Lo + r.uvarint("request")
-		if len(r.b) < len(RequestID{}) {
+		if r.left() < len(RequestID{}) {
 			r.fail("request id is cut short")
 			return nil
 		}
-		r.b = r.b[copy(qs[i].ID[:], r.b):]
+		r.at += copy(qs[i].ID[:], r.b[r.at:])
 		if qs[i].Seq < d.Lo || qs[i].Seq > d.Hi || i > 0 && qs[i].Seq <= qs[i-1].Seq {
 			r.fail("request is outside its run")
 			return nil
@@ -153,40 +159,41 @@ func (r *reader) changes() []Change {
 		return nil
 	}
 	cs := make([]Change, 0, min(n, 1024)) // a Change is larger than its encoding: grow with the input
+	if n > 1 {
+		r.mem = &arena{}
+	}
+	var last *Change
 	for i := range n {
-		var last *Change
-		if i > 0 {
-			last = &cs[i-1]
+		if n > 1 {
+			r.mem.more = n - i
 		}
-		cs = append(cs, r.change(last))
-		if r.err != nil {
+		if i == cap(cs) {
+			cs = append(make([]Change, 0, min(n, 2*i)), cs...)
+		}
+		cs = cs[:i+1]
+		c := &cs[i]
+		if r.change(c, last); r.err != nil {
 			return nil
 		}
+		last = c
 	}
+	r.mem = nil
 	return cs
 }
 
-func (r *reader) change(last *Change) Change {
-	var c Change
+// change reads into c, which is zero.
+func (r *reader) change(c, last *Change) {
 	bits := r.byte("change")
 	if bits&^byte(changeBits) != 0 || bits&sameKey != 0 && last == nil {
 		r.fail("unknown kind of change")
-		return c
+		return
 	}
 	if bits&sameKey != 0 {
 		c.ID.KeyID, c.ID.Kind = last.ID.KeyID, last.ID.Kind
 	} else {
-		c.ID.Bucket = string(r.bytes("bucket", MaxBucketBytes))
-		c.ID.Key = string(r.bytes("key", MaxKeyBytes))
-		c.ID.Kind = Kind(r.byte("kind"))
-		if !c.ID.Kind.stored() && r.err == nil {
-			r.fail(fmt.Sprintf("unknown kind %d", c.ID.Kind))
-		}
-		if last != nil && c.ID.KeyID == last.ID.KeyID && c.ID.Kind == last.ID.Kind {
-			r.fail("key is repeated")
-		}
+		r.key(c, last)
 	}
-	c.ID.Path = string(r.bytes("path", MaxPathBytes))
+	c.ID.Path = r.mem.newString(r.bytes("path", MaxPathBytes))
 	if bits&sameKey != 0 && c.ID.Path <= last.ID.Path && r.err == nil {
 		r.fail("cells of a key are not in order")
 	}
@@ -198,15 +205,30 @@ func (r *reader) change(last *Change) Change {
 	}
 	if bits&hasPuts != 0 {
 		c.Puts = r.cell()
-		r.checkPayloads(c.ID, c.Puts)
+		r.checkPayloads(&c.ID, c.Puts)
 	}
-	if c.bits(bits&sameKey != 0) != bits && r.err == nil {
+	if c.bits() != bits&^sameKey && r.err == nil {
 		r.fail("empty part of a change")
 	}
-	return c
 }
 
-func (r *reader) checkPayloads(id CellID, c Cell) {
+func (r *reader) key(c, last *Change) {
+	if bucket := r.bytes("bucket", MaxBucketBytes); last != nil && string(bucket) == last.ID.Bucket {
+		c.ID.Bucket = last.ID.Bucket
+	} else {
+		c.ID.Bucket = r.mem.newString(bucket)
+	}
+	c.ID.Key = r.mem.newString(r.bytes("key", MaxKeyBytes))
+	c.ID.Kind = Kind(r.byte("kind"))
+	if !c.ID.Kind.stored() && r.err == nil {
+		r.fail(fmt.Sprintf("unknown kind %d", c.ID.Kind))
+	}
+	if last != nil && c.ID.KeyID == last.ID.KeyID && c.ID.Kind == last.ID.Kind {
+		r.fail("key is repeated")
+	}
+}
+
+func (r *reader) checkPayloads(id *CellID, c Cell) {
 	leaf, ok := id.Leaf()
 	if (!ok || !leaf.stored() || leaf == Expiry && id.Kind != Expiry) && r.err == nil {
 		r.fail("path that leads to no cell")

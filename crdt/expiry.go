@@ -52,7 +52,7 @@ func decodeExpiry(payload []byte) (expiry, error) {
 	if x.at > math.MaxInt64 && r.err == nil {
 		r.fail("expiry is out of bounds")
 	}
-	if len(r.b) > 0 {
+	if r.left() > 0 {
 		if x.values = r.dots("values"); len(x.values) == 0 && r.err == nil {
 			r.fail("empty list of values")
 		}

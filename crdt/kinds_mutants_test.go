@@ -48,7 +48,7 @@ func plantedKindBugs() []mutants.Mutant {
 		{"index-off-by-one-bit", "sketch.go", "h >> (64 - indexBits)", "h >> (63 - indexBits) >> 1 ^ 1", ""},
 		{"dense-too-soon", "sketch.go", "len(b) > denseBytes", "len(b) > denseBytes/2", "TestSketch"},
 		{"dense-in-two-forms", "sketch.go", "sparse < denseBytes", "sparse < 0", "TestPayloads"},
-		{"sparse-in-two-forms", "sketch.go", "len(r.b) >= denseBytes", "len(r.b) > registers", "TestPayloads"},
+		{"sparse-in-two-forms", "sketch.go", "r.left() >= denseBytes", "r.left() > registers", "TestPayloads"},
 		{"small-counts-estimated-raw", "sketch.go", "z += float64(m * sigma", "_ = float64(m * sigma", "TestSketchEstimates$"},
 		{"estimator-forgets-registers", "sketch.go", "k := maxRank - 1; k >= 1", "k := maxRank - 1; k > 1", "TestSketchEstimates$"},
 		{"field-ignores-context", "map.go", "op.Context = m.op.Context", "op.Context = nil", ""},

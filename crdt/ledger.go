@@ -109,7 +109,7 @@ func (r *reader) ledger() ledger {
 func decodeAccount(payload []byte) (account, error) {
 	r := reader{b: payload}
 	a := account{owner: Actor(r.fixed64("owner")), now: r.ledger()}
-	if len(r.b) > 0 {
+	if r.left() > 0 {
 		moved := r.ledger()
 		if a.moved = &moved; r.err == nil && !a.now.max(moved).equal(a.now) {
 			r.fail("more goes on elsewhere than there is")

@@ -84,9 +84,9 @@ func plantedBugs() []mutants.Mutant {
 		{"residue-changes-unreported", "residue.go", "\t\t\ts.touch(rk)\n\t\t\tif k.dots[path]", "\t\t\tif k.dots[path]", "TestResidue"},
 		{"ranges-left-touching", "clock.go", "e.ranges[to].Lo <= hi+1", "e.ranges[to].Lo <= hi", "TestClock"},
 		{"difference-off-by-one", "clock.go", "out = append(out, Range{lo, b[i].Lo - 1})", "out = append(out, Range{lo, b[i].Lo})", "TestClock"},
-		{"padded-varint-accepted", "codec.go", "case n > 1 && r.b[n-1] == 0:", "case n > 11:", "TestDecoders"},
+		{"padded-varint-accepted", "codec.go", "case n > 1 && r.b[r.at+n-1] == 0:", "case n > 11:", "TestDecoders"},
 		{"paths-unordered", "delta.go", "c.ID.Path <= last.ID.Path", "c.ID.Path < last.ID.Path", "TestDecoders"},
-		{"count-unbounded", "codec.go", "n > uint64(limit) || n > uint64(len(r.b)/minBytes)", "n > uint64(limit)", "TestDecoders"},
+		{"count-unbounded", "codec.go", "n > uint64(limit) || n*uint64(minBytes) > uint64(r.left())", "n > uint64(limit)", "TestDecoders"},
 		{"sequence-number-wraps", "codec.go", "(d.Seq == 0 || d.Seq > maxSeq)", "d.Seq == 0", "TestDecoders"},
 		{"payload-unchecked", "delta.go", "\t\tr.checkPayloads(c.ID, c.Puts)\n", "", "TestDecoders"},
 	} {

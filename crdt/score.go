@@ -93,7 +93,7 @@ func decodeScored(payload []byte) (scored, error) {
 	case baseTag:
 		s.stamp, s.score = Stamp(r.uvarint("stamp")), r.float("score")
 	case bumpsTag:
-		if s.now = operations(); len(r.b) > 0 {
+		if s.now = operations(); r.left() > 0 {
 			s.reset = operations()
 		}
 		if s.reset.ops > s.now.ops && r.err == nil {

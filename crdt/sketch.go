@@ -96,13 +96,13 @@ func eachRegister(payload []byte, fn func(i int, rank uint8)) error {
 }
 
 func (r *reader) sparse(fn func(i int, rank uint8)) {
-	if len(r.b) == 0 {
+	if r.left() == 0 {
 		r.fail("sketch that has observed nothing")
 	}
-	if len(r.b) >= denseBytes {
+	if r.left() >= denseBytes {
 		r.fail("sparse sketch that is shorter dense")
 	}
-	for next := uint64(0); len(r.b) > 0; next++ {
+	for next := uint64(0); r.left() > 0; next++ {
 		code := r.uvarint("register")
 		rank := uint8(code & (1<<rankBits - 1))
 		if next += code >> rankBits; next >= registers || rank == 0 || rank > maxRank {
@@ -114,14 +114,14 @@ func (r *reader) sparse(fn func(i int, rank uint8)) {
 }
 
 func (r *reader) dense(fn func(i int, rank uint8)) {
-	if len(r.b) != denseBytes {
+	if r.left() != denseBytes {
 		r.fail("dense sketch of a wrong length")
 		return
 	}
-	sparse, next := 0, 0
+	packed, sparse, next := r.b[r.at:], 0, 0
 	for i := range registers {
 		at := i / 4 * 3
-		word := uint32(r.b[at])<<16 | uint32(r.b[at+1])<<8 | uint32(r.b[at+2])
+		word := uint32(packed[at])<<16 | uint32(packed[at+1])<<8 | uint32(packed[at+2])
 		rank := uint8(word >> (rankBits * (3 - i%4)) & (1<<rankBits - 1))
 		if rank == 0 {
 			continue
@@ -134,7 +134,7 @@ func (r *reader) dense(fn func(i int, rank uint8)) {
 		next = i + 1
 		fn(i, rank)
 	}
-	if r.b = nil; sparse < denseBytes {
+	if r.at = len(r.b); sparse < denseBytes {
 		r.fail("dense sketch that is shorter sparse")
 	}
 }

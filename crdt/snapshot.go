@@ -1,5 +1,7 @@
 package crdt
 
+import "encoding/binary"
+
 // Snapshot is cells of one replica with what the replica knew, all at one
 // instant: a key, a page of a collection, or a part of a partition.
 type Snapshot struct {
@@ -15,11 +17,14 @@ func AppendSnapshot(b []byte, s *Snapshot) []byte {
 	b = append(b, snapshotVersion)
 	b = AppendClock(b, &s.Clock)
 	b = appendChanges(b, s.Residue)
-	cells := make([]Change, len(s.Cells))
-	for i, c := range s.Cells {
-		cells[i] = Change{ID: c.ID, Puts: c.Live}
+	b = binary.AppendUvarint(b, uint64(len(s.Cells)))
+	var last *CellID
+	for i := range s.Cells { // as changes that put what lives
+		c := &s.Cells[i]
+		b = appendChange(b, &Change{ID: c.ID, Puts: c.Live}, last)
+		last = &c.ID
 	}
-	return appendChanges(b, cells)
+	return b
 }
 
 // DecodeSnapshot decodes what AppendSnapshot made, and nothing else. Payloads
@@ -36,7 +41,11 @@ func DecodeSnapshot(b []byte) (*Snapshot, error) {
 			r.fail("residue with live dots")
 		}
 	}
-	for _, c := range cells {
+	if len(cells) > 0 {
+		s.Cells = make([]CellState, 0, len(cells))
+	}
+	for i := range cells {
+		c := &cells[i]
 		if len(c.Puts) == 0 || len(c.Removes) > 0 || !c.Below.Empty() {
 			r.fail("cell of a snapshot with something else than live dots")
 			break
