@@ -114,12 +114,17 @@ func clip(s string) string {
 }
 
 // Apply returns the document that follows d by a change, and leaves d as it is.
-// A change during a move gives it another target: Members stay, are read from
-// again if it had turned, and vote. Where a change moves nothing it takes effect at once. It returns
-// ErrChange, and says why, for a change that is not possible.
+// A change during a move gives it another target: Members stay, and vote. Where
+// a change moves nothing it takes effect at once. A move that has turned can
+// only settle: who still acts under its epoch reads from its target, and writes
+// that went elsewhere it would miss. Apply returns ErrChange, and says why, for a
+// change that is not possible.
 func (d *Document) Apply(c Change) (*Document, error) {
 	if c.op >= opTurn {
 		return d.progress(c)
+	}
+	if d.Turned {
+		return nil, fmt.Errorf("%w: %s: a move is in its last step; try again in a moment", ErrChange, c)
 	}
 	next := &Document{Epoch: d.Epoch + 1, Note: c.String(), Members: slices.Clone(d.Members)}
 	base := d.Members
@@ -149,7 +154,7 @@ func (d *Document) Apply(c Change) (*Document, error) {
 func (d *Document) progress(c Change) (*Document, error) {
 	next := &Document{Epoch: d.Epoch + 1, Note: c.String(), Members: slices.Clone(d.Members)}
 	switch {
-	case c.op == opCancel && d.Moving():
+	case c.op == opCancel && d.Moving() && !d.Turned:
 		return next, nil
 	case c.op == opTurn && d.Moving() && !d.Turned && d.Epoch == c.epoch:
 		next.Target, next.Turned = slices.Clone(d.Target), true

@@ -12,6 +12,7 @@ func Catalog() []Mutant {
 	return slices.Concat(
 		merkleMutants(),
 		houseMutants(),
+		ringMutants(),
 		storageMutants(),
 	)
 }
