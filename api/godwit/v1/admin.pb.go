@@ -221,6 +221,9 @@ type NodeStatus struct {
 	ReadOnly      bool                   `protobuf:"varint,13,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`                // its disk is above the watermark
 	Conflicts     uint64                 `protobuf:"varint,14,opt,name=conflicts,proto3" json:"conflicts,omitempty"`                              // on its replicas now
 	ConflictsSeen uint64                 `protobuf:"varint,15,opt,name=conflicts_seen,json=conflictsSeen,proto3" json:"conflicts_seen,omitempty"` // that arose on its replicas since it started
+	Moving        *Moving                `protobuf:"bytes,16,opt,name=moving,proto3" json:"moving,omitempty"`                                     // while owners change
+	Guests        uint32                 `protobuf:"varint,17,opt,name=guests,proto3" json:"guests,omitempty"`                                    // replicas that it holds for owners, and is to hand over
+	Epoch         uint64                 `protobuf:"varint,18,opt,name=epoch,proto3" json:"epoch,omitempty"`                                      // of the ring that it acts under
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -360,6 +363,112 @@ func (x *NodeStatus) GetConflictsSeen() uint64 {
 	return 0
 }
 
+func (x *NodeStatus) GetMoving() *Moving {
+	if x != nil {
+		return x.Moving
+	}
+	return nil
+}
+
+func (x *NodeStatus) GetGuests() uint32 {
+	if x != nil {
+		return x.Guests
+	}
+	return 0
+}
+
+func (x *NodeStatus) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// Moving is how far a node is with the replicas that it is to own.
+type Moving struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Epoch          uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Turned         bool                   `protobuf:"varint,2,opt,name=turned,proto3" json:"turned,omitempty"`         // reads go to the new owners already
+	Partitions     uint32                 `protobuf:"varint,3,opt,name=partitions,proto3" json:"partitions,omitempty"` // replicas that this node is to own
+	PartitionsDone uint32                 `protobuf:"varint,4,opt,name=partitions_done,json=partitionsDone,proto3" json:"partitions_done,omitempty"`
+	Bytes          uint64                 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`                          // taken from other nodes since the epoch began here
+	ElapsedMs      uint64                 `protobuf:"varint,6,opt,name=elapsed_ms,json=elapsedMs,proto3" json:"elapsed_ms,omitempty"` // since then
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Moving) Reset() {
+	*x = Moving{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Moving) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Moving) ProtoMessage() {}
+
+func (x *Moving) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Moving.ProtoReflect.Descriptor instead.
+func (*Moving) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Moving) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Moving) GetTurned() bool {
+	if x != nil {
+		return x.Turned
+	}
+	return false
+}
+
+func (x *Moving) GetPartitions() uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *Moving) GetPartitionsDone() uint32 {
+	if x != nil {
+		return x.PartitionsDone
+	}
+	return 0
+}
+
+func (x *Moving) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Moving) GetElapsedMs() uint64 {
+	if x != nil {
+		return x.ElapsedMs
+	}
+	return 0
+}
+
 type RingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// key, when set, asks only for the owners of this key of bucket.
@@ -371,7 +480,7 @@ type RingRequest struct {
 
 func (x *RingRequest) Reset() {
 	*x = RingRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	mi := &file_godwit_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -383,7 +492,7 @@ func (x *RingRequest) String() string {
 func (*RingRequest) ProtoMessage() {}
 
 func (x *RingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	mi := &file_godwit_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -396,7 +505,7 @@ func (x *RingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingRequest.ProtoReflect.Descriptor instead.
 func (*RingRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RingRequest) GetKey() []byte {
@@ -419,13 +528,14 @@ type RingResponse struct {
 	Placement     string                 `protobuf:"bytes,2,opt,name=placement,proto3" json:"placement,omitempty"`
 	Owners        []*PartitionOwners     `protobuf:"bytes,3,rep,name=owners,proto3" json:"owners,omitempty"`
 	Shares        []*NodeShare           `protobuf:"bytes,4,rep,name=shares,proto3" json:"shares,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"` // of the ring document
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RingResponse) Reset() {
 	*x = RingResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[4]
+	mi := &file_godwit_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -437,7 +547,7 @@ func (x *RingResponse) String() string {
 func (*RingResponse) ProtoMessage() {}
 
 func (x *RingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[4]
+	mi := &file_godwit_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -450,7 +560,7 @@ func (x *RingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingResponse.ProtoReflect.Descriptor instead.
 func (*RingResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RingResponse) GetPartitions() uint32 {
@@ -481,6 +591,13 @@ func (x *RingResponse) GetShares() []*NodeShare {
 	return nil
 }
 
+func (x *RingResponse) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 type PartitionOwners struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Partition     uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -491,7 +608,7 @@ type PartitionOwners struct {
 
 func (x *PartitionOwners) Reset() {
 	*x = PartitionOwners{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[5]
+	mi := &file_godwit_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +620,7 @@ func (x *PartitionOwners) String() string {
 func (*PartitionOwners) ProtoMessage() {}
 
 func (x *PartitionOwners) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[5]
+	mi := &file_godwit_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +633,7 @@ func (x *PartitionOwners) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionOwners.ProtoReflect.Descriptor instead.
 func (*PartitionOwners) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PartitionOwners) GetPartition() uint32 {
@@ -546,7 +663,7 @@ type NodeShare struct {
 
 func (x *NodeShare) Reset() {
 	*x = NodeShare{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[6]
+	mi := &file_godwit_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +675,7 @@ func (x *NodeShare) String() string {
 func (*NodeShare) ProtoMessage() {}
 
 func (x *NodeShare) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[6]
+	mi := &file_godwit_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +688,7 @@ func (x *NodeShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeShare.ProtoReflect.Descriptor instead.
 func (*NodeShare) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *NodeShare) GetNode() string {
@@ -617,7 +734,7 @@ type LagRequest struct {
 
 func (x *LagRequest) Reset() {
 	*x = LagRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[7]
+	mi := &file_godwit_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +746,7 @@ func (x *LagRequest) String() string {
 func (*LagRequest) ProtoMessage() {}
 
 func (x *LagRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[7]
+	mi := &file_godwit_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +759,7 @@ func (x *LagRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LagRequest.ProtoReflect.Descriptor instead.
 func (*LagRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 type LagResponse struct {
@@ -656,7 +773,7 @@ type LagResponse struct {
 
 func (x *LagResponse) Reset() {
 	*x = LagResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[8]
+	mi := &file_godwit_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +785,7 @@ func (x *LagResponse) String() string {
 func (*LagResponse) ProtoMessage() {}
 
 func (x *LagResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[8]
+	mi := &file_godwit_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +798,7 @@ func (x *LagResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LagResponse.ProtoReflect.Descriptor instead.
 func (*LagResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LagResponse) GetDc() string {
@@ -717,7 +834,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[9]
+	mi := &file_godwit_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +846,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[9]
+	mi := &file_godwit_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +859,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Inbound) GetFrom() string {
@@ -785,7 +902,7 @@ type Outbound struct {
 
 func (x *Outbound) Reset() {
 	*x = Outbound{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[10]
+	mi := &file_godwit_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +914,7 @@ func (x *Outbound) String() string {
 func (*Outbound) ProtoMessage() {}
 
 func (x *Outbound) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[10]
+	mi := &file_godwit_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +927,7 @@ func (x *Outbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outbound.ProtoReflect.Descriptor instead.
 func (*Outbound) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Outbound) GetTo() string {
@@ -855,7 +972,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[11]
+	mi := &file_godwit_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +984,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[11]
+	mi := &file_godwit_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +997,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *VerifyRequest) GetWait() []*PartitionClock {
@@ -915,7 +1032,7 @@ type PartitionClock struct {
 
 func (x *PartitionClock) Reset() {
 	*x = PartitionClock{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[12]
+	mi := &file_godwit_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1044,7 @@ func (x *PartitionClock) String() string {
 func (*PartitionClock) ProtoMessage() {}
 
 func (x *PartitionClock) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[12]
+	mi := &file_godwit_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1057,7 @@ func (x *PartitionClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionClock.ProtoReflect.Descriptor instead.
 func (*PartitionClock) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PartitionClock) GetPlacement() uint32 {
@@ -976,7 +1093,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	mi := &file_godwit_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1105,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	mi := &file_godwit_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1118,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *VerifyResponse) GetDc() string {
@@ -1042,7 +1159,7 @@ type ReplicaDigest struct {
 
 func (x *ReplicaDigest) Reset() {
 	*x = ReplicaDigest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	mi := &file_godwit_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1171,7 @@ func (x *ReplicaDigest) String() string {
 func (*ReplicaDigest) ProtoMessage() {}
 
 func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	mi := &file_godwit_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1184,7 @@ func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaDigest.ProtoReflect.Descriptor instead.
 func (*ReplicaDigest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReplicaDigest) GetNode() string {
@@ -1143,7 +1260,7 @@ type LeavesRequest struct {
 
 func (x *LeavesRequest) Reset() {
 	*x = LeavesRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	mi := &file_godwit_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1272,7 @@ func (x *LeavesRequest) String() string {
 func (*LeavesRequest) ProtoMessage() {}
 
 func (x *LeavesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	mi := &file_godwit_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1285,7 @@ func (x *LeavesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeavesRequest.ProtoReflect.Descriptor instead.
 func (*LeavesRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LeavesRequest) GetPlacement() uint32 {
@@ -1195,7 +1312,7 @@ type LeavesResponse struct {
 
 func (x *LeavesResponse) Reset() {
 	*x = LeavesResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	mi := &file_godwit_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1324,7 @@ func (x *LeavesResponse) String() string {
 func (*LeavesResponse) ProtoMessage() {}
 
 func (x *LeavesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	mi := &file_godwit_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1337,7 @@ func (x *LeavesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeavesResponse.ProtoReflect.Descriptor instead.
 func (*LeavesResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LeavesResponse) GetNode() string {
@@ -1248,7 +1365,7 @@ type KeysRequest struct {
 
 func (x *KeysRequest) Reset() {
 	*x = KeysRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	mi := &file_godwit_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1377,7 @@ func (x *KeysRequest) String() string {
 func (*KeysRequest) ProtoMessage() {}
 
 func (x *KeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	mi := &file_godwit_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1390,7 @@ func (x *KeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
 func (*KeysRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KeysRequest) GetPlacement() uint32 {
@@ -1306,7 +1423,7 @@ type KeysResponse struct {
 
 func (x *KeysResponse) Reset() {
 	*x = KeysResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	mi := &file_godwit_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1435,7 @@ func (x *KeysResponse) String() string {
 func (*KeysResponse) ProtoMessage() {}
 
 func (x *KeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	mi := &file_godwit_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1448,7 @@ func (x *KeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
 func (*KeysResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KeysResponse) GetItems() []*KeysResponse_Item {
@@ -1352,7 +1469,7 @@ type CellsRequest struct {
 
 func (x *CellsRequest) Reset() {
 	*x = CellsRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[19]
+	mi := &file_godwit_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1481,7 @@ func (x *CellsRequest) String() string {
 func (*CellsRequest) ProtoMessage() {}
 
 func (x *CellsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[19]
+	mi := &file_godwit_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1494,7 @@ func (x *CellsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellsRequest.ProtoReflect.Descriptor instead.
 func (*CellsRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CellsRequest) GetBucket() string {
@@ -1414,7 +1531,7 @@ type CellsResponse struct {
 
 func (x *CellsResponse) Reset() {
 	*x = CellsResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[20]
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1543,7 @@ func (x *CellsResponse) String() string {
 func (*CellsResponse) ProtoMessage() {}
 
 func (x *CellsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[20]
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1556,7 @@ func (x *CellsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellsResponse.ProtoReflect.Descriptor instead.
 func (*CellsResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CellsResponse) GetSnapshot() []byte {
@@ -1490,7 +1607,7 @@ type ActorName struct {
 
 func (x *ActorName) Reset() {
 	*x = ActorName{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +1619,7 @@ func (x *ActorName) String() string {
 func (*ActorName) ProtoMessage() {}
 
 func (x *ActorName) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +1632,7 @@ func (x *ActorName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorName.ProtoReflect.Descriptor instead.
 func (*ActorName) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ActorName) GetActor() uint64 {
@@ -1550,7 +1667,7 @@ type ConflictsRequest struct {
 
 func (x *ConflictsRequest) Reset() {
 	*x = ConflictsRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1679,7 @@ func (x *ConflictsRequest) String() string {
 func (*ConflictsRequest) ProtoMessage() {}
 
 func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +1692,7 @@ func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsRequest.ProtoReflect.Descriptor instead.
 func (*ConflictsRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ConflictsRequest) GetBucket() string {
@@ -1613,7 +1730,7 @@ type ConflictsResponse struct {
 
 func (x *ConflictsResponse) Reset() {
 	*x = ConflictsResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1742,7 @@ func (x *ConflictsResponse) String() string {
 func (*ConflictsResponse) ProtoMessage() {}
 
 func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1755,7 @@ func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsResponse.ProtoReflect.Descriptor instead.
 func (*ConflictsResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ConflictsResponse) GetBucket() string {
@@ -1691,7 +1808,7 @@ type LinksRequest struct {
 
 func (x *LinksRequest) Reset() {
 	*x = LinksRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1820,7 @@ func (x *LinksRequest) String() string {
 func (*LinksRequest) ProtoMessage() {}
 
 func (x *LinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1833,7 @@ func (x *LinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksRequest.ProtoReflect.Descriptor instead.
 func (*LinksRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 type LinksResponse struct {
@@ -1729,7 +1846,7 @@ type LinksResponse struct {
 
 func (x *LinksResponse) Reset() {
 	*x = LinksResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1858,7 @@ func (x *LinksResponse) String() string {
 func (*LinksResponse) ProtoMessage() {}
 
 func (x *LinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1871,7 @@ func (x *LinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksResponse.ProtoReflect.Descriptor instead.
 func (*LinksResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LinksResponse) GetEmulated() bool {
@@ -1787,7 +1904,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +1916,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +1929,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Link) GetFrom() string {
@@ -1879,7 +1996,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2008,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2021,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SetLinkRequest) GetFrom() string {
@@ -1967,7 +2084,7 @@ type KeysResponse_Item struct {
 
 func (x *KeysResponse_Item) Reset() {
 	*x = KeysResponse_Item{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[28]
+	mi := &file_godwit_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1979,7 +2096,7 @@ func (x *KeysResponse_Item) String() string {
 func (*KeysResponse_Item) ProtoMessage() {}
 
 func (x *KeysResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[28]
+	mi := &file_godwit_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1992,7 +2109,7 @@ func (x *KeysResponse_Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse_Item.ProtoReflect.Descriptor instead.
 func (*KeysResponse_Item) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{18, 0}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19, 0}
 }
 
 func (x *KeysResponse_Item) GetBucket() string {
@@ -2020,7 +2137,7 @@ var File_godwit_v1_admin_proto protoreflect.FileDescriptor
 
 const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x15godwit/v1/admin.proto\x12\tgodwit.v1\x1a\x12godwit/v1/kv.proto\"\x0f\n" +
+	"\x15godwit/v1/admin.proto\x12\tgodwit.v1\x1a\x12godwit/v1/kv.proto\x1a\x17godwit/v1/members.proto\"\x0f\n" +
 	"\rStatusRequest\"\xe5\x01\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x0e\n" +
@@ -2029,7 +2146,7 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12)\n" +
 	"\x10topology_version\x18\x05 \x01(\x04R\x0ftopologyVersion\x12#\n" +
 	"\rtopology_hash\x18\x06 \x01(\tR\ftopologyHash\x12+\n" +
-	"\x05nodes\x18\a \x03(\v2\x15.godwit.v1.NodeStatusR\x05nodes\"\xae\x03\n" +
+	"\x05nodes\x18\a \x03(\v2\x15.godwit.v1.NodeStatusR\x05nodes\"\x87\x04\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -2051,18 +2168,32 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\treachable\x18\f \x01(\bR\treachable\x12\x1b\n" +
 	"\tread_only\x18\r \x01(\bR\breadOnly\x12\x1c\n" +
 	"\tconflicts\x18\x0e \x01(\x04R\tconflicts\x12%\n" +
-	"\x0econflicts_seen\x18\x0f \x01(\x04R\rconflictsSeen\"D\n" +
+	"\x0econflicts_seen\x18\x0f \x01(\x04R\rconflictsSeen\x12)\n" +
+	"\x06moving\x18\x10 \x01(\v2\x11.godwit.v1.MovingR\x06moving\x12\x16\n" +
+	"\x06guests\x18\x11 \x01(\rR\x06guests\x12\x14\n" +
+	"\x05epoch\x18\x12 \x01(\x04R\x05epoch\"\xb4\x01\n" +
+	"\x06Moving\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06turned\x18\x02 \x01(\bR\x06turned\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x03 \x01(\rR\n" +
+	"partitions\x12'\n" +
+	"\x0fpartitions_done\x18\x04 \x01(\rR\x0epartitionsDone\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\x12\x1d\n" +
+	"\n" +
+	"elapsed_ms\x18\x06 \x01(\x04R\telapsedMs\"D\n" +
 	"\vRingRequest\x12\x15\n" +
 	"\x03key\x18\x01 \x01(\fH\x00R\x03key\x88\x01\x01\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucketB\x06\n" +
-	"\x04_key\"\xae\x01\n" +
+	"\x04_key\"\xc4\x01\n" +
 	"\fRingResponse\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x01 \x01(\rR\n" +
 	"partitions\x12\x1c\n" +
 	"\tplacement\x18\x02 \x01(\tR\tplacement\x122\n" +
 	"\x06owners\x18\x03 \x03(\v2\x1a.godwit.v1.PartitionOwnersR\x06owners\x12,\n" +
-	"\x06shares\x18\x04 \x03(\v2\x14.godwit.v1.NodeShareR\x06shares\"E\n" +
+	"\x06shares\x18\x04 \x03(\v2\x14.godwit.v1.NodeShareR\x06shares\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\"E\n" +
 	"\x0fPartitionOwners\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
 	"\x05nodes\x18\x02 \x03(\tR\x05nodes\"\x81\x01\n" +
@@ -2191,10 +2322,14 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\rLINK_STATE_UP\x10\x01\x12\x12\n" +
 	"\x0eLINK_STATE_CUT\x10\x02\x12\x14\n" +
 	"\x10LINK_STATE_RESET\x10\x03\x12\x15\n" +
-	"\x11LINK_STATE_FROZEN\x10\x042\x81\x01\n" +
+	"\x11LINK_STATE_FROZEN\x10\x042\xfd\x02\n" +
 	"\aCluster\x12=\n" +
 	"\x06Status\x12\x18.godwit.v1.StatusRequest\x1a\x19.godwit.v1.StatusResponse\x127\n" +
-	"\x04Ring\x12\x16.godwit.v1.RingRequest\x1a\x17.godwit.v1.RingResponse2\xfc\x03\n" +
+	"\x04Ring\x12\x16.godwit.v1.RingRequest\x1a\x17.godwit.v1.RingResponse\x12:\n" +
+	"\x05Nodes\x12\x17.godwit.v1.NodesRequest\x1a\x18.godwit.v1.NodesResponse\x127\n" +
+	"\x04Plan\x12\x16.godwit.v1.PlanRequest\x1a\x17.godwit.v1.PlanResponse\x12=\n" +
+	"\x06Commit\x12\x18.godwit.v1.CommitRequest\x1a\x19.godwit.v1.CommitResponse\x12F\n" +
+	"\tIntroduce\x12\x1b.godwit.v1.IntroduceRequest\x1a\x1c.godwit.v1.IntroduceResponse2\xfc\x03\n" +
 	"\vReplication\x124\n" +
 	"\x03Lag\x12\x15.godwit.v1.LagRequest\x1a\x16.godwit.v1.LagResponse\x12=\n" +
 	"\x06Verify\x12\x18.godwit.v1.VerifyRequest\x1a\x19.godwit.v1.VerifyResponse\x12=\n" +
@@ -2218,85 +2353,103 @@ func file_godwit_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_godwit_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_godwit_v1_admin_proto_goTypes = []any{
 	(LinkState)(0),            // 0: godwit.v1.LinkState
 	(*StatusRequest)(nil),     // 1: godwit.v1.StatusRequest
 	(*StatusResponse)(nil),    // 2: godwit.v1.StatusResponse
 	(*NodeStatus)(nil),        // 3: godwit.v1.NodeStatus
-	(*RingRequest)(nil),       // 4: godwit.v1.RingRequest
-	(*RingResponse)(nil),      // 5: godwit.v1.RingResponse
-	(*PartitionOwners)(nil),   // 6: godwit.v1.PartitionOwners
-	(*NodeShare)(nil),         // 7: godwit.v1.NodeShare
-	(*LagRequest)(nil),        // 8: godwit.v1.LagRequest
-	(*LagResponse)(nil),       // 9: godwit.v1.LagResponse
-	(*Inbound)(nil),           // 10: godwit.v1.Inbound
-	(*Outbound)(nil),          // 11: godwit.v1.Outbound
-	(*VerifyRequest)(nil),     // 12: godwit.v1.VerifyRequest
-	(*PartitionClock)(nil),    // 13: godwit.v1.PartitionClock
-	(*VerifyResponse)(nil),    // 14: godwit.v1.VerifyResponse
-	(*ReplicaDigest)(nil),     // 15: godwit.v1.ReplicaDigest
-	(*LeavesRequest)(nil),     // 16: godwit.v1.LeavesRequest
-	(*LeavesResponse)(nil),    // 17: godwit.v1.LeavesResponse
-	(*KeysRequest)(nil),       // 18: godwit.v1.KeysRequest
-	(*KeysResponse)(nil),      // 19: godwit.v1.KeysResponse
-	(*CellsRequest)(nil),      // 20: godwit.v1.CellsRequest
-	(*CellsResponse)(nil),     // 21: godwit.v1.CellsResponse
-	(*ActorName)(nil),         // 22: godwit.v1.ActorName
-	(*ConflictsRequest)(nil),  // 23: godwit.v1.ConflictsRequest
-	(*ConflictsResponse)(nil), // 24: godwit.v1.ConflictsResponse
-	(*LinksRequest)(nil),      // 25: godwit.v1.LinksRequest
-	(*LinksResponse)(nil),     // 26: godwit.v1.LinksResponse
-	(*Link)(nil),              // 27: godwit.v1.Link
-	(*SetLinkRequest)(nil),    // 28: godwit.v1.SetLinkRequest
-	(*KeysResponse_Item)(nil), // 29: godwit.v1.KeysResponse.Item
-	(Kind)(0),                 // 30: godwit.v1.Kind
-	(*Sibling)(nil),           // 31: godwit.v1.Sibling
-	(*FieldName)(nil),         // 32: godwit.v1.FieldName
+	(*Moving)(nil),            // 4: godwit.v1.Moving
+	(*RingRequest)(nil),       // 5: godwit.v1.RingRequest
+	(*RingResponse)(nil),      // 6: godwit.v1.RingResponse
+	(*PartitionOwners)(nil),   // 7: godwit.v1.PartitionOwners
+	(*NodeShare)(nil),         // 8: godwit.v1.NodeShare
+	(*LagRequest)(nil),        // 9: godwit.v1.LagRequest
+	(*LagResponse)(nil),       // 10: godwit.v1.LagResponse
+	(*Inbound)(nil),           // 11: godwit.v1.Inbound
+	(*Outbound)(nil),          // 12: godwit.v1.Outbound
+	(*VerifyRequest)(nil),     // 13: godwit.v1.VerifyRequest
+	(*PartitionClock)(nil),    // 14: godwit.v1.PartitionClock
+	(*VerifyResponse)(nil),    // 15: godwit.v1.VerifyResponse
+	(*ReplicaDigest)(nil),     // 16: godwit.v1.ReplicaDigest
+	(*LeavesRequest)(nil),     // 17: godwit.v1.LeavesRequest
+	(*LeavesResponse)(nil),    // 18: godwit.v1.LeavesResponse
+	(*KeysRequest)(nil),       // 19: godwit.v1.KeysRequest
+	(*KeysResponse)(nil),      // 20: godwit.v1.KeysResponse
+	(*CellsRequest)(nil),      // 21: godwit.v1.CellsRequest
+	(*CellsResponse)(nil),     // 22: godwit.v1.CellsResponse
+	(*ActorName)(nil),         // 23: godwit.v1.ActorName
+	(*ConflictsRequest)(nil),  // 24: godwit.v1.ConflictsRequest
+	(*ConflictsResponse)(nil), // 25: godwit.v1.ConflictsResponse
+	(*LinksRequest)(nil),      // 26: godwit.v1.LinksRequest
+	(*LinksResponse)(nil),     // 27: godwit.v1.LinksResponse
+	(*Link)(nil),              // 28: godwit.v1.Link
+	(*SetLinkRequest)(nil),    // 29: godwit.v1.SetLinkRequest
+	(*KeysResponse_Item)(nil), // 30: godwit.v1.KeysResponse.Item
+	(Kind)(0),                 // 31: godwit.v1.Kind
+	(*Sibling)(nil),           // 32: godwit.v1.Sibling
+	(*FieldName)(nil),         // 33: godwit.v1.FieldName
+	(*NodesRequest)(nil),      // 34: godwit.v1.NodesRequest
+	(*PlanRequest)(nil),       // 35: godwit.v1.PlanRequest
+	(*CommitRequest)(nil),     // 36: godwit.v1.CommitRequest
+	(*IntroduceRequest)(nil),  // 37: godwit.v1.IntroduceRequest
+	(*NodesResponse)(nil),     // 38: godwit.v1.NodesResponse
+	(*PlanResponse)(nil),      // 39: godwit.v1.PlanResponse
+	(*CommitResponse)(nil),    // 40: godwit.v1.CommitResponse
+	(*IntroduceResponse)(nil), // 41: godwit.v1.IntroduceResponse
 }
 var file_godwit_v1_admin_proto_depIdxs = []int32{
 	3,  // 0: godwit.v1.StatusResponse.nodes:type_name -> godwit.v1.NodeStatus
-	6,  // 1: godwit.v1.RingResponse.owners:type_name -> godwit.v1.PartitionOwners
-	7,  // 2: godwit.v1.RingResponse.shares:type_name -> godwit.v1.NodeShare
-	10, // 3: godwit.v1.LagResponse.inbound:type_name -> godwit.v1.Inbound
-	11, // 4: godwit.v1.LagResponse.outbound:type_name -> godwit.v1.Outbound
-	13, // 5: godwit.v1.VerifyRequest.wait:type_name -> godwit.v1.PartitionClock
-	15, // 6: godwit.v1.VerifyResponse.replicas:type_name -> godwit.v1.ReplicaDigest
-	29, // 7: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
-	22, // 8: godwit.v1.CellsResponse.actors:type_name -> godwit.v1.ActorName
-	21, // 9: godwit.v1.CellsResponse.others:type_name -> godwit.v1.CellsResponse
-	30, // 10: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
-	31, // 11: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
-	30, // 12: godwit.v1.ConflictsResponse.kinds:type_name -> godwit.v1.Kind
-	32, // 13: godwit.v1.ConflictsResponse.field:type_name -> godwit.v1.FieldName
-	27, // 14: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
-	0,  // 15: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
-	0,  // 16: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
-	1,  // 17: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
-	4,  // 18: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
-	8,  // 19: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
-	12, // 20: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
-	16, // 21: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
-	18, // 22: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
-	20, // 23: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
-	23, // 24: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
-	25, // 25: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
-	28, // 26: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
-	2,  // 27: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
-	5,  // 28: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
-	9,  // 29: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
-	14, // 30: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
-	17, // 31: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
-	19, // 32: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
-	21, // 33: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
-	24, // 34: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
-	26, // 35: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
-	26, // 36: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
-	27, // [27:37] is the sub-list for method output_type
-	17, // [17:27] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	4,  // 1: godwit.v1.NodeStatus.moving:type_name -> godwit.v1.Moving
+	7,  // 2: godwit.v1.RingResponse.owners:type_name -> godwit.v1.PartitionOwners
+	8,  // 3: godwit.v1.RingResponse.shares:type_name -> godwit.v1.NodeShare
+	11, // 4: godwit.v1.LagResponse.inbound:type_name -> godwit.v1.Inbound
+	12, // 5: godwit.v1.LagResponse.outbound:type_name -> godwit.v1.Outbound
+	14, // 6: godwit.v1.VerifyRequest.wait:type_name -> godwit.v1.PartitionClock
+	16, // 7: godwit.v1.VerifyResponse.replicas:type_name -> godwit.v1.ReplicaDigest
+	30, // 8: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
+	23, // 9: godwit.v1.CellsResponse.actors:type_name -> godwit.v1.ActorName
+	22, // 10: godwit.v1.CellsResponse.others:type_name -> godwit.v1.CellsResponse
+	31, // 11: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
+	32, // 12: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
+	31, // 13: godwit.v1.ConflictsResponse.kinds:type_name -> godwit.v1.Kind
+	33, // 14: godwit.v1.ConflictsResponse.field:type_name -> godwit.v1.FieldName
+	28, // 15: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
+	0,  // 16: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
+	0,  // 17: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
+	1,  // 18: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
+	5,  // 19: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
+	34, // 20: godwit.v1.Cluster.Nodes:input_type -> godwit.v1.NodesRequest
+	35, // 21: godwit.v1.Cluster.Plan:input_type -> godwit.v1.PlanRequest
+	36, // 22: godwit.v1.Cluster.Commit:input_type -> godwit.v1.CommitRequest
+	37, // 23: godwit.v1.Cluster.Introduce:input_type -> godwit.v1.IntroduceRequest
+	9,  // 24: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
+	13, // 25: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
+	17, // 26: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
+	19, // 27: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
+	21, // 28: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
+	24, // 29: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
+	26, // 30: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
+	29, // 31: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
+	2,  // 32: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
+	6,  // 33: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
+	38, // 34: godwit.v1.Cluster.Nodes:output_type -> godwit.v1.NodesResponse
+	39, // 35: godwit.v1.Cluster.Plan:output_type -> godwit.v1.PlanResponse
+	40, // 36: godwit.v1.Cluster.Commit:output_type -> godwit.v1.CommitResponse
+	41, // 37: godwit.v1.Cluster.Introduce:output_type -> godwit.v1.IntroduceResponse
+	10, // 38: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
+	15, // 39: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
+	18, // 40: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
+	20, // 41: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
+	22, // 42: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
+	25, // 43: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
+	27, // 44: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
+	27, // 45: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
+	32, // [32:46] is the sub-list for method output_type
+	18, // [18:32] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_admin_proto_init() }
@@ -2305,15 +2458,16 @@ func file_godwit_v1_admin_proto_init() {
 		return
 	}
 	file_godwit_v1_kv_proto_init()
-	file_godwit_v1_admin_proto_msgTypes[3].OneofWrappers = []any{}
-	file_godwit_v1_admin_proto_msgTypes[27].OneofWrappers = []any{}
+	file_godwit_v1_members_proto_init()
+	file_godwit_v1_admin_proto_msgTypes[4].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_v1_admin_proto_rawDesc), len(file_godwit_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

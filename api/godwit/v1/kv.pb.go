@@ -222,7 +222,9 @@ type WriteOptions struct {
 	// answer, or empty for "observed nothing".
 	Context []byte `protobuf:"bytes,3,opt,name=context,proto3,oneof" json:"context,omitempty"`
 	// request_id makes a retry exact. 16 bytes: a ULID, so it carries its birth time.
-	RequestId     []byte `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId []byte `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// strict counts copies at owners only, none with nodes that stand in for them.
+	Strict        bool `protobuf:"varint,5,opt,name=strict,proto3" json:"strict,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -283,6 +285,13 @@ func (x *WriteOptions) GetRequestId() []byte {
 		return x.RequestId
 	}
 	return nil
+}
+
+func (x *WriteOptions) GetStrict() bool {
+	if x != nil {
+		return x.Strict
+	}
+	return false
 }
 
 type GetRequest struct {
@@ -3233,13 +3242,14 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\x12godwit/v1/kv.proto\x12\tgodwit.v1\"U\n" +
 	"\vReadOptions\x128\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x16.godwit.v1.ConsistencyR\vconsistency\x12\f\n" +
-	"\x01r\x18\x02 \x01(\rR\x01r\"\xa0\x01\n" +
+	"\x01r\x18\x02 \x01(\rR\x01r\"\xb8\x01\n" +
 	"\fWriteOptions\x128\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x16.godwit.v1.ConsistencyR\vconsistency\x12\f\n" +
 	"\x01w\x18\x02 \x01(\rR\x01w\x12\x1d\n" +
 	"\acontext\x18\x03 \x01(\fH\x00R\acontext\x88\x01\x01\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\fR\trequestIdB\n" +
+	"request_id\x18\x04 \x01(\fR\trequestId\x12\x16\n" +
+	"\x06strict\x18\x05 \x01(\bR\x06strictB\n" +
 	"\n" +
 	"\b_context\"\x94\x02\n" +
 	"\n" +

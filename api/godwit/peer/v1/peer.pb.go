@@ -313,6 +313,8 @@ type Request struct {
 	//	*Request_Inspect
 	//	*Request_HandOver
 	//	*Request_Document
+	//	*Request_Agree
+	//	*Request_Learn
 	Of isRequest_Of `protobuf_oneof:"of"`
 	// epoch of the ring that the sender acts under, 0 where it does not matter. A
 	// receiver under a later one refuses with STALE_RING; under an earlier one it
@@ -465,6 +467,24 @@ func (x *Request) GetDocument() *DocumentAsk {
 	return nil
 }
 
+func (x *Request) GetAgree() *Agree {
+	if x != nil {
+		if x, ok := x.Of.(*Request_Agree); ok {
+			return x.Agree
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetLearn() *Learn {
+	if x != nil {
+		if x, ok := x.Of.(*Request_Learn); ok {
+			return x.Learn
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetEpoch() uint64 {
 	if x != nil {
 		return x.Epoch
@@ -520,6 +540,14 @@ type Request_Document struct {
 	Document *DocumentAsk `protobuf:"bytes,12,opt,name=document,proto3,oneof"`
 }
 
+type Request_Agree struct {
+	Agree *Agree `protobuf:"bytes,13,opt,name=agree,proto3,oneof"`
+}
+
+type Request_Learn struct {
+	Learn *Learn `protobuf:"bytes,14,opt,name=learn,proto3,oneof"`
+}
+
 func (*Request_Apply) isRequest_Of() {}
 
 func (*Request_Read) isRequest_Of() {}
@@ -542,6 +570,10 @@ func (*Request_HandOver) isRequest_Of() {}
 
 func (*Request_Document) isRequest_Of() {}
 
+func (*Request_Agree) isRequest_Of() {}
+
+func (*Request_Learn) isRequest_Of() {}
+
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// status is set instead of an answer when the request was refused.
@@ -561,6 +593,8 @@ type Response struct {
 	//	*Response_Inspect
 	//	*Response_HandOver
 	//	*Response_Document
+	//	*Response_Agree
+	//	*Response_Learn
 	Of            isResponse_Of `protobuf_oneof:"of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -716,6 +750,24 @@ func (x *Response) GetDocument() *DocumentDone {
 	return nil
 }
 
+func (x *Response) GetAgree() *AgreeDone {
+	if x != nil {
+		if x, ok := x.Of.(*Response_Agree); ok {
+			return x.Agree
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetLearn() *LearnDone {
+	if x != nil {
+		if x, ok := x.Of.(*Response_Learn); ok {
+			return x.Learn
+		}
+	}
+	return nil
+}
+
 type isResponse_Of interface {
 	isResponse_Of()
 }
@@ -764,6 +816,14 @@ type Response_Document struct {
 	Document *DocumentDone `protobuf:"bytes,12,opt,name=document,proto3,oneof"`
 }
 
+type Response_Agree struct {
+	Agree *AgreeDone `protobuf:"bytes,13,opt,name=agree,proto3,oneof"`
+}
+
+type Response_Learn struct {
+	Learn *LearnDone `protobuf:"bytes,14,opt,name=learn,proto3,oneof"`
+}
+
 func (*Response_Apply) isResponse_Of() {}
 
 func (*Response_Read) isResponse_Of() {}
@@ -785,6 +845,10 @@ func (*Response_Inspect) isResponse_Of() {}
 func (*Response_HandOver) isResponse_Of() {}
 
 func (*Response_Document) isResponse_Of() {}
+
+func (*Response_Agree) isResponse_Of() {}
+
+func (*Response_Learn) isResponse_Of() {}
 
 type Status struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2713,6 +2777,301 @@ func (x *ArisenDone) GetConflicts() []*v1.ConflictsResponse {
 	return nil
 }
 
+// Agree asks a member to promise or to accept, so that the members agree on the
+// next ring document: ring.Ask and ring.Reply.
+type Agree struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Base          []byte                 `protobuf:"bytes,2,opt,name=base,proto3" json:"base,omitempty"` // hash of the document of the epoch before
+	Ballot        *Ballot                `protobuf:"bytes,3,opt,name=ballot,proto3" json:"ballot,omitempty"`
+	Document      []byte                 `protobuf:"bytes,4,opt,name=document,proto3" json:"document,omitempty"` // to be accepted; empty asks for the promise
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Agree) Reset() {
+	*x = Agree{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Agree) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Agree) ProtoMessage() {}
+
+func (x *Agree) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Agree.ProtoReflect.Descriptor instead.
+func (*Agree) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Agree) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Agree) GetBase() []byte {
+	if x != nil {
+		return x.Base
+	}
+	return nil
+}
+
+func (x *Agree) GetBallot() *Ballot {
+	if x != nil {
+		return x.Ballot
+	}
+	return nil
+}
+
+func (x *Agree) GetDocument() []byte {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+type AgreeDone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ok            bool                   `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	Promised      *Ballot                `protobuf:"bytes,2,opt,name=promised,proto3" json:"promised,omitempty"`
+	Accepted      *Ballot                `protobuf:"bytes,3,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	Document      []byte                 `protobuf:"bytes,4,opt,name=document,proto3" json:"document,omitempty"` // that was accepted under it
+	Decided       []byte                 `protobuf:"bytes,5,opt,name=decided,proto3" json:"decided,omitempty"`
+	Behind        bool                   `protobuf:"varint,6,opt,name=behind,proto3" json:"behind,omitempty"`
+	Another       bool                   `protobuf:"varint,7,opt,name=another,proto3" json:"another,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgreeDone) Reset() {
+	*x = AgreeDone{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgreeDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgreeDone) ProtoMessage() {}
+
+func (x *AgreeDone) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgreeDone.ProtoReflect.Descriptor instead.
+func (*AgreeDone) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *AgreeDone) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *AgreeDone) GetPromised() *Ballot {
+	if x != nil {
+		return x.Promised
+	}
+	return nil
+}
+
+func (x *AgreeDone) GetAccepted() *Ballot {
+	if x != nil {
+		return x.Accepted
+	}
+	return nil
+}
+
+func (x *AgreeDone) GetDocument() []byte {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+func (x *AgreeDone) GetDecided() []byte {
+	if x != nil {
+		return x.Decided
+	}
+	return nil
+}
+
+func (x *AgreeDone) GetBehind() bool {
+	if x != nil {
+		return x.Behind
+	}
+	return false
+}
+
+func (x *AgreeDone) GetAnother() bool {
+	if x != nil {
+		return x.Another
+	}
+	return false
+}
+
+type Ballot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Round         uint64                 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`
+	Id            uint64                 `protobuf:"fixed64,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ballot) Reset() {
+	*x = Ballot{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ballot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ballot) ProtoMessage() {}
+
+func (x *Ballot) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ballot.ProtoReflect.Descriptor instead.
+func (*Ballot) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Ballot) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *Ballot) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// Learn tells a ring document that has been decided on.
+type Learn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Document      []byte                 `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Learn) Reset() {
+	*x = Learn{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Learn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Learn) ProtoMessage() {}
+
+func (x *Learn) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Learn.ProtoReflect.Descriptor instead.
+func (*Learn) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Learn) GetDocument() []byte {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+type LearnDone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LearnDone) Reset() {
+	*x = LearnDone{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LearnDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LearnDone) ProtoMessage() {}
+
+func (x *LearnDone) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LearnDone.ProtoReflect.Descriptor instead.
+func (*LearnDone) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
+}
+
 var File_godwit_peer_v1_peer_proto protoreflect.FileDescriptor
 
 const file_godwit_peer_v1_peer_proto_rawDesc = "" +
@@ -2733,7 +3092,7 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x10topology_version\x18\x04 \x01(\x04R\x0ftopologyVersion\"E\n" +
 	"\aReplica\x12\x1c\n" +
 	"\tplacement\x18\x01 \x01(\rR\tplacement\x12\x1c\n" +
-	"\tpartition\x18\x02 \x01(\rR\tpartition\"\x82\x05\n" +
+	"\tpartition\x18\x02 \x01(\rR\tpartition\"\xe0\x05\n" +
 	"\aRequest\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x01 \x01(\x04R\ttimeoutMs\x12-\n" +
@@ -2748,9 +3107,11 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\ainspect\x18\n" +
 	" \x01(\v2\x17.godwit.peer.v1.InspectH\x00R\ainspect\x127\n" +
 	"\thand_over\x18\v \x01(\v2\x18.godwit.peer.v1.HandOverH\x00R\bhandOver\x129\n" +
-	"\bdocument\x18\f \x01(\v2\x1b.godwit.peer.v1.DocumentAskH\x00R\bdocument\x12\x14\n" +
+	"\bdocument\x18\f \x01(\v2\x1b.godwit.peer.v1.DocumentAskH\x00R\bdocument\x12-\n" +
+	"\x05agree\x18\r \x01(\v2\x15.godwit.peer.v1.AgreeH\x00R\x05agree\x12-\n" +
+	"\x05learn\x18\x0e \x01(\v2\x15.godwit.peer.v1.LearnH\x00R\x05learn\x12\x14\n" +
 	"\x05epoch\x18\x14 \x01(\x04R\x05epochB\x04\n" +
-	"\x02of\"\xc2\x05\n" +
+	"\x02of\"\xa8\x06\n" +
 	"\bResponse\x12.\n" +
 	"\x06status\x18\x01 \x01(\v2\x16.godwit.peer.v1.StatusR\x06status\x12!\n" +
 	"\fdocument_now\x18\x14 \x01(\fR\vdocumentNow\x121\n" +
@@ -2765,7 +3126,9 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\ainspect\x18\n" +
 	" \x01(\v2\x1b.godwit.peer.v1.InspectDoneH\x00R\ainspect\x12;\n" +
 	"\thand_over\x18\v \x01(\v2\x1c.godwit.peer.v1.HandOverDoneH\x00R\bhandOver\x12:\n" +
-	"\bdocument\x18\f \x01(\v2\x1c.godwit.peer.v1.DocumentDoneH\x00R\bdocumentB\x04\n" +
+	"\bdocument\x18\f \x01(\v2\x1c.godwit.peer.v1.DocumentDoneH\x00R\bdocument\x121\n" +
+	"\x05agree\x18\r \x01(\v2\x19.godwit.peer.v1.AgreeDoneH\x00R\x05agree\x121\n" +
+	"\x05learn\x18\x0e \x01(\v2\x19.godwit.peer.v1.LearnDoneH\x00R\x05learnB\x04\n" +
 	"\x02of\"\xcd\x01\n" +
 	"\x06Status\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
@@ -2891,7 +3254,26 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"ArisenDone\x12\x18\n" +
 	"\aopening\x18\x01 \x01(\x06R\aopening\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\x04R\x04last\x12:\n" +
-	"\tconflicts\x18\x03 \x03(\v2\x1c.godwit.v1.ConflictsResponseR\tconflicts2D\n" +
+	"\tconflicts\x18\x03 \x03(\v2\x1c.godwit.v1.ConflictsResponseR\tconflicts\"}\n" +
+	"\x05Agree\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x12\n" +
+	"\x04base\x18\x02 \x01(\fR\x04base\x12.\n" +
+	"\x06ballot\x18\x03 \x01(\v2\x16.godwit.peer.v1.BallotR\x06ballot\x12\x1a\n" +
+	"\bdocument\x18\x04 \x01(\fR\bdocument\"\xeb\x01\n" +
+	"\tAgreeDone\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\x122\n" +
+	"\bpromised\x18\x02 \x01(\v2\x16.godwit.peer.v1.BallotR\bpromised\x122\n" +
+	"\baccepted\x18\x03 \x01(\v2\x16.godwit.peer.v1.BallotR\baccepted\x12\x1a\n" +
+	"\bdocument\x18\x04 \x01(\fR\bdocument\x12\x18\n" +
+	"\adecided\x18\x05 \x01(\fR\adecided\x12\x16\n" +
+	"\x06behind\x18\x06 \x01(\bR\x06behind\x12\x18\n" +
+	"\aanother\x18\a \x01(\bR\aanother\".\n" +
+	"\x06Ballot\x12\x14\n" +
+	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x06R\x02id\"#\n" +
+	"\x05Learn\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\fR\bdocument\"\v\n" +
+	"\tLearnDone2D\n" +
 	"\x04Peer\x12<\n" +
 	"\bExchange\x12\x15.godwit.peer.v1.Frame\x1a\x15.godwit.peer.v1.Frame(\x010\x01B6Z4github.com/godwitdb/godwit/api/godwit/peer/v1;peerv1b\x06proto3"
 
@@ -2907,7 +3289,7 @@ func file_godwit_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_godwit_peer_v1_peer_proto_rawDescData
 }
 
-var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Frame)(nil),                // 0: godwit.peer.v1.Frame
 	(*Message)(nil),              // 1: godwit.peer.v1.Message
@@ -2943,26 +3325,31 @@ var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*ConflictsPage)(nil),        // 31: godwit.peer.v1.ConflictsPage
 	(*Arisen)(nil),               // 32: godwit.peer.v1.Arisen
 	(*ArisenDone)(nil),           // 33: godwit.peer.v1.ArisenDone
-	nil,                          // 34: godwit.peer.v1.Status.MetadataEntry
-	(v1.Kind)(0),                 // 35: godwit.v1.Kind
-	(*v1.GetRequest)(nil),        // 36: godwit.v1.GetRequest
-	(*v1.UpdateRequest)(nil),     // 37: godwit.v1.UpdateRequest
-	(*v1.GetResponse)(nil),       // 38: godwit.v1.GetResponse
-	(*v1.UpdateResponse)(nil),    // 39: godwit.v1.UpdateResponse
-	(*v1.StatusRequest)(nil),     // 40: godwit.v1.StatusRequest
-	(*v1.VerifyRequest)(nil),     // 41: godwit.v1.VerifyRequest
-	(*v1.LagRequest)(nil),        // 42: godwit.v1.LagRequest
-	(*v1.ConflictsRequest)(nil),  // 43: godwit.v1.ConflictsRequest
-	(*v1.LeavesRequest)(nil),     // 44: godwit.v1.LeavesRequest
-	(*v1.KeysRequest)(nil),       // 45: godwit.v1.KeysRequest
-	(*v1.CellsRequest)(nil),      // 46: godwit.v1.CellsRequest
-	(*v1.NodeStatus)(nil),        // 47: godwit.v1.NodeStatus
-	(*v1.VerifyResponse)(nil),    // 48: godwit.v1.VerifyResponse
-	(*v1.LagResponse)(nil),       // 49: godwit.v1.LagResponse
-	(*v1.LeavesResponse)(nil),    // 50: godwit.v1.LeavesResponse
-	(*v1.KeysResponse)(nil),      // 51: godwit.v1.KeysResponse
-	(*v1.CellsResponse)(nil),     // 52: godwit.v1.CellsResponse
-	(*v1.ConflictsResponse)(nil), // 53: godwit.v1.ConflictsResponse
+	(*Agree)(nil),                // 34: godwit.peer.v1.Agree
+	(*AgreeDone)(nil),            // 35: godwit.peer.v1.AgreeDone
+	(*Ballot)(nil),               // 36: godwit.peer.v1.Ballot
+	(*Learn)(nil),                // 37: godwit.peer.v1.Learn
+	(*LearnDone)(nil),            // 38: godwit.peer.v1.LearnDone
+	nil,                          // 39: godwit.peer.v1.Status.MetadataEntry
+	(v1.Kind)(0),                 // 40: godwit.v1.Kind
+	(*v1.GetRequest)(nil),        // 41: godwit.v1.GetRequest
+	(*v1.UpdateRequest)(nil),     // 42: godwit.v1.UpdateRequest
+	(*v1.GetResponse)(nil),       // 43: godwit.v1.GetResponse
+	(*v1.UpdateResponse)(nil),    // 44: godwit.v1.UpdateResponse
+	(*v1.StatusRequest)(nil),     // 45: godwit.v1.StatusRequest
+	(*v1.VerifyRequest)(nil),     // 46: godwit.v1.VerifyRequest
+	(*v1.LagRequest)(nil),        // 47: godwit.v1.LagRequest
+	(*v1.ConflictsRequest)(nil),  // 48: godwit.v1.ConflictsRequest
+	(*v1.LeavesRequest)(nil),     // 49: godwit.v1.LeavesRequest
+	(*v1.KeysRequest)(nil),       // 50: godwit.v1.KeysRequest
+	(*v1.CellsRequest)(nil),      // 51: godwit.v1.CellsRequest
+	(*v1.NodeStatus)(nil),        // 52: godwit.v1.NodeStatus
+	(*v1.VerifyResponse)(nil),    // 53: godwit.v1.VerifyResponse
+	(*v1.LagResponse)(nil),       // 54: godwit.v1.LagResponse
+	(*v1.LeavesResponse)(nil),    // 55: godwit.v1.LeavesResponse
+	(*v1.KeysResponse)(nil),      // 56: godwit.v1.KeysResponse
+	(*v1.CellsResponse)(nil),     // 57: godwit.v1.CellsResponse
+	(*v1.ConflictsResponse)(nil), // 58: godwit.v1.ConflictsResponse
 }
 var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: godwit.peer.v1.Frame.messages:type_name -> godwit.peer.v1.Message
@@ -2980,61 +3367,68 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	29, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
 	20, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
 	22, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
-	6,  // 15: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
-	8,  // 16: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
-	10, // 17: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
-	12, // 18: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
-	15, // 19: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
-	17, // 20: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
-	19, // 21: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
-	25, // 22: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
-	27, // 23: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
-	30, // 24: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
-	21, // 25: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
-	23, // 26: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
-	34, // 27: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
-	3,  // 28: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 29: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
-	35, // 30: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
-	3,  // 31: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
-	14, // 32: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 33: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
-	14, // 34: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 35: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 36: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 37: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
-	36, // 38: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
-	37, // 39: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
-	38, // 40: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
-	39, // 41: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
-	3,  // 42: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
-	28, // 43: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
-	35, // 44: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
-	40, // 45: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
-	41, // 46: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
-	42, // 47: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
-	43, // 48: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.v1.ConflictsRequest
-	44, // 49: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
-	45, // 50: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
-	46, // 51: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
-	32, // 52: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
-	47, // 53: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
-	48, // 54: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
-	49, // 55: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
-	31, // 56: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
-	50, // 57: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
-	51, // 58: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
-	52, // 59: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
-	33, // 60: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
-	53, // 61: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
-	53, // 62: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
-	0,  // 63: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
-	0,  // 64: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
-	64, // [64:65] is the sub-list for method output_type
-	63, // [63:64] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	34, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
+	37, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
+	6,  // 17: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
+	8,  // 18: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
+	10, // 19: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
+	12, // 20: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
+	15, // 21: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
+	17, // 22: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
+	19, // 23: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
+	25, // 24: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
+	27, // 25: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
+	30, // 26: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
+	21, // 27: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
+	23, // 28: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
+	35, // 29: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
+	38, // 30: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
+	39, // 31: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
+	3,  // 32: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 33: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
+	40, // 34: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
+	3,  // 35: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
+	14, // 36: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 37: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
+	14, // 38: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 39: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 40: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 41: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
+	41, // 42: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
+	42, // 43: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
+	43, // 44: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
+	44, // 45: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
+	3,  // 46: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
+	28, // 47: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
+	40, // 48: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
+	45, // 49: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
+	46, // 50: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
+	47, // 51: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
+	48, // 52: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.v1.ConflictsRequest
+	49, // 53: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
+	50, // 54: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
+	51, // 55: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
+	32, // 56: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
+	52, // 57: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
+	53, // 58: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
+	54, // 59: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
+	31, // 60: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
+	55, // 61: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
+	56, // 62: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
+	57, // 63: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
+	33, // 64: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
+	58, // 65: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
+	58, // 66: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
+	36, // 67: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
+	36, // 68: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
+	36, // 69: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
+	0,  // 70: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
+	0,  // 71: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
+	71, // [71:72] is the sub-list for method output_type
+	70, // [70:71] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_godwit_peer_v1_peer_proto_init() }
@@ -3059,6 +3453,8 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Request_Inspect)(nil),
 		(*Request_HandOver)(nil),
 		(*Request_Document)(nil),
+		(*Request_Agree)(nil),
+		(*Request_Learn)(nil),
 	}
 	file_godwit_peer_v1_peer_proto_msgTypes[5].OneofWrappers = []any{
 		(*Response_Apply)(nil),
@@ -3072,6 +3468,8 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Response_Inspect)(nil),
 		(*Response_HandOver)(nil),
 		(*Response_Document)(nil),
+		(*Response_Agree)(nil),
+		(*Response_Learn)(nil),
 	}
 	file_godwit_peer_v1_peer_proto_msgTypes[24].OneofWrappers = []any{
 		(*Forward_Get)(nil),
@@ -3107,7 +3505,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_peer_v1_peer_proto_rawDesc), len(file_godwit_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
