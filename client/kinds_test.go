@@ -187,6 +187,15 @@ func TestZSet(t *testing.T) {
 			t.Errorf("ZRank(%q, %t) = %d, %t, %v", tt.member, tt.reverse, rank, found, err)
 		}
 	}
+	var many []client.Member
+	for i := range 2300 {
+		many = append(many, client.Member{Member: fmt.Sprintf("m%04d", i), Score: float64(i)})
+	}
+	must[int](t)(c.ZAdd(ctx, "many", many))
+	got := must[[]client.Member](t)(c.ZRange(ctx, "many", client.Range{Start: 1, Stop: -1}))
+	if len(got) != 2299 || got[0].Member != "m0001" || got[2298].Member != "m2299" || got[2298].Rank != 2299 {
+		t.Errorf("a range of three pages has %d members", len(got))
+	}
 	if n := must[int](t)(c.ZRem(ctx, "z", []string{"a", "x"})); n != 1 {
 		t.Errorf("ZRem() = %d, want 1", n)
 	}

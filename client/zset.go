@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"google.golang.org/grpc/codes"
+
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
 )
 
@@ -79,25 +81,39 @@ func (c *Client) ZRem(ctx context.Context, key string, members []string, opts ..
 	return int(r.Changed), nil
 }
 
-// ZRange reads a part of a zset. IsNotFound tells that the zset is absent; a
-// range without members is none and no error. All of the part travels in one
-// answer: read what is larger than a message by parts.
+// ZRange reads a part of a zset, in pages where it is large: ranks count from
+// the first page, whatever changes meanwhile. IsNotFound tells that the zset is
+// absent; a range without members is none and no error. A range of more than
+// Options.MaxMembers is RESOURCE_EXHAUSTED: read it by parts.
 func (c *Client) ZRange(ctx context.Context, key string, part Range, opts ...CallOption) ([]Member, error) {
-	v, err := c.zrange(ctx, "ZRange", key, part, opts)
-	if err != nil {
-		return nil, err
+	var all []Member
+	req := &pb.GetRequest{Key: []byte(key), Limit: pageLimit, Range: part.message()}
+	for {
+		v, err := c.get(ctx, "ZRange", req, opts)
+		if IsNotFound(err) && len(req.GetPage()) > 0 { // it was removed behind the earlier pages
+			return all, nil
+		}
+		if err == nil {
+			err = wantKind("ZRange", v.Kind, ZSet)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, v.Members...); len(all) > c.opts.MaxMembers {
+			return nil, refuse("ZRange", codes.ResourceExhausted, "SET_TOO_LARGE",
+				"the range has more than %d members: read it by parts", c.opts.MaxMembers)
+		}
+		if len(v.NextPage) == 0 {
+			return all, nil
+		}
+		req.Page = v.NextPage
 	}
-	return v.Members, nil
 }
 
-func (c *Client) zrange(ctx context.Context, op, key string, part Range, opts []CallOption) (*Value, error) {
-	v, err := c.get(ctx, op, &pb.GetRequest{Key: []byte(key), Range: &pb.ZRange{
+func (part *Range) message() *pb.ZRange {
+	return &pb.ZRange{
 		Start: part.Start, Stop: part.Stop, ByScore: part.ByScore, Min: part.Min, Max: part.Max, Reverse: part.Reverse,
-	}}, opts)
-	if err != nil {
-		return nil, err
 	}
-	return v, wantKind(op, v.Kind, ZSet)
 }
 
 // ZScore reads the score of a member of a zset. found is false if it is not in
@@ -119,24 +135,17 @@ func (c *Client) ZScore(ctx context.Context, key, member string, opts ...CallOpt
 
 // ZRank reads the place of a member of a zset, 0 for the least score or, in
 // reverse, for the greatest. found is false if it is not in it, or the zset is
-// absent. It asks for the score, then for the members of that score: a member
-// whose score changes in between is not found.
+// absent.
 func (c *Client) ZRank(ctx context.Context, key, member string, reverse bool, opts ...CallOption) (rank uint64, found bool, err error) {
-	score, found, err := c.ZScore(ctx, key, member, opts...)
-	if err != nil || !found {
-		return 0, false, err
-	}
-	v, err := c.zrange(ctx, "ZRank", key, Range{ByScore: true, Min: score, Max: score, Reverse: reverse}, opts)
+	v, err := c.get(ctx, "ZRank", &pb.GetRequest{Key: []byte(key), Element: []byte(member), Range: &pb.ZRange{Reverse: reverse}}, opts)
 	switch {
 	case IsNotFound(err):
 		return 0, false, nil
 	case err != nil:
 		return 0, false, err
 	}
-	for _, m := range v.Members {
-		if m.Member == member {
-			return m.Rank, true, nil
-		}
+	if err := wantKind("ZRank", v.Kind, ZSet); err != nil || len(v.Members) == 0 {
+		return 0, false, err
 	}
-	return 0, false, nil
+	return v.Members[0].Rank, true, nil
 }

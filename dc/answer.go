@@ -11,12 +11,15 @@ import (
 
 // query turns a request into what to read of the key.
 func query(t *target, req *v1.GetRequest) (storage.Query, error) {
-	q := storage.Query{Key: t.key, After: string(req.GetPage()), Limit: int(req.GetLimit())}
-	if q.Limit <= 0 || q.Limit > defaultLimit {
-		q.Limit = defaultLimit
-	}
-	if req.GetRange() != nil || len(req.GetFields()) > 0 { // ranks and fields are told from all of it
-		q.Limit, q.After = 0, ""
+	q := storage.Query{Key: t.key, After: string(req.GetPage()), Limit: limit(req), Bytes: pageBytes}
+	switch o, err := order(req); {
+	case err != nil:
+		return q, err
+	case len(req.GetFields()) > 0: // told from all of it
+		q.Limit, q.Bytes, q.After = 0, 0, ""
+	case req.GetRange() != nil:
+		q.Order, q.After = o, ""
+		return q, nil
 	}
 	if len(req.GetFields()) > crdt.MaxDepth {
 		return q, refuse(InvalidArgument, "TOO_DEEP", "the way to the field has %d names, maps nest %d deep", len(req.GetFields()), crdt.MaxDepth)
@@ -38,6 +41,14 @@ func query(t *target, req *v1.GetRequest) (storage.Query, error) {
 	return q, nil
 }
 
+// limit is how many elements the answer to a request holds at the most.
+func limit(req *v1.GetRequest) int {
+	if l := int(req.GetLimit()); l > 0 && l < defaultLimit {
+		return l
+	}
+	return defaultLimit
+}
+
 // answer turns cells into what a client sees.
 func (n *Node) answer(t *target, a *storage.Answer, req *v1.GetRequest) (*v1.GetResponse, error) {
 	kind, cells, err := n.found(t, a, req)
@@ -56,13 +67,32 @@ func (n *Node) answer(t *target, a *storage.Answer, req *v1.GetRequest) (*v1.Get
 		dcName, node := n.who(r.Actor)
 		resp.Rights = append(resp.Rights, &v1.Rights{Actor: uint64(r.Actor), Dc: dcName, Node: node, Amount: r.Amount})
 	}
-	if r := req.GetRange(); r != nil {
-		resp.Value = &v1.Value{Of: &v1.Value_Zset{Zset: ranked(v.Members, r)}}
-	}
-	if a.More {
-		resp.NextPage = []byte(lastPath(a.Cells))
+	switch {
+	case req.GetRange() != nil:
+		return resp, rangeOf(resp, a, v.Members, req)
+	case a.More:
+		resp.NextPage = []byte(a.End)
 	}
 	return resp, nil
+}
+
+// rangeOf puts into an answer what a request selects of a zset: what the index
+// told or, where that was not asked, a part of all members.
+func rangeOf(resp *v1.GetResponse, a *storage.Answer, all []crdt.Member, req *v1.GetRequest) error {
+	found, more, total := a.Members, a.More, a.Total
+	if !a.Ranked {
+		o, err := order(req)
+		if err != nil {
+			return err
+		}
+		found, more = ranked(all, o, limit(req))
+		total = uint64(len(all))
+	}
+	resp.Value = rankedValue(found, total)
+	if more {
+		resp.NextPage = pageBehind(&found[len(found)-1])
+	}
+	return nil
 }
 
 // found picks the kind that the key, or the field asked for, exists as, and
@@ -139,7 +169,11 @@ func value(v *crdt.Value, total uint64) *v1.Value {
 	case crdt.HLL:
 		return &v1.Value{Of: &v1.Value_Estimate{Estimate: v.Estimate}}
 	case crdt.ZSet:
-		return &v1.Value{Of: &v1.Value_Zset{Zset: ranked(v.Members, &v1.ZRange{Stop: -1})}}
+		all := make([]storage.Ranked, len(v.Members))
+		for i, m := range v.Members {
+			all[i] = storage.Ranked{Member: m.Member, Score: m.Score, Rank: uint64(i)}
+		}
+		return rankedValue(all, max(total, uint64(len(all))))
 	case crdt.Map:
 		fields := &v1.Fields{}
 		for i := range v.Fields {
@@ -152,31 +186,6 @@ func value(v *crdt.Value, total uint64) *v1.Value {
 	case crdt.NoKind, crdt.Expiry:
 	}
 	return nil
-}
-
-// ranked picks a range out of all members, which are in order.
-func ranked(all []crdt.Member, r *v1.ZRange) *v1.Members {
-	out := &v1.Members{Total: uint64(len(all))}
-	at := func(i int64) int64 {
-		if i < 0 {
-			return i + int64(len(all))
-		}
-		return i
-	}
-	for i := range all {
-		rank, m := int64(i), &all[i]
-		if r.GetReverse() {
-			m = &all[len(all)-1-i]
-		}
-		in := rank >= at(r.GetStart()) && rank <= at(r.GetStop())
-		if r.GetByScore() {
-			in = m.Score >= r.GetMin() && m.Score <= r.GetMax()
-		}
-		if in {
-			out.Members = append(out.Members, &v1.Member{Member: []byte(m.Member), Score: m.Score, Rank: uint64(rank)})
-		}
-	}
-	return out
 }
 
 // who names the node that minted an actor.

@@ -3,8 +3,10 @@ package dc
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
@@ -22,6 +24,10 @@ type catchUp struct {
 	mu    sync.Mutex
 	known map[storage.ReplicaID]*standing
 	told  map[string]map[storage.ReplicaID]uint64 // what each peer was last told, as a hash; nil while it does not answer
+	met   map[string]uint64                       // the epoch under which each peer last told of all replicas
+
+	anew  chan struct{}                       // holds a token when there is a new layout
+	locks map[storage.ReplicaID]chan struct{} // one pull of a replica at a time
 }
 
 // standing is what is known of one replica's partition elsewhere.
@@ -39,7 +45,10 @@ type heard struct{ now, before crdt.Clock }
 type remoteDC struct{ clock, least crdt.Clock }
 
 func newCatchUp(n *Node) *catchUp {
-	return &catchUp{n: n, known: map[storage.ReplicaID]*standing{}, told: map[string]map[storage.ReplicaID]uint64{}}
+	return &catchUp{
+		n: n, known: map[storage.ReplicaID]*standing{}, told: map[string]map[storage.ReplicaID]uint64{}, met: map[string]uint64{},
+		anew: make(chan struct{}, 1), locks: map[storage.ReplicaID]chan struct{}{},
+	}
 }
 
 func (c *catchUp) at(id storage.ReplicaID) *standing {
@@ -51,39 +60,95 @@ func (c *catchUp) at(id storage.ReplicaID) *standing {
 	return s
 }
 
-// run exchanges clocks with every other node, again and again.
+// relaid makes every peer be told everything again: under a new epoch what
+// counts is what is told from now on.
+func (c *catchUp) relaid() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, told := range c.told {
+		clear(told)
+	}
+	select {
+	case c.anew <- struct{}{}:
+	default:
+	}
+}
+
+// run exchanges clocks with every other node of the present layout, again and again.
 func (c *catchUp) run() {
-	d, _ := c.n.opts.Topology.DC(c.n.dc)
 	var peers sync.WaitGroup
-	for _, node := range d.Nodes {
-		if node.ID != c.n.id {
-			peers.Go(func() { c.follow(node.ID) })
+	defer peers.Wait()
+	following := map[string]context.CancelFunc{}
+	for {
+		nodes := c.n.layout().nodes
+		for _, node := range nodes {
+			if node != c.n.id && following[node] == nil {
+				ctx, cancel := context.WithCancel(c.n.ctx)
+				following[node] = cancel
+				peers.Go(func() { c.follow(ctx, node) })
+			}
+		}
+		for node, cancel := range following {
+			if !slices.Contains(nodes, node) {
+				cancel()
+				delete(following, node)
+			}
+		}
+		select {
+		case <-c.anew:
+		case <-c.n.ctx.Done():
+			for _, cancel := range following {
+				cancel()
+			}
+			return
 		}
 	}
-	peers.Wait()
 }
 
 // follow is the exchange with one peer.
-func (c *catchUp) follow(peer string) {
-	shared := c.shared(peer)
+func (c *catchUp) follow(ctx context.Context, peer string) {
+	defer c.lose(peer)
+	var l *layout
+	var shared []storage.ReplicaID
+	var pulls sync.WaitGroup // one at a time, beside the exchange: it may take long
+	defer pulls.Wait()
+	var pulling atomic.Bool
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
 		select {
 		case <-pause.C:
-		case <-c.n.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
-		err := c.round(peer, shared)
-		if err != nil && c.n.ctx.Err() == nil {
+		if now := c.n.layout(); now != l {
+			l, shared = now, c.shared(now, peer)
+		}
+		first, err := c.round(ctx, peer, l, shared)
+		if err != nil && ctx.Err() == nil {
 			c.n.opts.Logger.Debug("clock exchange", "peer", peer, "error", err)
 		}
-		if c.reaches(peer) {
+		if replicas := shared; err == nil && pulling.CompareAndSwap(false, true) {
+			pulls.Go(func() {
+				defer pulling.Store(false)
+				if err := c.pullAll(ctx, peer, replicas, first); err != nil && ctx.Err() == nil {
+					c.n.opts.Logger.Debug("pull", "error", err)
+				}
+			})
+		}
+		if c.reaches(peer) && c.n.layout() == l {
 			pause.Reset(c.n.opts.Exchange)
 		} else {
 			pause.Reset(c.n.opts.Exchange / 10) // to notice its return at once
 		}
 	}
+}
+
+// lose forgets what a peer was told: it may come back with less than it had.
+func (c *catchUp) lose(peer string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.told, peer)
 }
 
 // reaches reports whether a peer answered the last exchange.
@@ -93,14 +158,23 @@ func (c *catchUp) reaches(peer string) bool {
 	return c.told[peer] != nil
 }
 
-// shared lists the replicas that this node and a peer both own.
-func (c *catchUp) shared(peer string) []storage.ReplicaID {
+// shared lists the replicas that this node and a peer both hold.
+func (c *catchUp) shared(l *layout, peer string) []storage.ReplicaID {
 	var out []storage.ReplicaID
-	for _, p := range c.n.placements {
-		for i := range c.n.opts.Topology.Partitions {
-			id := storage.ReplicaID{Placement: p.id, Partition: uint32(i)}
-			owners := c.n.owners(c.n.dc, id)
-			if slices.Contains(owners, c.n.id) && slices.Contains(owners, peer) {
+	for _, id := range c.n.replicasOf(l, c.n.id) {
+		if l.holds(peer, id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// replicasOf lists the replicas that a node holds under a layout.
+func (n *Node) replicasOf(l *layout, node string) []storage.ReplicaID {
+	var out []storage.ReplicaID
+	for placement := range l.now {
+		for i := range n.opts.Topology.Partitions {
+			if id := (storage.ReplicaID{Placement: placement, Partition: uint32(i)}); l.holds(node, id) {
 				out = append(out, id)
 			}
 		}
@@ -111,12 +185,13 @@ func (c *catchUp) shared(peer string) []storage.ReplicaID {
 // roundTimeout is how long a peer may take to answer before it counts as away.
 const roundTimeout = 2 * time.Second
 
-// round tells a peer what changed, hears what differs, and pulls what is missing.
-func (c *catchUp) round(peer string, shared []storage.ReplicaID) error {
-	ctx, cancel := context.WithTimeout(c.n.ctx, roundTimeout)
+// round tells a peer what changed and hears what differs. First says that the
+// peer told of everything, after it was away or under a new epoch.
+func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []storage.ReplicaID) (first bool, err error) {
+	asking, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	c.mu.Lock()
-	told, again := c.told[peer]
+	told, again := maps.Clone(c.told[peer]), c.told[peer] != nil && c.met[peer] == l.doc.Epoch
 	c.mu.Unlock()
 	req := &peerv1.Clocks{All: !again}
 	sent := map[storage.ReplicaID]crdt.Clock{}
@@ -137,17 +212,27 @@ func (c *catchUp) round(peer string, shared []storage.ReplicaID) error {
 		})
 	}
 	// Even when nothing changed: the exchange is the heartbeat as well.
-	resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Clocks{Clocks: req}})
+	resp, err := c.n.call(asking, peer, &peerv1.Request{Epoch: l.doc.Epoch, Of: &peerv1.Request_Clocks{Clocks: req}})
 	if err != nil {
-		c.mu.Lock()
-		delete(c.told, peer) // it may come back with less than it had
-		c.mu.Unlock()
-		return err
+		if !isStale(err) {
+			c.lose(peer)
+		}
+		return false, err
 	}
 	if err := c.took(peer, sent, hashes, resp.GetClocks()); err != nil {
-		return err
+		return false, err
 	}
-	return c.pullAll(peer, shared, !again)
+	if !again { // what was not named is empty at both
+		c.mu.Lock()
+		for _, id := range shared {
+			if c.at(id).peers[peer] == nil {
+				c.hear(peer, id, crdt.Clock{})
+			}
+		}
+		c.met[peer] = l.doc.Epoch
+		c.mu.Unlock()
+	}
+	return !again, nil
 }
 
 // took notes the answer to a round.
@@ -207,22 +292,21 @@ func (c *catchUp) has(peer string, id storage.ReplicaID, deltas ...*crdt.Delta) 
 	}
 }
 
-// copiesOf is the number of owners in this datacenter that are known to hold
-// all these events durably.
-func (c *catchUp) copiesOf(id storage.ReplicaID, deltas []*crdt.Delta) int {
+// copiesOf is the number of nodes of a set that are known to hold all these
+// events durably.
+func (c *catchUp) copiesOf(set []string, id storage.ReplicaID, deltas []*crdt.Delta) int {
 	holds := func(clock *crdt.Clock) bool {
 		return !slices.ContainsFunc(deltas, func(d *crdt.Delta) bool { return !clock.ContainsRange(d.Actor, d.Lo, d.Hi) })
 	}
 	got := 0
-	if slices.Contains(c.n.owners(c.n.dc, id), c.n.id) {
-		if own := c.n.store.Replica(id).Durable(); holds(&own) {
-			got++
-		}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, h := range c.at(id).peers {
-		if holds(&h.now) {
+	for _, owner := range set {
+		if owner == c.n.id {
+			if own := c.n.store.Replica(id).Durable(); holds(&own) {
+				got++
+			}
+		} else if h := c.at(id).peers[owner]; h != nil && holds(&h.now) {
 			got++
 		}
 	}
@@ -252,7 +336,7 @@ func (c *catchUp) serveClocks(from string, req *peerv1.Clocks) (*peerv1.ClocksDo
 	if !req.GetAll() {
 		return done, nil
 	}
-	for _, id := range c.shared(from) {
+	for _, id := range c.shared(c.n.layout(), from) {
 		if clock := c.n.store.Replica(id).Durable(); !named[id] && !clock.Empty() {
 			done.Replicas = append(done.Replicas, c.tell(id, &clock))
 		}
@@ -265,113 +349,10 @@ func (c *catchUp) tell(id storage.ReplicaID, clock *crdt.Clock) *peerv1.ReplicaC
 	return &peerv1.ReplicaClock{Replica: wireID(id), Clock: crdt.AppendClock(nil, clock), Stable: crdt.AppendClock(nil, &stable)}
 }
 
-// pullAll asks a peer for what it had a round ago and this node still lacks.
-func (c *catchUp) pullAll(peer string, shared []storage.ReplicaID, first bool) error {
-	ctx, cancel := context.WithTimeout(c.n.ctx, c.n.opts.Timeout)
-	defer cancel()
-	for _, id := range shared {
-		if !c.heardOf(peer, id) {
-			continue
-		}
-		clock := c.n.store.Replica(id).Durable()
-		c.mu.Lock()
-		h := c.at(id).peers[peer]
-		behind := !clock.Covers(&h.before) || first && !clock.Covers(&h.now)
-		h.before = h.now.Clone()
-		c.mu.Unlock()
-		if !behind {
-			continue
-		}
-		if err := c.pull(ctx, peer, id); err != nil {
-			return fmt.Errorf("catch up with %s on %s: %w", peer, id, err)
-		}
-	}
-	return nil
-}
-
 // heardOf reports whether a peer ever told where its replica stands.
 func (c *catchUp) heardOf(peer string, id storage.ReplicaID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.known[id]
 	return s != nil && s.peers[peer] != nil
-}
-
-// pull brings a replica level with a peer's: from its log, or by a join of the
-// whole partition where the log no longer reaches back.
-func (c *catchUp) pull(ctx context.Context, peer string, id storage.ReplicaID) error {
-	replica := c.n.store.Replica(id)
-	for {
-		clock := replica.Durable()
-		resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Missing{Missing: &peerv1.Missing{
-			Replica: wireID(id), Clock: crdt.AppendClock(nil, &clock), MaxBytes: maxMissing / 2,
-		}}})
-		if err != nil {
-			return err
-		}
-		m := resp.GetMissing()
-		deltas, err := decodeDeltas(m.GetDeltas())
-		if err != nil {
-			return err
-		}
-		commit, err := replica.Apply(deltas, false)
-		if err == nil {
-			err = commit.Wait()
-		}
-		switch {
-		case err != nil:
-			return err
-		case m.GetTrimmed():
-			return c.n.join(ctx, id, func(ctx context.Context, cursor []byte) ([]byte, []byte, error) {
-				return c.fetch(ctx, peer, id, cursor)
-			})
-		case !m.GetMore():
-			return nil
-		}
-	}
-}
-
-func (c *catchUp) fetch(ctx context.Context, peer string, id storage.ReplicaID, cursor []byte) (page, next []byte, err error) {
-	resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Snapshot{Snapshot: &peerv1.SnapshotPage{
-		Replica: wireID(id), Cursor: cursor, MaxBytes: maxMissing / 2,
-	}}})
-	return resp.GetSnapshot().GetPage(), resp.GetSnapshot().GetCursor(), err
-}
-
-// join pulls a whole partition with fetch and joins it, a page at a time, while
-// the replica goes on serving.
-func (n *Node) join(ctx context.Context, id storage.ReplicaID, fetch func(ctx context.Context, cursor []byte) (page, next []byte, err error)) error {
-	var j *storage.Join
-	var cursor []byte
-	for {
-		encoded, next, err := fetch(ctx, cursor)
-		if err != nil {
-			return err
-		}
-		page, err := storage.DecodePage(encoded)
-		if err != nil {
-			return err
-		}
-		if j == nil {
-			if j, err = n.store.Replica(id).BeginJoin(page.Clock); err != nil {
-				return err
-			}
-			defer j.Abandon()
-		}
-		c, err := j.Page(page)
-		if err == nil {
-			err = c.Wait()
-		}
-		if err != nil {
-			return err
-		}
-		if cursor = next; len(cursor) == 0 {
-			break
-		}
-	}
-	c, err := j.Finish()
-	if err != nil {
-		return err
-	}
-	return c.Wait()
 }

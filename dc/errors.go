@@ -7,6 +7,7 @@ import (
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/ring"
 	"github.com/godwitdb/godwit/storage"
 )
 
@@ -52,6 +53,16 @@ func (e *Error) with(key, value string) *Error {
 // ErrNotSent reports a request that never left this node, so it had no effect.
 var ErrNotSent = errors.New("request was not sent")
 
+// staleRing is the reason of a request that was refused because its sender acts
+// under an earlier ring document. The answer brings the present one, so the
+// sender tries again; no client sees it.
+const staleRing = "STALE_RING"
+
+func isStale(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Reason == staleRing
+}
+
 // AsError makes an Error of any error.
 func AsError(err error) *Error {
 	var e *Error
@@ -80,6 +91,8 @@ func AsError(err error) *Error {
 		{crdt.ErrNoContext, InvalidArgument, "NO_CONTEXT", ""},
 		{crdt.ErrNotAllowed, FailedPrecondition, "KIND_NOT_ALLOWED", ""},
 		{crdt.ErrEncoding, InvalidArgument, "MALFORMED", ""},
+		{ring.ErrMalformed, InvalidArgument, "MALFORMED", ""},
+		{ring.ErrChange, FailedPrecondition, "BAD_CHANGE", ""},
 		{storage.ErrPartition, InvalidArgument, "MALFORMED", ""},
 		{storage.ErrRequestOld, FailedPrecondition, "REQUEST_TOO_OLD", "; whether it was carried out can no longer be told"},
 		{storage.ErrDiskLow, ResourceExhausted, "DISK_LOW", ": this node takes no writes; free space, or delete"},

@@ -47,7 +47,7 @@ func writes(code crdt.OpCode) bool {
 // observable is the cells that a client observes with an answer. Who saw but a
 // part of a key has not seen the events that set its expiry.
 func observable(a *storage.Answer, req *v1.GetRequest) []crdt.CellState {
-	part := a.More || req.Element != nil || len(req.GetPage()) > 0 || len(req.GetFields()) > 0
+	part := a.More || req.Element != nil || req.GetRange() != nil || len(req.GetPage()) > 0 || len(req.GetFields()) > 0
 	if last := len(a.Cells) - 1; part && last >= 0 && a.Cells[last].ID.Kind == crdt.Expiry {
 		return a.Cells[:last]
 	}
@@ -165,7 +165,7 @@ func (n *Node) sweepKey(key crdt.KeyID, until time.Time) error {
 	ctx, cancel := context.WithTimeout(n.ctx, n.opts.Timeout)
 	defer cancel()
 	op := &crdt.Op{Code: crdt.OpSweep, Now: until.UnixMilli()}
-	_, err = n.coordinate(ctx, t, op, crdt.RequestID{}, len(t.owners)/2+1)
+	_, err = n.coordinate(ctx, t, op, crdt.RequestID{}, leastQuorum)
 	return err
 }
 

@@ -47,22 +47,22 @@ func (n *Node) inspect(ctx context.Context, req *peerv1.Inspect) (*peerv1.Inspec
 // everywhere asks every node of the datacenter and calls took, one at a time,
 // with each answer; it returns the nodes that did not answer.
 func (n *Node) everywhere(ctx context.Context, timeout time.Duration, q *peerv1.Inspect, took func(node string, a *peerv1.InspectDone)) (missing []string) {
-	d, _ := n.opts.Topology.DC(n.dc)
 	type answer struct {
 		node string
 		done *peerv1.InspectDone
 		err  error
 	}
-	ch := make(chan answer, len(d.Nodes))
-	for _, node := range d.Nodes {
+	nodes := n.layout().nodes
+	ch := make(chan answer, len(nodes))
+	for _, node := range nodes {
 		go func() {
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
-			done, err := n.inspectAt(ctx, node.ID, q)
-			ch <- answer{node.ID, done, err}
+			done, err := n.inspectAt(ctx, node, q)
+			ch <- answer{node, done, err}
 		}()
 	}
-	for range d.Nodes {
+	for range nodes {
 		if a := <-ch; a.err != nil {
 			missing = append(missing, a.node)
 		} else {
@@ -92,25 +92,25 @@ func (n *Node) Status(ctx context.Context) *v1.StatusResponse {
 	n.everywhere(ctx, inspectTimeout, &peerv1.Inspect{Of: &peerv1.Inspect_Status{}}, func(node string, a *peerv1.InspectDone) {
 		got[node] = a.GetStatus()
 	})
-	d, _ := t.DC(n.dc)
-	for _, node := range d.Nodes {
-		s := got[node.ID]
+	for _, e := range n.Document().All() {
+		s := got[e.ID]
 		if s == nil {
-			s = &v1.NodeStatus{Id: node.ID, Partitions: uint32(n.owned(node.ID))}
+			s = &v1.NodeStatus{Id: e.ID, Partitions: uint32(n.owned(e.ID))}
 		}
-		s.Reachable = got[node.ID] != nil
-		s.Rack, s.Weight, s.GrpcAddr = node.Rack, node.Weight, n.opts.GRPCAddr(node.ID)
-		s.State = n.opts.Membership.State(node.ID)
+		s.Reachable = got[e.ID] != nil
+		s.Rack, s.Weight, s.GrpcAddr = e.Rack, e.Weight(), n.opts.GRPCAddr(e.ID)
+		s.State = n.opts.Membership.State(e.ID)
 		resp.Nodes = append(resp.Nodes, s)
 	}
 	return resp
 }
 
-func (n *Node) owned(node string) int {
-	sum := 0
-	for _, p := range n.placements {
-		if r := p.rings[n.dc]; r != nil {
-			sum += len(r.PartitionsOf(node))
+// owned is the number of replicas that a node is read from.
+func (n *Node) owned(node string) (sum int) {
+	l := n.layout()
+	for id := range n.everyPartition(l) {
+		if slices.Contains(l.readers(id), node) {
+			sum++
 		}
 	}
 	return sum
@@ -120,6 +120,7 @@ func (n *Node) status() *v1.NodeStatus {
 	s := &v1.NodeStatus{
 		Id: n.id, Partitions: uint32(n.owned(n.id)), DiskBytes: n.store.DiskBytes(), ReadOnly: n.store.ReadOnly(),
 		UptimeMs: uint64(max(n.opts.Storage.Wall().Sub(n.started), 0).Milliseconds()),
+		Moving:   n.moves.progress(), Guests: uint32(len(n.guests())), Epoch: n.epoch(),
 	}
 	for _, r := range n.store.Replicas() {
 		s.Keys += uint64(max(r.State().Keys, 0))
@@ -146,8 +147,12 @@ func (n *Node) Ring(req *v1.RingRequest) (*v1.RingResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := t.bucket.placement.rings[n.dc]
-	resp := &v1.RingResponse{Partitions: uint32(r.Partitions()), Placement: t.bucket.placement.name}
+	l := n.layout()
+	r := l.now[t.id.Placement]
+	if l.doc.Turned && l.next != nil {
+		r = l.next[t.id.Placement]
+	}
+	resp := &v1.RingResponse{Epoch: l.doc.Epoch, Partitions: uint32(r.Partitions()), Placement: t.bucket.placement.name}
 	if req.Key != nil {
 		resp.Owners = []*v1.PartitionOwners{{Partition: t.id.Partition, Nodes: t.owners}}
 	} else {
@@ -193,25 +198,22 @@ func (n *Node) verify(ctx context.Context, req *v1.VerifyRequest) (*v1.VerifyRes
 	}
 	n.settle(ctx, wait, time.Duration(req.GetSettleMs())*time.Millisecond)
 	resp := &v1.VerifyResponse{Dc: n.dc}
-	for _, p := range n.placements {
-		for i := range n.opts.Topology.Partitions {
-			id := storage.ReplicaID{Placement: p.id, Partition: uint32(i)}
-			if !slices.Contains(n.owners(n.dc, id), n.id) {
-				continue
-			}
-			s := n.store.Replica(id).State()
-			d := &v1.ReplicaDigest{
-				Node: n.id, Placement: p.id, Partition: id.Partition, ClockHash: storage.ClockHash(&s.Clock),
-				MerkleRoot: s.Root[:], Ready: s.Ready && s.Settled, Residue: uint32(s.Residue),
-			}
-			if !s.Changed.IsZero() {
-				d.ChangedUnixMs = uint64(s.Changed.UnixMilli())
-			}
-			if req.GetWithClocks() && !s.Clock.Empty() {
-				d.Clock = crdt.AppendClock(nil, &s.Clock)
-			}
-			resp.Replicas = append(resp.Replicas, d)
+	for id := range n.everyPartition(n.layout()) {
+		if !slices.Contains(n.owners(n.dc, id), n.id) {
+			continue
 		}
+		s := n.store.Replica(id).State()
+		d := &v1.ReplicaDigest{
+			Node: n.id, Placement: id.Placement, Partition: id.Partition, ClockHash: storage.ClockHash(&s.Clock),
+			MerkleRoot: s.Root[:], Ready: s.Ready && s.Settled, Residue: uint32(s.Residue),
+		}
+		if !s.Changed.IsZero() {
+			d.ChangedUnixMs = uint64(s.Changed.UnixMilli())
+		}
+		if req.GetWithClocks() && !s.Clock.Empty() {
+			d.Clock = crdt.AppendClock(nil, &s.Clock)
+		}
+		resp.Replicas = append(resp.Replicas, d)
 	}
 	return resp, nil
 }

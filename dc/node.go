@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
@@ -59,10 +60,16 @@ type Options struct {
 	Exchange   time.Duration      // how often co-owners compare clocks; 1 s
 	SweepEvery time.Duration      // pause between two looks at what has expired; 1 s
 	Timeout    time.Duration      // of a request that has none, and the most for any; 30 s
-	Version    string             // of the program, for status
-	GRPCAddr   func(node string) string
-	Rand       *rand.Rand   // seeded by the machine
-	Logger     *slog.Logger // discards
+	// StandInAfter is how long a write waits for an owner before it asks another
+	// node to stand in; 250 ms.
+	StandInAfter time.Duration
+	// MoveRate bounds what this node takes from others to catch up or to become
+	// an owner, in bytes a second; 64 MiB/s.
+	MoveRate int
+	Version  string // of the program, for status
+	GRPCAddr func(node string) string
+	Rand     *rand.Rand   // seeded by the machine
+	Logger   *slog.Logger // discards
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -72,6 +79,8 @@ func (o Options) withDefaults() (Options, error) {
 	o.Exchange = cmp.Or(o.Exchange, time.Second)
 	o.SweepEvery = cmp.Or(o.SweepEvery, time.Second)
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
+	o.StandInAfter = cmp.Or(o.StandInAfter, 250*time.Millisecond)
+	o.MoveRate = cmp.Or(o.MoveRate, 64<<20)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -102,7 +111,13 @@ type Node struct {
 	buckets    map[string]*bucket
 	contextKey []byte
 
+	laid  atomic.Pointer[layout]
+	fence sync.RWMutex // held for reading while events of co-owners are taken under the present layout
+
 	peers *catchUp // what is known of the clocks of others
+	moves *moves
+	agree *agreement
+	count counters
 
 	repl struct {
 		sync.RWMutex
@@ -115,9 +130,10 @@ type Node struct {
 
 // placement is one placement of the topology with the rings of its datacenters.
 type placement struct {
-	id    uint32
-	name  string
-	rings map[string]*ring.Ring // by datacenter
+	id       uint32
+	name     string
+	replicas int                   // in this datacenter
+	rings    map[string]*ring.Ring // by datacenter, as the topology has them
 }
 
 type bucket struct {
@@ -147,7 +163,16 @@ func Open(o Options) (*Node, error) {
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers = newCatchUp(n)
+	n.moves = newMoves(n)
+	if err := n.firstLayout(); err != nil {
+		return nil, errors.Join(err, n.store.Close())
+	}
+	if n.agree, err = n.newAgreement(); err != nil {
+		return nil, errors.Join(err, n.store.Close())
+	}
 	n.work.Go(n.peers.run)
+	n.work.Go(n.hostGuests)
+	n.work.Go(n.moves.run)
 	n.work.Go(n.trim)
 	n.work.Go(n.sweep)
 	return n, nil
@@ -186,8 +211,11 @@ func (n *Node) layOut() error {
 	n.buckets = map[string]*bucket{}
 	byName := map[string]*placement{}
 	for _, p := range n.opts.Topology.Placements {
-		pl := &placement{id: topology.PlacementID(p.Name), name: p.Name, rings: map[string]*ring.Ring{}}
+		pl := &placement{id: topology.PlacementID(p.Name), name: p.Name, replicas: p.Replicas[n.dc], rings: map[string]*ring.Ring{}}
 		for name, replicas := range p.Replicas {
+			if name == n.dc {
+				continue // the ring document tells
+			}
 			d, ok := n.opts.Topology.DC(name)
 			if !ok {
 				return fmt.Errorf("dc: placement %q names no datacenter of the topology: %q", p.Name, name)
@@ -220,14 +248,6 @@ func members(d topology.Datacenter) []ring.Member {
 	return out
 }
 
-// owners lists the owners of a replica in a datacenter, nearest first.
-func (n *Node) owners(dcName string, id storage.ReplicaID) []string {
-	if p := n.placements[id.Placement]; p != nil && p.rings[dcName] != nil {
-		return p.rings[dcName].Owners(int(id.Partition))
-	}
-	return nil
-}
-
 // alive reports whether a node answered the last exchange of clocks. Whether
 // it is a member is another question: see Membership.
 func (n *Node) alive(node string) bool { return node == n.id || n.peers.reaches(node) }
@@ -235,13 +255,35 @@ func (n *Node) alive(node string) bool { return node == n.id || n.peers.reaches(
 // Live lists the nodes of this datacenter that are alive, itself included.
 func (n *Node) Live() []string {
 	var out []string
-	d, _ := n.opts.Topology.DC(n.dc)
-	for _, node := range d.Nodes {
-		if n.alive(node.ID) {
-			out = append(out, node.ID)
+	for _, node := range n.layout().nodes {
+		if n.alive(node) {
+			out = append(out, node)
 		}
 	}
 	return out
+}
+
+// send sends a request to a node. An answer that the sender's ring is out of
+// date brings the new one, which is adopted before done is called.
+func (n *Node) send(to string, req *peerv1.Request, done func(*peerv1.Response, error)) {
+	if req.Epoch == 0 {
+		req.Epoch = n.epoch()
+	}
+	n.opts.Transport.Send(to, req, func(resp *peerv1.Response, err error) {
+		if err == nil && resp.GetStatus() != nil {
+			err = fromStatus(resp.GetStatus())
+		}
+		if !isStale(err) {
+			done(resp, err)
+			return
+		}
+		go func() { // adopting waits for the disk
+			if bad := n.adoptEncoded(resp.GetDocumentNow()); bad != nil {
+				err = bad
+			}
+			done(resp, err)
+		}()
+	})
 }
 
 // call sends a request to a node and waits for the answer.
@@ -254,12 +296,9 @@ func (n *Node) call(ctx context.Context, to string, req *peerv1.Request) (*peerv
 	if req.TimeoutMs == 0 {
 		req.TimeoutMs = n.left(ctx)
 	}
-	n.opts.Transport.Send(to, req, func(resp *peerv1.Response, err error) { got <- answer{resp, err} })
+	n.send(to, req, func(resp *peerv1.Response, err error) { got <- answer{resp, err} })
 	select {
 	case a := <-got:
-		if a.err == nil && a.resp.GetStatus() != nil {
-			a.err = fromStatus(a.resp.GetStatus())
-		}
 		return a.resp, a.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("ask %s: %w", to, ctx.Err())

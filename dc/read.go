@@ -15,6 +15,10 @@ import (
 // Get reads one key from as many replicas as asked for. One sends its cells,
 // the others a digest; where they differ, the answer is the join of all.
 func (n *Node) Get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, error) {
+	return underOneRing(ctx, func() (*v1.GetResponse, error) { return n.get(ctx, req) })
+}
+
+func (n *Node) get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, error) {
 	t, err := n.target(req.GetBucket(), req.GetKey())
 	if err != nil {
 		return nil, err
@@ -31,27 +35,32 @@ func (n *Node) Get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, er
 	if err != nil {
 		return nil, err
 	}
-	a, err := n.store.Replica(t.id).Read(q)
+	a, err := n.readFrom(ctx, t, q, r(len(t.owners)))
 	if err != nil {
 		return nil, err
-	}
-	if r > 1 {
-		equal, err := n.sameDigest(ctx, t, a.State[:], r-1)
-		if err != nil {
-			return nil, err
-		}
-		if !equal {
-			if a, err = n.readAll(ctx, t, q, r); err != nil {
-				return nil, err
-			}
-		}
 	}
 	resp, err := n.answer(t, a, req)
 	if err != nil {
 		return nil, err
 	}
-	resp.Answer = &v1.Answer{Copies: uint32(r), Replicas: uint32(len(t.owners)), Dc: n.dc, Node: n.id}
+	resp.Answer = &v1.Answer{Copies: uint32(r(len(t.owners))), Replicas: uint32(len(t.owners)), Dc: n.dc, Node: n.id}
 	return resp, nil
+}
+
+// readFrom reads a key, or a part of it, from r replicas.
+func (n *Node) readFrom(ctx context.Context, t *target, q storage.Query, r int) (*storage.Answer, error) {
+	if q.Order != nil {
+		return n.readOrdered(ctx, t, q, r)
+	}
+	a, err := n.store.Replica(t.id).Read(q)
+	if err != nil || r < 2 {
+		return a, err
+	}
+	equal, err := n.sameDigest(ctx, t, a.State[:], r-1)
+	if err != nil || equal {
+		return a, err
+	}
+	return n.readAll(ctx, t, q, r)
 }
 
 // sameDigest asks `others` co-owners for a key's digest and reports whether all
@@ -90,7 +99,7 @@ func (n *Node) ask(ctx context.Context, t *target, want int, read func() *peerv1
 	ch := make(chan result, len(others))
 	send := func(to string) {
 		req := &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Read{Read: read()}}
-		n.opts.Transport.Send(to, req, func(resp *peerv1.Response, err error) {
+		n.send(to, req, func(resp *peerv1.Response, err error) {
 			if err == nil && resp.GetStatus() != nil {
 				err = fromStatus(resp.GetStatus())
 			}
@@ -109,6 +118,9 @@ func (n *Node) ask(ctx context.Context, t *target, want int, read func() *peerv1
 			if r.err == nil {
 				got = append(got, r.readAnswer)
 				continue
+			}
+			if isStale(r.err) {
+				return nil, r.err
 			}
 			last = fmt.Errorf("%s: %w", r.from, r.err)
 			if next < len(others) {
@@ -166,7 +178,7 @@ func (n *Node) readAll(ctx context.Context, t *target, q storage.Query, r int) (
 		whole = whole && !a.done.GetMore()
 	}
 	if out.More {
-		cutToCommon(pages, mine.More, theirs)
+		out.End = cutToCommon(pages, mine.More, theirs)
 	}
 	out.Snapshot = *crdt.Merge(pages...)
 	if whole {
@@ -177,9 +189,9 @@ func (n *Node) readAll(ctx context.Context, t *target, q storage.Query, r int) (
 }
 
 // cutToCommon drops what lies behind the end of the shortest page: of that,
-// not every replica has told.
-func cutToCommon(pages []*crdt.Snapshot, mineMore bool, theirs []readAnswer) {
-	end := ""
+// not every replica has told. It returns that end, which is where the next page
+// begins, also when the join leaves nothing before it.
+func cutToCommon(pages []*crdt.Snapshot, mineMore bool, theirs []readAnswer) (end string) {
 	for i, p := range pages {
 		more := mineMore
 		if i > 0 {
@@ -192,6 +204,7 @@ func cutToCommon(pages []*crdt.Snapshot, mineMore bool, theirs []readAnswer) {
 	for _, p := range pages {
 		p.Cells = slices.DeleteFunc(p.Cells, func(c crdt.CellState) bool { return end != "" && c.ID.Path > end })
 	}
+	return end
 }
 
 // repair gives the join to every replica that took part. It goes on after the
@@ -207,6 +220,6 @@ func (n *Node) repair(t *target, replica *storage.Replica, joined *crdt.Snapshot
 		req := &peerv1.Request{TimeoutMs: uint64(n.opts.Timeout.Milliseconds()), Of: &peerv1.Request_Repair{Repair: &peerv1.Repair{
 			Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), Snapshot: encoded,
 		}}}
-		n.opts.Transport.Send(a.from, req, func(*peerv1.Response, error) {})
+		n.send(a.from, req, func(*peerv1.Response, error) {})
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/replication"
 	"github.com/godwitdb/godwit/storage"
@@ -40,13 +39,11 @@ func abroad(d *crdt.Delta) []byte {
 // Led implements replication.Local: the first owner that is alive speaks.
 func (r Remote) Led() []replication.Replica {
 	var out []replication.Replica
-	for _, p := range r.n.placements {
-		for i := range r.n.opts.Topology.Partitions {
-			id := storage.ReplicaID{Placement: p.id, Partition: uint32(i)}
-			first := slices.IndexFunc(r.n.owners(r.n.dc, id), r.n.alive)
-			if first >= 0 && r.n.owners(r.n.dc, id)[first] == r.n.id {
-				out = append(out, replication.Replica(id))
-			}
+	l := r.n.layout()
+	for id := range r.n.everyPartition(l) {
+		owners := l.readers(id)
+		if first := slices.IndexFunc(owners, r.n.alive); first >= 0 && owners[first] == r.n.id {
+			out = append(out, replication.Replica(id))
 		}
 	}
 	return out
@@ -89,36 +86,21 @@ func (r Remote) Missing(id replication.Replica, have *crdt.Clock, maxBytes int) 
 // with a write quorum of them.
 func (r Remote) Apply(ctx context.Context, id replication.Replica, encoded [][]byte) error {
 	n, sid := r.n, replicaOf(id)
-	owners := n.owners(n.dc, sid)
-	if len(owners) == 0 {
+	l := n.layout()
+	sets := l.sets(sid)
+	if len(sets) == 0 {
 		return fmt.Errorf("%w: placement %08x is not kept in datacenter %s", replication.ErrPermanent, id.Placement, n.dc)
 	}
 	deltas, err := decodeDeltas(encoded)
 	if err != nil {
 		return errors.Join(replication.ErrPermanent, err)
 	}
-	want := len(owners)/2 + 1
-	if n.peers.copiesOf(sid, deltas) >= want {
+	if !slices.ContainsFunc(sets, func(set []string) bool { return n.peers.copiesOf(set, sid, deltas) < leastQuorum(len(set)) }) {
 		return nil // it came before, in a batch or as an answer to a question
 	}
-	a := &acks{ch: make(chan bool, len(owners))}
-	own := slices.Contains(owners, n.id)
-	for _, owner := range owners {
-		if owner == n.id {
-			continue
-		}
-		req := &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Apply{Apply: &peerv1.Apply{Replica: wireID(sid), Deltas: encoded}}}
-		a.sent++
-		n.opts.Transport.Send(owner, req, func(resp *peerv1.Response, err error) {
-			ok := err == nil && resp.GetStatus() == nil
-			if ok {
-				n.peers.has(owner, sid, deltas...)
-			}
-			a.ch <- ok
-		})
-	}
-	got := 0
-	if own {
+	s := n.newSpread(sid, deltas, encoded)
+	s.send(ctx, l)
+	if l.holds(n.id, sid) {
 		c, err := n.store.Replica(sid).Apply(deltas, false)
 		if err != nil {
 			return permanent(err)
@@ -126,10 +108,11 @@ func (r Remote) Apply(ctx context.Context, id replication.Replica, encoded [][]b
 		if err := c.Wait(); err != nil {
 			return err
 		}
-		got = 1
+		s.copied(n.id)
 	}
-	if got += a.wait(ctx, want-got); got < want {
-		return fmt.Errorf("%d of %d replicas took the events, %d are needed", got, len(owners), want)
+	if !s.wait(ctx, leastQuorum) {
+		got, _ := s.copies()
+		return fmt.Errorf("%d of %d replicas took the events, %d are needed", got, len(sets[0]), leastQuorum(len(sets[0])))
 	}
 	return nil
 }

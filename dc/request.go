@@ -11,8 +11,9 @@ import (
 
 // Limits of a request.
 const (
-	maxElements  = 1000 // elements of one operation
-	defaultLimit = 1000 // elements of one answer
+	maxElements  = 1000    // elements of one operation
+	defaultLimit = 1000    // elements of one answer
+	pageBytes    = 1 << 20 // about as many bytes of them
 )
 
 // target is where a key lives.
@@ -20,7 +21,8 @@ type target struct {
 	bucket *bucket
 	key    crdt.KeyID
 	id     storage.ReplicaID
-	owners []string // in this datacenter, nearest first
+	owners []string // those of this datacenter that are read from, nearest first
+	strict bool     // no stand-ins
 }
 
 func (n *Node) target(bucketName string, key []byte) (*target, error) {
@@ -34,7 +36,7 @@ func (n *Node) target(bucketName string, key []byte) (*target, error) {
 		return nil, refuse(InvalidArgument, "NO_KEY", "key is empty")
 	case len(key) > crdt.MaxKeyBytes:
 		return nil, refuse(InvalidArgument, "KEY_TOO_LONG", "key has %d bytes, at most %d are allowed", len(key), crdt.MaxKeyBytes)
-	case b.placement.rings[n.dc] == nil:
+	case b.placement.replicas == 0:
 		return nil, refuse(PermissionDenied, "RESIDENCY", "bucket %q is not kept in datacenter %s; ask %s", bucketName, n.dc, strings.Join(b.dcs, ", ")).
 			with("datacenters", strings.Join(b.dcs, ","))
 	}
@@ -45,23 +47,23 @@ func (n *Node) target(bucketName string, key []byte) (*target, error) {
 	return t, nil
 }
 
-// copies is the number of replicas that a request must reach.
-func copies(c v1.Consistency, exact uint32, fallback string, owners int) (int, error) {
+// copies tells how many of a set of owners a request must reach.
+func copies(c v1.Consistency, exact uint32, fallback string, owners int) (func(owners int) int, error) {
 	if exact > 0 {
 		if int(exact) > owners {
-			return 0, refuse(InvalidArgument, "TOO_MANY_COPIES", "%d copies asked for, this datacenter keeps %d", exact, owners)
+			return nil, refuse(InvalidArgument, "TOO_MANY_COPIES", "%d copies asked for, this datacenter keeps %d", exact, owners)
 		}
-		return int(exact), nil
+		return func(owners int) int { return min(int(exact), owners) }, nil
 	}
 	switch {
 	case c == v1.Consistency_CONSISTENCY_ONE, c == 0 && fallback == "one":
-		return 1, nil
+		return func(int) int { return 1 }, nil
 	case c == v1.Consistency_CONSISTENCY_ALL, c == 0 && fallback == "all":
-		return owners, nil
+		return func(owners int) int { return owners }, nil
 	case c == v1.Consistency_CONSISTENCY_QUORUM, c == 0:
-		return owners/2 + 1, nil
+		return leastQuorum, nil
 	}
-	return 0, refuse(InvalidArgument, "UNKNOWN_CONSISTENCY", "unknown consistency %d", c)
+	return nil, refuse(InvalidArgument, "UNKNOWN_CONSISTENCY", "unknown consistency %d", c)
 }
 
 // allowed lists the kinds that the bucket takes; none stands for all.

@@ -30,7 +30,7 @@ func (n *Node) Scan(ctx context.Context, req *v1.ScanRequest, emit func(*v1.Scan
 	if err != nil {
 		return err
 	}
-	s := &scan{n: n, bucket: t.bucket, prefix: req.GetPrefix(), r: r, left: int(req.GetLimit()), emit: emit}
+	s := &scan{n: n, bucket: t.bucket, prefix: req.GetPrefix(), r: r(len(t.owners)), left: int(req.GetLimit()), emit: emit}
 	if s.left == 0 {
 		s.left = -1
 	}

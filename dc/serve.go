@@ -2,12 +2,13 @@ package dc
 
 import (
 	"context"
-	"slices"
+	"fmt"
 	"time"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/ring"
 	"github.com/godwitdb/godwit/storage"
 )
 
@@ -24,15 +25,58 @@ func (n *Node) Serve(ctx context.Context, from string, req *peerv1.Request) *pee
 	defer cancel()
 	resp, err := n.serve(ctx, from, req)
 	if err != nil {
-		return &peerv1.Response{Status: AsError(err).status()}
+		resp := &peerv1.Response{Status: AsError(err).status()}
+		if isStale(err) {
+			resp.DocumentNow = ring.AppendDocument(nil, n.Document())
+		}
+		return resp
 	}
 	return resp
 }
 
+// current refuses a request of a node whose ring is out of date, and learns from
+// one whose ring is newer.
+func (n *Node) current(ctx context.Context, from string, epoch uint64) error {
+	if epoch > n.epoch() {
+		resp, err := n.call(ctx, from, &peerv1.Request{Of: &peerv1.Request_Document{Document: &peerv1.DocumentAsk{}}})
+		if err != nil {
+			return fmt.Errorf("ask %s for its ring: %w", from, err)
+		}
+		if err := n.adoptEncoded(resp.GetDocument().GetDocument()); err != nil {
+			return err
+		}
+	}
+	return n.notStale(epoch)
+}
+
+// notStale refuses an epoch before the present one.
+func (n *Node) notStale(epoch uint64) error {
+	if now := n.epoch(); epoch < now {
+		n.count.staleRings.Add(1)
+		return refuse(FailedPrecondition, staleRing, "the ring is of epoch %d, node %s acts under %d", epoch, n.id, now)
+	}
+	return nil
+}
+
 func (n *Node) serve(ctx context.Context, from string, req *peerv1.Request) (*peerv1.Response, error) {
+	switch of := req.GetOf().(type) { // these do not depend on the ring
+	case *peerv1.Request_Document:
+		return &peerv1.Response{Of: &peerv1.Response_Document{Document: &peerv1.DocumentDone{Document: ring.AppendDocument(nil, n.Document())}}}, nil
+	case *peerv1.Request_Inspect:
+		done, err := n.inspect(ctx, of.Inspect)
+		return &peerv1.Response{Of: &peerv1.Response_Inspect{Inspect: done}}, err
+	case *peerv1.Request_Agree:
+		done, err := n.serveAgree(of.Agree)
+		return &peerv1.Response{Of: &peerv1.Response_Agree{Agree: done}}, err
+	case *peerv1.Request_Learn:
+		return &peerv1.Response{Of: &peerv1.Response_Learn{Learn: &peerv1.LearnDone{}}}, n.serveLearn(of.Learn)
+	}
+	if err := n.current(ctx, from, req.GetEpoch()); err != nil {
+		return nil, err
+	}
 	switch of := req.GetOf().(type) {
 	case *peerv1.Request_Apply:
-		err := n.serveApply(of.Apply)
+		err := n.serveApply(of.Apply, req.GetEpoch())
 		return &peerv1.Response{Of: &peerv1.Response_Apply{Apply: &peerv1.ApplyDone{}}}, err
 	case *peerv1.Request_Read:
 		done, err := n.serveRead(of.Read)
@@ -58,16 +102,16 @@ func (n *Node) serve(ctx context.Context, from string, req *peerv1.Request) (*pe
 		}
 		done, err := n.serveScan(of.Scan)
 		return &peerv1.Response{Of: &peerv1.Response_Scan{Scan: done}}, err
-	case *peerv1.Request_Inspect:
-		done, err := n.inspect(ctx, of.Inspect)
-		return &peerv1.Response{Of: &peerv1.Response_Inspect{Inspect: done}}, err
+	case *peerv1.Request_HandOver:
+		done, err := n.serveHandOver(ctx, from, of.HandOver)
+		return &peerv1.Response{Of: &peerv1.Response_HandOver{HandOver: done}}, err
 	}
 	return nil, refuse(InvalidArgument, "UNKNOWN_REQUEST", "request of a kind that this version does not know")
 }
 
 // mine refuses requests for partitions that this node does not own.
 func (n *Node) mine(r *peerv1.Replica) error {
-	if id := replicaID(r); !slices.Contains(n.owners(n.dc, id), n.id) {
+	if id := replicaID(r); !n.layout().holds(n.id, id) {
 		return refuse(FailedPrecondition, "NOT_OWNER", "node %s does not own partition %s", n.id, id)
 	}
 	return nil
@@ -88,12 +132,17 @@ func decodeDeltas(encoded [][]byte) ([]*crdt.Delta, error) {
 	return deltas, nil
 }
 
-func (n *Node) serveApply(req *peerv1.Apply) error {
-	if err := n.mine(req.GetReplica()); err != nil {
-		return err
-	}
+func (n *Node) serveApply(req *peerv1.Apply, epoch uint64) error {
 	deltas, err := decodeDeltas(req.GetDeltas())
 	if err != nil {
+		return err
+	}
+	n.fence.RLock() // until it is durable: see adopt
+	defer n.fence.RUnlock()
+	if err := n.notStale(epoch); err != nil {
+		return err
+	}
+	if err := n.mine(req.GetReplica()); err != nil && !req.GetStandIn() {
 		return err
 	}
 	c, err := n.store.Replica(replicaID(req.GetReplica())).Apply(deltas, req.GetAsync())
@@ -110,6 +159,9 @@ func (n *Node) serveRead(req *peerv1.Read) (*peerv1.ReadDone, error) {
 	q := storage.Query{
 		Key:   crdt.KeyID{Bucket: req.GetBucket(), Key: string(req.GetKey())},
 		Under: string(req.GetUnder()), After: string(req.GetAfter()), Limit: int(req.GetLimit()),
+	}
+	if q.Limit > 0 {
+		q.Bytes = pageBytes
 	}
 	if req.GetDigestOnly() {
 		q.Limit = 1
@@ -154,7 +206,13 @@ func (n *Node) serveMissing(req *peerv1.Missing) (*peerv1.MissingDone, error) {
 		return nil, err
 	}
 	limit := min(int(req.GetMaxBytes()), maxMissing)
-	m, err := n.store.Replica(replicaID(req.GetReplica())).Missing(&have, limit)
+	replica := n.store.Replica(replicaID(req.GetReplica()))
+	if req.GetSettle() {
+		if err := replica.Barrier(); err != nil {
+			return nil, err
+		}
+	}
+	m, err := replica.Missing(&have, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package dc
 
 import (
-	"slices"
 	"time"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -12,7 +11,7 @@ import (
 // have, as far as their durable clocks were last heard. The caller holds the lock.
 func (c *catchUp) least(id storage.ReplicaID, own *crdt.Clock) crdt.Clock {
 	least := own.Clone()
-	for _, owner := range c.n.owners(c.n.dc, id) {
+	for _, owner := range c.n.layout().holders(id) {
 		if owner == c.n.id {
 			continue
 		}
@@ -64,7 +63,7 @@ func (n *Node) trim() {
 		}
 		for _, r := range n.store.Replicas() {
 			own := r.Durable()
-			if !slices.Contains(n.owners(n.dc, r.ID()), n.id) || own.Empty() {
+			if !n.layout().holds(n.id, r.ID()) || own.Empty() {
 				continue
 			}
 			stable := n.peers.stable(r.ID(), &own)

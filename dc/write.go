@@ -19,6 +19,10 @@ import (
 // as asked for are durable. An error with reason WRITE_INDETERMINATE says that
 // fewer are: the write may still become visible.
 func (n *Node) Update(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
+	return underOneRing(ctx, func() (*v1.UpdateResponse, error) { return n.updateAnywhere(ctx, req) })
+}
+
+func (n *Node) updateAnywhere(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
 	t, err := n.target(req.GetBucket(), req.GetKey())
 	if err != nil {
 		return nil, err
@@ -72,7 +76,8 @@ func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v
 	if err != nil {
 		return nil, err
 	}
-	if err := n.lookFirst(ctx, t, op, w); err != nil {
+	t.strict = req.GetOptions().GetStrict()
+	if err := n.lookFirst(ctx, t, op, w(len(t.owners))); err != nil {
 		return nil, err
 	}
 	return n.coordinate(ctx, t, op, request, w)
@@ -80,10 +85,10 @@ func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v
 
 // coordinate is rule 1 at this replica, and at the same time the event goes to
 // the other owners.
-func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request crdt.RequestID, w int) (*v1.UpdateResponse, error) {
+func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request crdt.RequestID, w func(owners int) int) (*v1.UpdateResponse, error) {
 	replica := n.store.Replica(t.id)
 	async := t.bucket.Durability == "async"
-	done, err := n.mutate(ctx, t, &storage.Mutation{Key: t.key, Op: op, Request: request, Async: async}, w)
+	done, err := n.mutate(ctx, t, &storage.Mutation{Key: t.key, Op: op, Request: request, Async: async}, w(len(t.owners)))
 	if err != nil {
 		return nil, err
 	}
@@ -107,67 +112,25 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 	}
 	resp.Context = n.sealContext(t.key, &crdt.Context{Dots: []crdt.Dot{{Actor: done.Delta.Actor, Seq: done.Delta.Lo}}})
 	resp.Dot = &v1.Dot{Actor: uint64(done.Delta.Actor), Seq: done.Delta.Lo}
-	acks := n.spread(ctx, t, done.Delta)
+	s := n.newSpread(t.id, []*crdt.Delta{done.Delta}, [][]byte{crdt.AppendDelta(nil, done.Delta)})
+	s.async, s.strict = async, t.strict
+	s.send(ctx, n.layout()) // while this node's own copy is on its way to disk
 	if err := done.Commit.Wait(); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
+	s.copied(n.id)
 	if r := n.replicator(); r != nil && !done.Repeats {
 		r.Notify(replication.Replica(t.id), done.Delta.Actor, done.Delta.Hi)
 	}
-	got := 1 + acks.wait(ctx, w-1)
-	resp.Answer.Copies = uint32(got)
-	if got < w {
-		return nil, refuse(Unavailable, "WRITE_INDETERMINATE", "%d of %d copies are durable, %d were asked for; the write may still become visible", got, len(t.owners), w).
-			with("copies", strconv.Itoa(got)).with("wanted", strconv.Itoa(w))
+	enough := s.wait(ctx, w)
+	got, standIns := s.copies()
+	resp.Answer.Copies, resp.Answer.StandIns = uint32(got), uint32(standIns)
+	if !enough {
+		wanted := w(len(t.owners))
+		return nil, refuse(Unavailable, "WRITE_INDETERMINATE", "%d of %d copies are durable, %d were asked for; the write may still become visible", got, len(t.owners), wanted).
+			with("copies", strconv.Itoa(got)).with("wanted", strconv.Itoa(wanted))
 	}
 	return resp, nil
-}
-
-// acks counts the answers of co-owners.
-type acks struct {
-	ch   chan bool
-	sent int
-}
-
-// spread sends an event to the other owners.
-func (n *Node) spread(ctx context.Context, t *target, d *crdt.Delta) *acks {
-	a := &acks{ch: make(chan bool, len(t.owners))}
-	encoded := crdt.AppendDelta(nil, d)
-	async := t.bucket.Durability == "async"
-	for _, owner := range t.owners {
-		if owner == n.id {
-			continue
-		}
-		req := &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Apply{Apply: &peerv1.Apply{
-			Replica: wireID(t.id), Deltas: [][]byte{encoded}, Async: async,
-		}}}
-		a.sent++
-		n.opts.Transport.Send(owner, req, func(resp *peerv1.Response, err error) {
-			ok := err == nil && resp.GetStatus() == nil
-			if ok && !async {
-				n.peers.has(owner, t.id, d)
-			}
-			a.ch <- ok
-		})
-	}
-	return a
-}
-
-// wait returns the number of copies once there are as many as wanted, or once
-// there can be no more.
-func (a *acks) wait(ctx context.Context, want int) int {
-	got := 0
-	for answers := 0; got < want && answers < a.sent; answers++ {
-		select {
-		case ok := <-a.ch:
-			if ok {
-				got++
-			}
-		case <-ctx.Done():
-			return got
-		}
-	}
-	return got
 }
 
 // lookFirst joins what other replicas hold of a key before something is

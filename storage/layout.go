@@ -22,6 +22,7 @@ const (
 	tableData     = 'd' // placement, key hash, bucket, key, kind, part, path -> cell or header
 	tableExpiry   = 'e' // placement, partition, milliseconds since 1970, bucket, key -> actor
 	tableLog      = 'l' // placement, partition, actor, last seq -> seconds since 1970, delta without puts
+	tableMark     = 'm' // placement, partition, actor, seq, then as tableData from key hash -> nothing: the cell holds this mark of a removal
 	tableRequest  = 'q' // placement, partition, request id -> dot and result
 	tableResidue  = 'r' // as tableData up to kind -> changes without puts
 	tableScore    = 's' // as tableData up to kind, score, path -> nothing: the members of a zset by score

@@ -32,6 +32,7 @@ type Answer struct {
 	Present []crdt.Kind   // the kinds that the key exists as, whatever was asked for
 	Total   uint64        // cells of the key's collections that count, whatever was asked for
 	More    bool          // Limit or Bytes cut the answer
+	End     string        // path of the last cell of a collection, where More
 	State   merkle.Digest // of everything that lives under the key
 	Ranked  bool          // Members is the answer to the query's order
 	Members []Ranked      // in the order asked for; their cells are in Cells, in that order as well
@@ -104,13 +105,14 @@ func (a *Answer) read(it, index *pebble.Iterator, q *Query, prefix []byte) error
 			}
 			ok = it.SeekGE(next)
 		case !strings.HasPrefix(rec.id.Path, q.Under) || q.full(cells, size):
-			a.More = a.More || strings.HasPrefix(rec.id.Path, q.Under)
+			a.More = a.More || cells > 0 && strings.HasPrefix(rec.id.Path, q.Under)
 			ok = it.SeekGE(nextKind(it.Key(), prefix))
 		default:
 			if err := a.take(rec, it.Key(), it.Value()); err != nil {
 				return err
 			}
 			a.rows++
+			a.End = rec.id.Path
 			cells++
 			size += len(it.Key()) + len(it.Value())
 			ok = it.Next()

@@ -25,6 +25,8 @@ type Replica struct {
 	durable   crdt.Clock // of state.Clock, what fsync has confirmed: the only clock that peers are told
 	applied   uint64     // commits so far
 	synced    uint64     // of applied, how many are known to be durable
+	unsynced  []gain     // of the commits after synced, in order
+	dropped   uint64     // of applied, up to which one the replica was dropped
 	actor     crdt.Actor // of this opening, minted with its first event
 	tree      *merkle.Tree
 	treeReady bool
@@ -75,12 +77,29 @@ func (c *Commit) Wait() error {
 	return c.err
 }
 
+// gain is what a commit added to the clock.
+type gain struct {
+	nth  uint64
+	dots crdt.Clock
+}
+
 // settle counts dots as durable, and all commits up to the nth: the log is
-// sequential, so syncing one makes everything before it durable.
+// sequential, so syncing one makes everything before it durable. So the durable
+// clock is always one that the replica had at some moment: who is told that it
+// holds an event may take it that all events minted here before are in it.
 func (r *Replica) settle(gained *crdt.Clock, nth uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if nth <= r.dropped { // what it gained is gone again
+		return
+	}
 	r.durable.Union(gained)
+	for len(r.unsynced) > 0 && r.unsynced[0].nth <= nth {
+		if r.unsynced[0].nth > r.dropped {
+			r.durable.Union(&r.unsynced[0].dots)
+		}
+		r.unsynced = r.unsynced[1:]
+	}
 	r.synced = max(r.synced, nth)
 }
 
@@ -104,6 +123,9 @@ func (r *Replica) commit(t *txn, gained crdt.Clock, log []*crdt.Delta, more func
 		r.keys += int64(g.keys)
 	}
 	r.applied++
+	if !gained.Empty() {
+		r.unsynced = append(r.unsynced, gain{r.applied, gained})
+	}
 	c := &Commit{r: r, batch: b, gained: gained, nth: r.applied, async: async}
 	if !b.Empty() {
 		r.changed = r.store.opts.Wall()
@@ -226,10 +248,7 @@ func (r *Replica) mint(t *txn, m *Mutation) (*crdt.Delta, crdt.Result, error) {
 	if err != nil {
 		return nil, crdt.Result{}, err
 	}
-	if r.actor == 0 {
-		r.actor = r.store.newActor(&r.state.Clock)
-	}
-	dot := crdt.Dot{Actor: r.actor, Seq: r.state.Clock.Last(r.actor) + 1}
+	dot := r.nextDot()
 	var unkept error
 	stamp := func(seen crdt.Stamp) crdt.Stamp {
 		at, err := r.store.stamps.next(r.store.db, r.store.opts.Wall(), seen)
@@ -251,6 +270,15 @@ func (r *Replica) mint(t *txn, m *Mutation) (*crdt.Delta, crdt.Result, error) {
 		d.Requests = []crdt.Request{{Seq: dot.Seq, ID: m.Request}}
 	}
 	return d, result, nil
+}
+
+// nextDot is the name of the next event that is minted here. The caller holds
+// the lock.
+func (r *Replica) nextDot() crdt.Dot {
+	if r.actor == 0 {
+		r.actor = r.store.newActor(&r.state.Clock)
+	}
+	return crdt.Dot{Actor: r.actor, Seq: r.state.Clock.Last(r.actor) + 1}
 }
 
 func freesSpace(code crdt.OpCode) bool {

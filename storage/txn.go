@@ -279,6 +279,9 @@ func (t *txn) write(b *pebble.Batch) ([]toggle, error) {
 			continue
 		}
 		d, err := t.writeCell(b, id, s)
+		if err == nil {
+			err = t.writeMarks(b, id, s)
+		}
 		if err != nil {
 			return nil, err
 		}

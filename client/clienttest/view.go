@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 
 	"google.golang.org/grpc/codes"
 
@@ -26,7 +27,8 @@ func (h *held) value(req *pb.GetRequest) (v *pb.Value, next []byte) {
 		fields, next := h.fieldsAfter(req)
 		return &pb.Value{Of: &pb.Value_Map{Map: &pb.Fields{Fields: fields}}}, next
 	case pb.Kind_KIND_ZSET:
-		return &pb.Value{Of: &pb.Value_Zset{Zset: h.members(req)}}, nil
+		found := h.members(req)
+		return &pb.Value{Of: &pb.Value_Zset{Zset: found}}, rangePage(found, req)
 	case pb.Kind_KIND_UNSPECIFIED, pb.Kind_KIND_REGISTER, pb.Kind_KIND_MVREGISTER:
 	}
 	return &pb.Value{Of: &pb.Value_Bytes{Bytes: h.reg}}, nil
@@ -110,6 +112,21 @@ func (h *held) members(req *pb.GetRequest) *pb.Members {
 		}
 	}
 	return out
+}
+
+// rangePage leaves one page of a range, behind as many members as its token says.
+func rangePage(found *pb.Members, req *pb.GetRequest) (next []byte) {
+	all := found.GetMembers()
+	limit := int(req.GetLimit())
+	if req.GetRange() == nil || limit == 0 {
+		limit = defaultPage
+	}
+	seen, _ := strconv.Atoi(string(req.GetPage()))
+	end := min(seen+limit, len(all))
+	if found.Members = all[min(seen, end):end]; end < len(all) {
+		next = strconv.AppendInt(nil, int64(end), 10)
+	}
+	return next
 }
 
 // field follows the way to a field.

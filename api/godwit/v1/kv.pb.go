@@ -311,7 +311,8 @@ type GetRequest struct {
 	// fields, when given, is the way to one field of a map: its name, then the
 	// name of a field inside it, and so on. The answer is that field's value.
 	Fields []*FieldName `protobuf:"bytes,7,rep,name=fields,proto3" json:"fields,omitempty"`
-	// range asks for a part of a zset.
+	// range asks for a part of a zset; with element, for the rank of that member,
+	// in reverse or not, and nothing else of the range counts.
 	Range         *ZRange `protobuf:"bytes,8,opt,name=range,proto3" json:"range,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1,0 +1,177 @@
+package dc
+
+import (
+	"context"
+	"fmt"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/storage"
+)
+
+// pullAll asks a peer for what it had a round ago and this node still lacks.
+func (c *catchUp) pullAll(ctx context.Context, peer string, shared []storage.ReplicaID, first bool) error {
+	for _, id := range shared {
+		if !c.heardOf(peer, id) {
+			continue
+		}
+		clock := c.n.store.Replica(id).Durable()
+		c.mu.Lock()
+		h := c.at(id).peers[peer]
+		want := h.before
+		if first {
+			want = h.now.Clone()
+		}
+		h.before = h.now.Clone()
+		c.mu.Unlock()
+		if clock.Covers(&want) {
+			continue
+		}
+		if err := c.pull(ctx, peer, id, &want); err != nil {
+			return fmt.Errorf("catch up with %s on %s: %w", peer, id, err)
+		}
+	}
+	return nil
+}
+
+// lock waits for the turn to pull a replica; the caller calls unlock.
+func (c *catchUp) lock(ctx context.Context, id storage.ReplicaID) (unlock func(), err error) {
+	c.mu.Lock()
+	turn := c.locks[id]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		c.locks[id] = turn
+	}
+	c.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// pull brings a replica level with a peer's, which has told of `want`: from its
+// log, or by a join of the whole partition where the log no longer reaches back.
+func (c *catchUp) pull(ctx context.Context, peer string, id storage.ReplicaID, want *crdt.Clock) error {
+	unlock, err := c.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	replica := c.n.store.Replica(id)
+	for {
+		clock := replica.Durable()
+		if clock.Covers(want) { // another peer was asked meanwhile
+			return nil
+		}
+		m, err := c.missing(ctx, peer, id, &clock)
+		if err != nil {
+			return err
+		}
+		deltas, err := decodeDeltas(m.GetDeltas())
+		if err != nil {
+			return err
+		}
+		commit, err := replica.Apply(deltas, false)
+		if err == nil {
+			err = commit.Wait()
+		}
+		c.n.count.pulledEvents.Add(uint64(len(deltas)))
+		switch {
+		case err != nil:
+			return err
+		case m.GetTrimmed():
+			return c.joinFrom(ctx, peer, id)
+		case !m.GetMore():
+			return nil
+		}
+	}
+}
+
+// missing asks a peer for events from its log.
+func (c *catchUp) missing(ctx context.Context, peer string, id storage.ReplicaID, clock *crdt.Clock) (*peerv1.MissingDone, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.n.opts.Timeout)
+	defer cancel()
+	resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Missing{Missing: &peerv1.Missing{
+		Replica: wireID(id), Clock: crdt.AppendClock(nil, clock), MaxBytes: maxMissing / 2,
+	}}})
+	if err != nil {
+		return nil, err
+	}
+	size := 0
+	for _, d := range resp.GetMissing().GetDeltas() {
+		size += len(d)
+	}
+	c.n.count.pulledBytes.Add(uint64(size))
+	return resp.GetMissing(), c.n.moves.took(ctx, size)
+}
+
+// takeWhole joins everything that a peer holds of a replica.
+func (c *catchUp) takeWhole(ctx context.Context, peer string, id storage.ReplicaID) error {
+	unlock, err := c.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.joinFrom(ctx, peer, id)
+}
+
+func (c *catchUp) joinFrom(ctx context.Context, peer string, id storage.ReplicaID) error {
+	c.n.count.joins.Add(1)
+	return c.n.join(ctx, id, func(ctx context.Context, cursor []byte) ([]byte, []byte, error) {
+		return c.fetch(ctx, peer, id, cursor)
+	})
+}
+
+func (c *catchUp) fetch(ctx context.Context, peer string, id storage.ReplicaID, cursor []byte) (page, next []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.n.opts.Timeout)
+	defer cancel()
+	resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Snapshot{Snapshot: &peerv1.SnapshotPage{
+		Replica: wireID(id), Cursor: cursor, MaxBytes: maxMissing / 2,
+	}}})
+	if err != nil {
+		return nil, nil, err
+	}
+	page, next = resp.GetSnapshot().GetPage(), resp.GetSnapshot().GetCursor()
+	c.n.count.pulledBytes.Add(uint64(len(page)))
+	return page, next, c.n.moves.took(ctx, len(page))
+}
+
+// join pulls a whole partition with fetch and joins it, a page at a time, while
+// the replica goes on serving.
+func (n *Node) join(ctx context.Context, id storage.ReplicaID, fetch func(ctx context.Context, cursor []byte) (page, next []byte, err error)) error {
+	var j *storage.Join
+	var cursor []byte
+	for {
+		encoded, next, err := fetch(ctx, cursor)
+		if err != nil {
+			return err
+		}
+		page, err := storage.DecodePage(encoded)
+		if err != nil {
+			return err
+		}
+		if j == nil {
+			if j, err = n.store.Replica(id).BeginJoin(page.Clock); err != nil {
+				return err
+			}
+			defer j.Abandon()
+		}
+		c, err := j.Page(page)
+		if err == nil {
+			err = c.Wait()
+		}
+		if err != nil {
+			return err
+		}
+		if cursor = next; len(cursor) == 0 {
+			break
+		}
+	}
+	c, err := j.Finish()
+	if err != nil {
+		return err
+	}
+	return c.Wait()
+}

@@ -1,0 +1,223 @@
+package dc
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/storage"
+)
+
+// spread is events of one partition on their way to everybody who must hold
+// them: every set of owners, and stand-ins for owners that are away. It outlives
+// the request: what is still on its way when the answer is out arrives later.
+type spread struct {
+	n       *Node
+	id      storage.ReplicaID
+	deltas  []*crdt.Delta
+	encoded [][]byte
+	async   bool // a copy need not be on disk
+	strict  bool // no stand-ins
+
+	mu       sync.Mutex
+	held     map[string]bool   // nodes that hold the events
+	asked    map[string]bool   // nodes whose answer is out
+	failed   map[string]bool   // nodes that could not be reached, or refused
+	standsIn map[string]string // stand-in -> the owner in whose place it is
+	news     chan struct{}     // holds a token when any of it has changed
+}
+
+// newSpread prepares to spread events; encoded are the deltas as they travel.
+func (n *Node) newSpread(id storage.ReplicaID, deltas []*crdt.Delta, encoded [][]byte) *spread {
+	return &spread{
+		n: n, id: id, deltas: deltas, encoded: encoded, held: map[string]bool{}, asked: map[string]bool{},
+		failed: map[string]bool{}, standsIn: map[string]string{}, news: make(chan struct{}, 1),
+	}
+}
+
+// copied notes that a node holds the events, such as this one.
+func (s *spread) copied(node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[node] = true
+}
+
+// send sends the events to all owners under a layout that neither hold them nor
+// have been asked. It takes a stand-in at once for an owner that is away.
+func (s *spread) send(ctx context.Context, l *layout) {
+	s.mu.Lock()
+	var to []string
+	for _, node := range l.holders(s.id) {
+		if node == s.n.id || s.held[node] || s.asked[node] || s.failed[node] {
+			continue
+		}
+		s.asked[node] = true
+		to = append(to, node)
+	}
+	s.mu.Unlock()
+	for _, node := range to {
+		s.give(ctx, l, node, false)
+		if !s.n.alive(node) {
+			s.standIn(ctx, l, node)
+		}
+	}
+}
+
+// give sends the events to one node.
+func (s *spread) give(ctx context.Context, l *layout, node string, standIn bool) {
+	req := &peerv1.Request{Epoch: l.doc.Epoch, TimeoutMs: s.n.left(ctx), Of: &peerv1.Request_Apply{Apply: &peerv1.Apply{
+		Replica: wireID(s.id), Deltas: s.encoded, Async: s.async, StandIn: standIn,
+	}}}
+	s.n.send(node, req, func(_ *peerv1.Response, err error) { s.answered(ctx, l, node, standIn, err) })
+}
+
+func (s *spread) answered(ctx context.Context, l *layout, node string, standIn bool, err error) {
+	if err == nil && !s.async && !standIn {
+		s.n.peers.has(node, s.id, s.deltas...)
+	}
+	s.mu.Lock()
+	delete(s.asked, node)
+	switch {
+	case err == nil:
+		s.held[node] = true
+	case isStale(err): // it is asked again under the new layout
+	default:
+		s.failed[node] = true
+	}
+	away := s.failed[node] && !standIn
+	s.mu.Unlock()
+	if away {
+		s.standIn(ctx, l, node)
+	}
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+// standIn finds a node that holds the events in an owner's place, if there is
+// one and the request allows it.
+func (s *spread) standIn(ctx context.Context, l *layout, owner string) {
+	if s.strict || ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	node := ""
+	if !s.held[owner] && !s.stoodFor(owner) {
+		node = s.candidate(l)
+	}
+	if node != "" {
+		s.standsIn[node] = owner
+		s.asked[node] = true
+	}
+	s.mu.Unlock()
+	if node == "" {
+		return
+	}
+	s.n.count.standIns.Add(1)
+	if node != s.n.id {
+		s.give(ctx, l, node, true)
+		return
+	}
+	go func() { // this node coordinates, or forwards for another datacenter, and owns nothing of the partition
+		s.answered(ctx, l, node, true, s.n.takeAsStandIn(s.id, s.deltas, s.async))
+	}()
+}
+
+// stoodFor reports whether somebody stands in for an owner. The caller holds the lock.
+func (s *spread) stoodFor(owner string) bool {
+	for node, o := range s.standsIn {
+		if o == owner && !s.failed[node] {
+			return true
+		}
+	}
+	return false
+}
+
+// candidate picks a node that is alive and owns nothing of the partition: the
+// same for every write to it while the same nodes are alive, so that few nodes
+// hold the partition. The caller holds the lock.
+func (s *spread) candidate(l *layout) string {
+	best, bestRank := "", uint64(0)
+	for _, node := range l.nodes {
+		if _, used := s.standsIn[node]; used || s.held[node] || l.holds(node, s.id) || !s.n.alive(node) {
+			continue
+		}
+		if rank := xxh3.HashStringSeed(node, uint64(s.id.Placement)<<32|uint64(s.id.Partition)); best == "" || rank > bestRank {
+			best, bestRank = node, rank
+		}
+	}
+	return best
+}
+
+// wait returns once every set of owners holds as many copies as want says for
+// its size, or once that can no longer be, or ctx ends. An answer counts only
+// if no other layout was adopted meanwhile: else the events go to the owners
+// under that as well.
+func (s *spread) wait(ctx context.Context, want func(owners int) int) (enough bool) {
+	late := time.NewTimer(s.n.opts.StandInAfter)
+	defer late.Stop()
+	l := s.n.layout()
+	for {
+		s.send(ctx, l)
+		enough, over := s.look(l, want)
+		if now := s.n.layout(); now != l {
+			l = now
+			continue
+		}
+		if enough || over {
+			return enough
+		}
+		select {
+		case <-s.news:
+		case <-late.C:
+			for _, owner := range l.holders(s.id) {
+				s.standIn(ctx, l, owner)
+			}
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// look tells whether every set has its copies, and whether nobody is left who
+// could still answer.
+func (s *spread) look(l *layout, want func(owners int) int) (enough, over bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, set := range l.sets(s.id) {
+		if copies, _ := s.count(set); copies < want(len(set)) {
+			return false, len(s.asked) == 0
+		}
+	}
+	return true, false
+}
+
+// count is the copies that a set of owners has, and how many of them are with
+// stand-ins. The caller holds the lock.
+func (s *spread) count(set []string) (copies, standIns int) {
+	for _, owner := range set {
+		if s.held[owner] {
+			copies++
+		}
+	}
+	for node, owner := range s.standsIn {
+		if s.held[node] && !s.held[owner] && slices.Contains(set, owner) {
+			copies++
+			standIns++
+		}
+	}
+	return copies, standIns
+}
+
+// copies is count for the owners that are read from.
+func (s *spread) copies() (copies, standIns int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count(s.n.layout().readers(s.id))
+}

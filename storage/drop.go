@@ -1,0 +1,112 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// hashTables hold a replica's records in the order of key hashes, and
+// replicaTables under its placement and partition.
+var (
+	hashTables    = []byte{tableData, tableResidue, tableConflict}
+	replicaTables = []byte{tableClock, tableExpiry, tableLog, tableRequest}
+)
+
+// Generation counts the commits of the replica since the store was opened. It
+// is for Drop.
+func (r *Replica) Generation() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.applied
+}
+
+// Drop forgets the replica: its cells, clock, log and request ids, in one
+// durable batch. It does so only if nothing was committed since generation was
+// read, and reports whether it did. Whoever drops has seen the owners cover all
+// of it at that generation. A replica that is written to again after this
+// begins empty, under a new actor: what it once knew it knows no longer.
+func (r *Replica) Drop(generation uint64) (bool, error) {
+	if err := r.store.enter(); err != nil {
+		return false, err
+	}
+	defer r.store.leave()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.applied != generation || r.state.Transfer != nil || !r.treeReady {
+		return false, nil
+	}
+	logged, err := r.logSize()
+	if err != nil {
+		return false, err
+	}
+	b := r.store.db.NewBatch()
+	for _, table := range hashTables {
+		lo, hi := hashBounds(table, r.id.Placement, r.firstHash(), r.lastHash())
+		err = errors.Join(err, b.DeleteRange(lo, hi, nil))
+	}
+	for _, table := range replicaTables {
+		prefix := replicaPrefix(table, r.id)
+		err = errors.Join(err, b.DeleteRange(prefix, after(prefix), nil))
+	}
+	if err = errors.Join(err, b.Commit(pebble.Sync)); err != nil {
+		return false, errors.Join(fmt.Errorf("drop replica %s: %w", r.id, err), b.Close())
+	}
+	r.store.logBytes.Add(-logged)
+	r.state, r.durable, r.actor = crdt.Replica{}, crdt.Clock{}, 0
+	r.applied++
+	r.synced, r.dropped = r.applied, r.applied
+	r.tree.Reset()
+	r.keys, r.changed = 0, time.Time{}
+	return true, b.Close()
+}
+
+// logSize is the size of the replica's log. The caller holds the lock.
+func (r *Replica) logSize() (sum int64, err error) {
+	prefix := replicaPrefix(tableLog, r.id)
+	err = r.store.each(prefix, after(prefix), func(k, v []byte) error {
+		sum += int64(len(k) + len(v))
+		return nil
+	})
+	return sum, err
+}
+
+// aheadPage is how much is read at once in search of what is ahead.
+const aheadPage = 1 << 20
+
+// Ahead reports whether the replica holds what its clock does not tell of: a
+// live dot or a removal of an event that has not come. Read repair leaves such.
+// It reads the whole partition.
+func (r *Replica) Ahead() (bool, error) {
+	var cursor []byte
+	for {
+		page, next, err := r.ReadPage(cursor, aheadPage)
+		if err != nil {
+			return false, err
+		}
+		if len(page.Residue) > 0 {
+			return true, nil
+		}
+		for i := range page.Cells {
+			for _, e := range page.Cells[i].Live {
+				if !page.Clock.Contains(e.Dot) {
+					return true, nil
+				}
+			}
+		}
+		if cursor = next; len(cursor) == 0 {
+			return false, nil
+		}
+	}
+}
+
+// Empty reports whether the replica knows nothing at all.
+func (r *Replica) Empty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.Clock.Empty() && r.state.Residue.Empty() && r.keys == 0 && r.treeReady
+}
