@@ -136,6 +136,21 @@ func (c Cell) with(e Entry) Cell {
 	return slices.Insert(c, i, e)
 }
 
+// without returns a copy of c that lacks some dots, given in order, with room
+// for as many others as c has, or for so many.
+func (c Cell) without(dots []Dot, room int) Cell {
+	left := make(Cell, 0, max(len(c), room))
+	if len(dots) == 0 {
+		return append(left, c...)
+	}
+	for _, e := range c {
+		if _, dead := slices.BinarySearchFunc(dots, e.Dot, Dot.Compare); !dead {
+			left = append(left, e)
+		}
+	}
+	return left
+}
+
 // Dots returns the live dots of c.
 func (c Cell) Dots() []Dot {
 	ds := make([]Dot, len(c))

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Memory keeps cells in memory: for tests, for scenarios and for the join of a
-// few answers. The zero Memory is empty and ready to use.
+// Memory keeps cells in memory: for tests and for scenarios.
+// The zero Memory is empty and ready to use.
 type Memory struct{ cells map[CellID]Cell }
 
 // Load is a method of Cells.
@@ -58,25 +58,4 @@ func (m *Memory) Kinds(key KeyID) []Kind {
 		}
 	}
 	return slices.SortedFunc(maps.Keys(seen), cmp.Compare)
-}
-
-// Merge joins what several replicas hold of the same keys, each complete for
-// them, and returns what a replica would hold that had seen all of it.
-func Merge(snaps ...*Snapshot) *Snapshot {
-	var r Replica
-	var m Memory
-	for _, s := range snaps {
-		peer := s.Peer()
-		theirs := make(map[CellID]Cell, len(s.Cells))
-		for _, c := range s.Cells {
-			theirs[c.ID] = c.Live
-		}
-		ids := slices.Concat(slices.Collect(maps.Keys(theirs)), slices.Collect(maps.Keys(m.cells)))
-		for _, id := range ids { // a cell joined twice is joined once
-			_ = r.JoinCell(&m, id, theirs[id], peer) // Memory has no errors
-		}
-		r.JoinResidue(s.Residue)
-		r.JoinClock(&s.Clock)
-	}
-	return &Snapshot{Clock: r.Clock, Residue: r.Residue.Changes(), Cells: m.All()}
 }

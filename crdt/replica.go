@@ -75,10 +75,7 @@ func (r *Replica) applyChange(cells Cells, d *Delta, ch *Change) error {
 	if err != nil {
 		return err
 	}
-	cell := slices.DeleteFunc(slices.Clone(have), func(e Entry) bool {
-		_, dead := slices.BinarySearchFunc(ch.Removes, e.Dot, Dot.Compare)
-		return dead
-	})
+	cell := have.without(ch.Removes, len(ch.Puts))
 	for _, dot := range ch.Removes {
 		own := dot.Actor == d.Actor && d.Lo <= dot.Seq && dot.Seq <= d.Hi
 		if !own && !r.Clock.Contains(dot) {
@@ -100,10 +97,15 @@ func (r *Replica) put(id CellID, cell Cell, e Entry) Cell {
 	if i, live := cell.find(e.Dot); live {
 		return joinPayload(id, cell, i, e)
 	}
-	if r.saw(id, e.Dot) || r.Residue.Contains(id, e) {
+	if !r.awaits(id, e) {
 		return cell
 	}
 	return cell.with(e)
+}
+
+// awaits reports whether a live dot that the cell lacks belongs into it.
+func (r *Replica) awaits(id CellID, e Entry) bool {
+	return !r.saw(id, e.Dot) && !r.Residue.Contains(id, e)
 }
 
 // joinPayload changes cell in place: it belongs to the rule under way.
@@ -138,6 +140,11 @@ type Peer struct {
 	Residue Residue
 }
 
+// saw reports whether a dot that the peer lacks has been live there, or never will be.
+func (p *Peer) saw(id CellID, e Entry) bool {
+	return p.Clock.Contains(e.Dot) || p.Residue.Contains(id, e)
+}
+
 // JoinCell is rule 3 for one cell: theirs is the peer's, empty when it has
 // none. The peer's residue must be taken over as well, by JoinResidue.
 func (r *Replica) JoinCell(cells Cells, id CellID, theirs Cell, peer *Peer) error {
@@ -145,9 +152,27 @@ func (r *Replica) JoinCell(cells Cells, id CellID, theirs Cell, peer *Peer) erro
 	if err != nil {
 		return err
 	}
+	cell := r.joinCell(id, have, theirs, peer)
+	if cell.Equal(have) {
+		return nil
+	}
+	return cells.Store(id, cell)
+}
+
+// joinCell is rule 3 without the cells. Where one of the two is the result,
+// that one is returned, not a copy: most cells of a join are alike, or new.
+func (r *Replica) joinCell(id CellID, have, theirs Cell, peer *Peer) Cell {
+	switch {
+	case have.Equal(theirs):
+		return have
+	case len(theirs) == 0 && !slices.ContainsFunc(have, func(e Entry) bool { return peer.saw(id, e) }):
+		return have
+	case len(have) == 0 && !slices.ContainsFunc(theirs, func(e Entry) bool { return !r.awaits(id, e) }):
+		return theirs
+	}
 	cell := make(Cell, 0, len(have)+len(theirs))
 	for _, e := range have {
-		if !theirs.Has(e.Dot) && (peer.Clock.Contains(e.Dot) || peer.Residue.Contains(id, e)) {
+		if !theirs.Has(e.Dot) && peer.saw(id, e) {
 			if !r.Clock.Contains(e.Dot) {
 				r.Residue.addDot(id, e.Dot)
 			}
@@ -158,10 +183,7 @@ func (r *Replica) JoinCell(cells Cells, id CellID, theirs Cell, peer *Peer) erro
 	for _, e := range theirs {
 		cell = r.put(id, cell, e)
 	}
-	if cell.Equal(have) {
-		return nil
-	}
-	return cells.Store(id, cell)
+	return cell
 }
 
 // JoinResidue takes over what a peer's residue says of the given cells, which
