@@ -146,6 +146,11 @@ func (w *world) run(counted map[string]int) error {
 			return err
 		}
 	}
+	if s, ok := w.oracle.(stepper); ok {
+		if err := s.finish(w); err != nil {
+			return err
+		}
+	}
 	if err := w.sameEverywhere(); err != nil {
 		return err
 	}

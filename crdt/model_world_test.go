@@ -250,8 +250,21 @@ func (w *world) readContext() error {
 	return nil
 }
 
+// stepper is a judge of histories in which more happens.
+type stepper interface {
+	// act may take a step itself, and reports whether it did.
+	act(w *world) (bool, error)
+	// finish is called when all replicas are equal, and leaves them equal.
+	finish(w *world) error
+}
+
 // step is one thing that happens.
 func (w *world) step() error {
+	if s, ok := w.oracle.(stepper); ok {
+		if acted, err := s.act(w); acted || err != nil {
+			return err
+		}
+	}
 	p := w.r.IntN(100)
 	switch {
 	case p < 34:
