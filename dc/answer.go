@@ -12,14 +12,14 @@ import (
 // query turns a request into what to read of the key.
 func query(t *target, req *v1.GetRequest) (storage.Query, error) {
 	q := storage.Query{Key: t.key, After: string(req.GetPage()), Limit: limit(req), Bytes: pageBytes}
-	switch o, err := order(req); {
-	case err != nil:
-		return q, err
+	switch {
 	case len(req.GetFields()) > 0: // told from all of it
 		q.Limit, q.Bytes, q.After = 0, 0, ""
 	case req.GetRange() != nil:
-		q.Order, q.After = o, ""
-		return q, nil
+		var err error
+		q.Order, err = order(req)
+		q.After = ""
+		return q, err
 	}
 	if len(req.GetFields()) > crdt.MaxDepth {
 		return q, refuse(InvalidArgument, "TOO_DEEP", "the way to the field has %d names, maps nest %d deep", len(req.GetFields()), crdt.MaxDepth)
@@ -34,7 +34,7 @@ func query(t *target, req *v1.GetRequest) (storage.Query, error) {
 			path = append(path, byte(crdt.Map))
 		}
 	}
-	if req.Element != nil {
+	if req.Element != nil && req.GetRange() == nil { // a rank is told from all members
 		path = crdt.AppendPath(path, req.GetElement())
 	}
 	q.Under = string(path)

@@ -3,6 +3,7 @@ package dc
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"math"
 	"slices"
 
@@ -92,8 +93,11 @@ func (n *Node) takeMissing(ctx context.Context, t *target, peer string) error {
 			break
 		}
 	}
-	return refuse(Unavailable, "NOT_LEVEL", "the log of %s does not bring partition %s up to it", peer, t.id)
+	return errNotLevel
 }
+
+// errNotLevel reports that the log of a co-owner does not bring a replica up to it.
+var errNotLevel = errors.New("the log does not reach back, or too much is missing")
 
 // order is the part of a zset that a request asks for.
 func order(req *v1.GetRequest) (*storage.Order, error) {
@@ -101,6 +105,11 @@ func order(req *v1.GetRequest) (*storage.Order, error) {
 	o := &storage.Order{
 		Start: r.GetStart(), Stop: r.GetStop(), Reverse: r.GetReverse(),
 		ByScore: r.GetByScore(), Min: r.GetMin(), Max: r.GetMax(),
+	}
+	if req.Element != nil {
+		member := string(req.GetElement())
+		o.Member = &member
+		return o, nil
 	}
 	page := req.GetPage()
 	if len(page) == 0 {
@@ -151,7 +160,10 @@ func ranked(all []crdt.Member, o *storage.Order, limit int) (out []storage.Ranke
 			m = &all[len(all)-1-i]
 		}
 		in := int64(i) >= at(o.Start) && int64(i) <= at(o.Stop)
-		if o.ByScore {
+		switch {
+		case o.Member != nil:
+			in = m.Member == *o.Member
+		case o.ByScore:
 			in = m.Score >= o.Min && m.Score <= o.Max
 		}
 		if !in || o.Behind != nil && !stands(m, o) {

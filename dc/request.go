@@ -13,7 +13,7 @@ import (
 const (
 	maxElements  = 1000    // elements of one operation
 	defaultLimit = 1000    // elements of one answer
-	pageBytes    = 1 << 20 // about as many bytes of them
+	pageBytes    = 2 << 20 // about as many bytes of them
 )
 
 // target is where a key lives.

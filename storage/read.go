@@ -22,8 +22,8 @@ type Query struct {
 }
 
 // full reports whether an answer of so many cells and bytes takes no more.
-func (q *Query) full(cells, bytes int) bool {
-	return q.Limit > 0 && cells >= q.Limit || q.Bytes > 0 && cells > 0 && bytes >= q.Bytes
+func (q *Query) full(cells, size int) bool {
+	return q.Limit > 0 && cells >= q.Limit || q.Bytes > 0 && cells > 0 && size >= q.Bytes
 }
 
 // Answer is what a replica holds of a key.
@@ -87,20 +87,8 @@ func (a *Answer) read(it, index *pebble.Iterator, q *Query, prefix []byte) error
 			a.State.XOR(recordDigest(it.Key(), it.Value()))
 			ok = it.SeekGE(nextKind(it.Key(), prefix)) // Next would pass all old versions of a hot key
 		case rec.part == partHead:
-			h, err := decodeHeader(it.Value())
+			next, err := a.head(rec, it, index, q, prefix)
 			if err != nil {
-				return err
-			}
-			if a.Total += uint64(h.count); h.count > 0 {
-				a.Present = append(a.Present, rec.id.Kind)
-			}
-			a.State.XOR(recordDigest(it.Key(), it.Value()))
-			if q.Order == nil || rec.id.Kind != crdt.ZSet {
-				ok = it.SeekGE(firstCell(it.Key(), q))
-				continue
-			}
-			next := nextKind(it.Key(), prefix)
-			if err := a.ranked(it, index, q, h.count); err != nil {
 				return err
 			}
 			ok = it.SeekGE(next)
@@ -119,6 +107,24 @@ func (a *Answer) read(it, index *pebble.Iterator, q *Query, prefix []byte) error
 		}
 	}
 	return nil
+}
+
+// head takes the header of a collection, with the members that an order asks
+// for, and returns where to go on.
+func (a *Answer) head(rec record, it, index *pebble.Iterator, q *Query, prefix []byte) (next []byte, err error) {
+	h, err := decodeHeader(it.Value())
+	if err != nil {
+		return nil, err
+	}
+	if a.Total += uint64(h.count); h.count > 0 {
+		a.Present = append(a.Present, rec.id.Kind)
+	}
+	a.State.XOR(recordDigest(it.Key(), it.Value()))
+	if q.Order == nil || rec.id.Kind != crdt.ZSet {
+		return firstCell(it.Key(), q), nil
+	}
+	next = nextKind(it.Key(), prefix)
+	return next, a.ranked(it, index, q, h.count)
 }
 
 func (a *Answer) take(rec record, _, value []byte) error {

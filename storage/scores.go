@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -26,6 +27,7 @@ type Order struct {
 	Min, Max    float64
 	Reverse     bool    // begin with the greatest score
 	Behind      *Ranked // go on behind this one, the last of an earlier answer
+	Member      *string // only this one, wherever it stands; of the others Reverse alone counts
 }
 
 // Ranked is a member of a zset with its place in the order asked for, from 0.
@@ -233,6 +235,9 @@ func (a *Answer) ranked(it, index *pebble.Iterator, q *Query, total int64) error
 	a.Ranked, a.Members = true, []Ranked{}
 	size := 0
 	x := &ranking{it: index, prefix: prefix, order: q.Order, total: total}
+	if q.Order.Member != nil {
+		return a.rank(it, x, append(head[:len(head)-1], partCell))
+	}
 	err := x.read(func(m Ranked, path string) (bool, error) {
 		if q.full(len(a.Members), size) {
 			a.More = true
@@ -251,6 +256,39 @@ func (a *Answer) ranked(it, index *pebble.Iterator, q *Query, total int64) error
 		return true, a.take(rec, it.Key(), it.Value())
 	})
 	a.rows += x.rows
+	return err
+}
+
+// rank answers where one member stands: its score is in its cell, cells begin
+// with this key.
+func (a *Answer) rank(it *pebble.Iterator, x *ranking, cells []byte) error {
+	member := *x.order.Member
+	key := slices.Concat(cells, []byte(crdt.PathOf(member)))
+	if !it.SeekGE(key) || !bytes.Equal(it.Key(), key) {
+		return nil
+	}
+	rec, err := parseRecord(it.Key())
+	if err == nil {
+		err = a.take(rec, it.Key(), it.Value())
+	}
+	if err != nil {
+		return err
+	}
+	score, ok := crdt.ScoreOf(a.Cells[len(a.Cells)-1].Live)
+	if !ok {
+		return nil
+	}
+	at := crdt.SortableScore(score)
+	key = append(append(bytes.Clone(x.prefix), at[:]...), crdt.PathOf(member)...)
+	if !x.it.SeekGE(key) || !bytes.Equal(x.it.Key(), key) {
+		return fmt.Errorf("%w: no score of member %.80q in the index", errKey, member)
+	}
+	before, err := x.before()
+	if x.order.Reverse {
+		before = x.total - 1 - before
+	}
+	a.rows += x.rows
+	a.Members = append(a.Members, Ranked{member, score, uint64(before)})
 	return err
 }
 

@@ -105,22 +105,53 @@ func TestOrderAtItsEdges(t *testing.T) {
 	))
 	a := must(r.Read(Query{Key: key, Order: &Order{Stop: -1}}))(t)
 	want := []Ranked{
-		{"low", -math.MaxFloat64, 0}, {"minus", -2.5, 1},
-		{"", 0, 2}, {"b", 0, 3}, {"b\x00b", 0, 4},
-		{"tiny", math.SmallestNonzeroFloat64, 5}, {"high", math.MaxFloat64, 6},
+		{"low", -math.MaxFloat64, 0},
+		{"minus", -2.5, 1},
+		{"", 0, 2},
+		{"b", 0, 3},
+		{"b\x00b", 0, 4},
+		{"tiny", math.SmallestNonzeroFloat64, 5},
+		{"high", math.MaxFloat64, 6},
 	}
 	if !slices.Equal(a.Members, want) {
 		t.Fatalf("%+v\nwant %+v", a.Members, want)
 	}
 	inf := math.Inf(1)
 	for _, o := range []Order{
-		{}, {Start: 7, Stop: 9}, {Start: -3, Stop: -2}, {Start: -99, Stop: -7}, {Start: 3, Stop: 2}, {Start: 2, Stop: -99}, {Start: 6, Stop: math.MaxInt64},
-		{ByScore: true}, {ByScore: true, Min: -inf, Max: inf}, {ByScore: true, Min: 1, Max: -1}, {ByScore: true, Min: math.NaN(), Max: inf},
-		{ByScore: true, Min: -2.5, Max: 0}, {ByScore: true, Min: 1, Max: 2}, {ByScore: true, Min: math.MaxFloat64, Max: inf},
+		{},
+		{Start: 7, Stop: 9},
+		{Start: -3, Stop: -2},
+		{Start: -99, Stop: -7},
+		{Start: 3, Stop: 2},
+		{Start: 2, Stop: -99},
+		{Start: 6, Stop: math.MaxInt64},
+		{ByScore: true},
+		{ByScore: true, Min: -inf, Max: inf},
+		{ByScore: true, Min: 1, Max: -1},
+		{ByScore: true, Min: math.NaN(), Max: inf},
+		{ByScore: true, Min: -2.5, Max: 0},
+		{ByScore: true, Min: 1, Max: 2},
+		{ByScore: true, Min: math.MaxFloat64, Max: inf},
 	} {
 		checkOrder(t, r, key, o)
 		o.Reverse = true
 		checkOrder(t, r, key, o)
+	}
+	for member, rank := range map[string]uint64{"low": 0, "": 2, "b\x00b": 4, "high": 6} {
+		for _, reverse := range []bool{false, true} {
+			a := must(r.Read(Query{Key: key, Order: &Order{Member: &member, Reverse: reverse}}))(t)
+			want := rank
+			if reverse {
+				want = 6 - rank
+			}
+			if len(a.Members) != 1 || a.Members[0].Rank != want || a.Members[0].Member != member || a.More {
+				t.Errorf("rank of %q, reverse %v: %+v, want %d", member, reverse, a.Members, want)
+			}
+		}
+	}
+	nobody := "b\x00"
+	if a := must(r.Read(Query{Key: key, Order: &Order{Member: &nobody}}))(t); len(a.Members) != 0 || len(a.Present) != 1 {
+		t.Errorf("rank of a member that is not there: %+v", a)
 	}
 }
 
@@ -179,6 +210,10 @@ func TestTopReadsNoMoreThanItShows(t *testing.T) {
 			t.Errorf("%+v: %d records read of %d, want %d at the most", tt.order, a.rows, a.Total, tt.rows)
 		}
 		checkOrder(t, r, key, tt.order)
+	}
+	member := members(t, r, key)[4980].Member
+	if a := must(r.Read(Query{Key: key, Order: &Order{Member: &member}}))(t); a.rows > 40 || a.Members[0].Rank != 4980 {
+		t.Errorf("rank %+v from %d records, want 4980 from 40 at the most", a.Members, a.rows)
 	}
 }
 
