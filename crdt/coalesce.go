@@ -1,6 +1,9 @@
 package crdt
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Coalesce makes one delta of log entries (see LogEntry) of one actor
 // that follow each other without a gap: the range they cover and, for each
@@ -33,6 +36,9 @@ func Coalesce(cells Loader, entries []*Delta) (*Delta, error) {
 		out.Changes = append(out.Changes, *ch)
 	}
 	slices.SortFunc(out.Changes, func(a, b Change) int { return a.ID.Compare(b.ID) })
+	// Runs of others may overlap, and then tell of the same requests.
+	slices.SortFunc(out.Requests, func(a, b Request) int { return cmp.Compare(a.Seq, b.Seq) })
+	out.Requests = slices.CompactFunc(out.Requests, func(a, b Request) bool { return a.Seq == b.Seq })
 	return out, nil
 }
 
