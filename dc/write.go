@@ -105,13 +105,17 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 	}
 	if done.Delta == nil { // nothing to change; but what it saw must not be lost either
 		err := replica.Barrier()
-		if err == nil && op.Code == crdt.OpExpire && !done.Repeats {
+		switch {
+		case err != nil:
+		case done.Repeats:
+			err = n.mustBeStable(t.id, done.Dot)
+		case op.Code == crdt.OpExpire:
 			err = refuse(NotFound, "NOT_FOUND", "key is not in bucket %q", t.key.Bucket)
 		}
 		return resp, err
 	}
-	resp.Context = n.sealContext(t.key, &crdt.Context{Dots: []crdt.Dot{{Actor: done.Delta.Actor, Seq: done.Delta.Lo}}})
-	resp.Dot = &v1.Dot{Actor: uint64(done.Delta.Actor), Seq: done.Delta.Lo}
+	resp.Context = n.sealContext(t.key, &crdt.Context{Dots: []crdt.Dot{done.Dot}})
+	resp.Dot = &v1.Dot{Actor: uint64(done.Dot.Actor), Seq: done.Dot.Seq}
 	s := n.newSpread(t.id, []*crdt.Delta{done.Delta}, [][]byte{crdt.AppendDelta(nil, done.Delta)})
 	s.async, s.strict = async, t.strict
 	s.send(ctx, n.layout()) // while this node's own copy is on its way to disk

@@ -191,6 +191,7 @@ type Mutation struct {
 type Done struct {
 	crdt.Result
 	Delta   *crdt.Delta // the event, to be sent to the co-owners; nil when nothing changed
+	Dot     crdt.Dot    // of the event; Delta may be a run that contains it
 	Commit  *Commit     // to be waited for
 	Repeats bool        // the request was carried out before; Result is what it was then
 }
@@ -238,7 +239,7 @@ func (r *Replica) Mutate(m *Mutation) (*Done, error) {
 	gained.Add(dot)
 	record := func(b *pebble.Batch) error { return r.writeRequest(b, m.Request, dot, result) }
 	c, err := r.commit(t, gained, []*crdt.Delta{d}, record, m.Async)
-	return &Done{Result: result, Delta: d, Commit: c}, err
+	return &Done{Result: result, Delta: d, Dot: dot, Commit: c}, err
 }
 
 // mint makes the event of an operation, nil where there is nothing to change.

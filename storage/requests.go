@@ -73,7 +73,7 @@ func (r *Replica) repeated(m *Mutation) (*Done, error) {
 	if err != nil {
 		return nil, err
 	}
-	done := &Done{Result: res, Repeats: true}
+	done := &Done{Result: res, Dot: dot, Repeats: true}
 	if !r.durable.Contains(dot) {
 		if done.Commit, err = r.again(m.Async); err != nil {
 			return nil, err

@@ -185,3 +185,20 @@ func TestOwnResultSurvivesAnEcho(t *testing.T) {
 		t.Errorf("%+v, want the total of the first time, 41", done)
 	}
 }
+
+// TestARepeatNamesItsOwnEvent: a replica that was sent the event within a run
+// must answer with the dot of the request, not with that of the run.
+func TestARepeatNamesItsOwnEvent(t *testing.T) {
+	w := newWall()
+	r := open(t, testOptions(vfs.NewMem(), w)).Replica(testID)
+	run := put(testKey("k"), 9, 3, "v")
+	run.Lo = 1
+	q := request(w.now(), 1)
+	run.Requests = []crdt.Request{{Seq: 2, ID: q}}
+	wait(t, must(r.Apply([]*crdt.Delta{run}, false))(t))
+	done := must(r.Mutate(&Mutation{Key: testKey("k"), Op: assign("v"), Request: q}))(t)
+	wait(t, done.Commit)
+	if want := (crdt.Dot{Actor: 9, Seq: 2}); !done.Repeats || done.Dot != want {
+		t.Errorf("repeats %t with dot %s, want true with %s", done.Repeats, done.Dot, want)
+	}
+}
