@@ -19,6 +19,7 @@ type callOptions struct {
 	kind        Kind
 	consistency Consistency
 	r, w        uint32
+	strict      bool
 	context     []byte // nil: none given
 	requestID   *ulid.ULID
 	timeout     time.Duration
@@ -44,6 +45,10 @@ func WithR(n int) CallOption { return func(o *callOptions) { o.r = uint32(max(0,
 
 // WithW asks for exactly n durable copies in a write; it overrides the consistency.
 func WithW(n int) CallOption { return func(o *callOptions) { o.w = uint32(max(0, n)) } }
+
+// WithStrict counts owners of the key's partition only, and no nodes that stand
+// in for owners that are away.
+func WithStrict() CallOption { return func(o *callOptions) { o.strict = true } }
 
 // WithContext says what the caller of a write observed: the Context of an
 // earlier answer, or nothing if it is empty.
@@ -88,7 +93,7 @@ func (c *Client) options(op string, opts []CallOption) (*callOptions, error) {
 }
 
 func (o *callOptions) read() *pb.ReadOptions {
-	return &pb.ReadOptions{Consistency: pb.Consistency(o.consistency), R: o.r}
+	return &pb.ReadOptions{Consistency: pb.Consistency(o.consistency), R: o.r, Strict: o.strict}
 }
 
 // identify gives an update the options of a write, above all a request id.
@@ -108,7 +113,9 @@ func (c *Client) identify(op string, u *pb.UpdateRequest, o *callOptions) error 
 }
 
 func (o *callOptions) write(id ulid.ULID) *pb.WriteOptions {
-	return &pb.WriteOptions{Consistency: pb.Consistency(o.consistency), W: o.w, Context: o.context, RequestId: id.Bytes()}
+	return &pb.WriteOptions{
+		Consistency: pb.Consistency(o.consistency), W: o.w, Strict: o.strict, Context: o.context, RequestId: id.Bytes(),
+	}
 }
 
 // NewRequestID makes an id for WithRequestID.

@@ -2,12 +2,54 @@ package dc
 
 import "sync/atomic"
 
-// counters counts what a node did since it started. Each field only grows.
-type counters struct {
-	standIns     atomic.Uint64 // writes that a node stood in for, as asked by this node
-	handedOver   atomic.Uint64 // replicas that this node gave up after their owners covered them
-	pulledEvents atomic.Uint64 // events, or runs of them, that were taken from a co-owner's log
-	pulledBytes  atomic.Uint64 // bytes of events and of pages that were taken from co-owners
-	joins        atomic.Uint64 // joins of a whole partition, from a co-owner
-	staleRings   atomic.Uint64 // requests of others refused because their ring was out of date
+// Counters count what a node has done since it was opened. Each only grows. Safe
+// for concurrent use; the zero value is ready.
+type Counters struct {
+	// Reads are the keys that were read with this node as coordinator.
+	Reads atomic.Uint64
+	// ReadsForwarded and WritesForwarded are requests that this node handed to
+	// an owner of the key's partition.
+	ReadsForwarded, WritesForwarded atomic.Uint64
+	// PeerReads are the questions that reads put to other nodes, hedges left
+	// out: for digests, for cells and forwarded ones.
+	PeerReads atomic.Uint64
+	// Hedges are questions that were put to a further node because the node
+	// asked first took longer than it takes for 95 of 100, and HedgesWon those
+	// of them that were answered in time to count.
+	Hedges, HedgesWon atomic.Uint64
+	// HedgesDenied are hedges that the budget did not allow.
+	HedgesDenied atomic.Uint64
+	// PassedOver are questions that were put to a further node because the one
+	// asked first had fallen silent meanwhile: its phi passed the threshold.
+	PassedOver atomic.Uint64
+	// DigestMismatches are reads for which replicas did not agree.
+	DigestMismatches atomic.Uint64
+	// ReadRepairs are reads that found replicas behind the join of all that were
+	// read, and RepairedReplicas the replicas that took it over durably, this
+	// node's own included.
+	ReadRepairs, RepairedReplicas atomic.Uint64
+	// StandIns are writes that a node stood in for, as asked by this node, and
+	// HandedOver replicas that this node gave up after their owners covered them.
+	StandIns, HandedOver atomic.Uint64
+	// PulledEvents are events, or runs of them, that were taken from a co-owner's
+	// log, and PulledBytes the bytes of those and of pages of joins.
+	PulledEvents, PulledBytes atomic.Uint64
+	// Joins are those of a whole partition, from a co-owner.
+	Joins atomic.Uint64
+	// StaleRings are requests of others refused because their ring was out of date.
+	StaleRings atomic.Uint64
+	// SessionWaits are requests whose session had seen more than this node's
+	// replica held durably, SessionPulls the questions to co-owners for it, and
+	// SessionsBehind those of the requests that it did not catch up with in time.
+	SessionWaits, SessionPulls, SessionsBehind atomic.Uint64
+	// Repeats are writes with a request id that had been carried out before, and
+	// were answered as then.
+	Repeats atomic.Uint64
+	// RepeatLooks are writes for which the other owners were asked whether they
+	// know the request id, and RepeatsUnsettled those of them that were not
+	// carried out because not all of them could tell.
+	RepeatLooks, RepeatsUnsettled atomic.Uint64
 }
+
+// Counters returns the node's counters, which go on counting.
+func (n *Node) Counters() *Counters { return &n.count }

@@ -45,7 +45,7 @@ func (n *Node) handOverAll() {
 				n.opts.Logger.Debug("hand over", "replica", r.ID().String(), "error", err)
 			}
 			if dropped {
-				n.count.handedOver.Add(1)
+				n.count.HandedOver.Add(1)
 			}
 			return nil
 		})

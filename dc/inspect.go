@@ -121,6 +121,7 @@ func (n *Node) status() *v1.NodeStatus {
 		Id: n.id, Partitions: uint32(n.owned(n.id)), DiskBytes: n.store.DiskBytes(), ReadOnly: n.store.ReadOnly(),
 		UptimeMs: uint64(max(n.opts.Storage.Wall().Sub(n.started), 0).Milliseconds()),
 		Moving:   n.moves.progress(), Guests: uint32(len(n.guests())), Epoch: n.epoch(),
+		Peers: n.peerHealth(), PhiThreshold: n.opts.PhiThreshold, HeartbeatMs: uint64(n.opts.Heartbeat.Milliseconds()),
 	}
 	for _, r := range n.store.Replicas() {
 		s.Keys += uint64(max(r.State().Keys, 0))

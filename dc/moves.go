@@ -92,7 +92,7 @@ func (m *moves) catchUp(l *layout) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.l != l {
-		m.l, m.began, m.from = l, m.n.now(), m.n.count.pulledBytes.Load()
+		m.l, m.began, m.from = l, m.n.now(), m.n.count.PulledBytes.Load()
 		m.marks, m.complete, m.coming = map[storage.ReplicaID]map[string]crdt.Clock{}, map[storage.ReplicaID]bool{}, nil
 		for _, id := range m.n.replicasOf(l, m.n.id) {
 			if l.coming(m.n.id, id) {
@@ -212,7 +212,7 @@ func (m *moves) progress() *v1.Moving {
 		return p
 	}
 	p.Partitions, p.PartitionsDone = uint32(len(m.coming)), uint32(len(m.complete))
-	p.Bytes = m.n.count.pulledBytes.Load() - m.from
+	p.Bytes = m.n.count.PulledBytes.Load() - m.from
 	p.ElapsedMs = uint64(max(m.n.now().Sub(m.began), 0).Milliseconds())
 	return p
 }

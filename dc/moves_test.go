@@ -61,7 +61,7 @@ func TestStandInHandsOver(t *testing.T) {
 	}
 	w.setDown(owners[2].id, false)
 	eventually(t, "the stand-in has handed over", func() bool { return guestsOf(nodes) == 0 && level(nodes) })
-	if got := other.count.handedOver.Load(); got != 1 {
+	if got := other.count.HandedOver.Load(); got != 1 {
 		t.Errorf("%d replicas handed over, want 1", got)
 	}
 	one := get("k")
@@ -184,7 +184,7 @@ func TestStaleRingIsRefused(t *testing.T) {
 	if _, err := owners[0].Update(t.Context(), put("k", "v")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the owner that has moved on refuses the others", func() bool { return owners[1].count.staleRings.Load() > 0 })
+	eventually(t, "the owner that has moved on refuses the others", func() bool { return owners[1].count.StaleRings.Load() > 0 })
 	settled(t, nodes, doc.Epoch+2)
 }
 

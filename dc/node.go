@@ -70,12 +70,26 @@ type Options struct {
 	GRPCAddr func(node string) string
 	Rand     *rand.Rand   // seeded by the machine
 	Logger   *slog.Logger // discards
+
+	// Health tells of nodes that have fallen silent; none: only the exchange of
+	// clocks does.
+	Health       Health
+	PhiThreshold float64       // of Health, from which on a node is passed over; 8
+	Heartbeat    time.Duration // of the transport, for status
+	HedgeFloor   time.Duration // the least time that an asked node has before another is asked as well; 2 ms
+	HedgePercent float64       // hedges of 100 questions that reads put to other nodes, at the most; 5; negative: none
 }
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Topology == nil || o.Transport == nil || o.Membership == nil {
 		return o, errors.New("dc: Topology, Transport and Membership are required")
 	}
+	if o.Health == nil {
+		o.Health = trusting{}
+	}
+	o.PhiThreshold = cmp.Or(o.PhiThreshold, 8)
+	o.HedgeFloor = cmp.Or(o.HedgeFloor, 2*time.Millisecond)
+	o.HedgePercent = max(cmp.Or(o.HedgePercent, 5), 0)
 	o.Exchange = cmp.Or(o.Exchange, time.Second)
 	o.SweepEvery = cmp.Or(o.SweepEvery, time.Second)
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
@@ -111,13 +125,15 @@ type Node struct {
 	buckets    map[string]*bucket
 	contextKey []byte
 
-	laid  atomic.Pointer[layout]
-	fence sync.RWMutex // held for reading while events of co-owners are taken under the present layout
+	laid    atomic.Pointer[layout]
+	fence   sync.RWMutex // held for reading while events of co-owners are taken under the present layout
+	watched *watched     // Options.Transport
+	hedges  *hedgeBudget
 
 	peers *catchUp // what is known of the clocks of others
 	moves *moves
 	agree *agreement
-	count counters
+	count Counters
 
 	repl struct {
 		sync.RWMutex
@@ -153,6 +169,9 @@ func Open(o Options) (*Node, error) {
 		return nil, fmt.Errorf("dc: the topology has no node %q", o.Node)
 	}
 	n := &Node{opts: o, id: o.Node, dc: dcName, started: o.Storage.Wall(), contextKey: contextKey(o.Topology.Cluster)}
+	n.watched = watch(o.Transport)
+	n.opts.Transport = n.watched
+	n.hedges = newHedgeBudget(o.HedgePercent / 100)
 	if err := n.layOut(); err != nil {
 		return nil, err
 	}
@@ -248,9 +267,11 @@ func members(d topology.Datacenter) []ring.Member {
 	return out
 }
 
-// alive reports whether a node answered the last exchange of clocks. Whether
-// it is a member is another question: see Membership.
-func (n *Node) alive(node string) bool { return node == n.id || n.peers.reaches(node) }
+// alive reports whether a node answered the last exchange of clocks, and did not
+// fall silent since. Whether it is a member is another question: see Membership.
+func (n *Node) alive(node string) bool {
+	return node == n.id || n.peers.reaches(node) && !n.suspected(node)
+}
 
 // Live lists the nodes of this datacenter that are alive, itself included.
 func (n *Node) Live() []string {

@@ -77,7 +77,7 @@ func (c *catchUp) pull(ctx context.Context, peer string, id storage.ReplicaID, w
 		if err == nil {
 			err = commit.Wait()
 		}
-		c.n.count.pulledEvents.Add(uint64(len(deltas)))
+		c.n.count.PulledEvents.Add(uint64(len(deltas)))
 		switch {
 		case err != nil:
 			return err
@@ -103,7 +103,7 @@ func (c *catchUp) missing(ctx context.Context, peer string, id storage.ReplicaID
 	for _, d := range resp.GetMissing().GetDeltas() {
 		size += len(d)
 	}
-	c.n.count.pulledBytes.Add(uint64(size))
+	c.n.count.PulledBytes.Add(uint64(size))
 	return resp.GetMissing(), c.n.moves.took(ctx, size)
 }
 
@@ -118,7 +118,7 @@ func (c *catchUp) takeWhole(ctx context.Context, peer string, id storage.Replica
 }
 
 func (c *catchUp) joinFrom(ctx context.Context, peer string, id storage.ReplicaID) error {
-	c.n.count.joins.Add(1)
+	c.n.count.Joins.Add(1)
 	return c.n.join(ctx, id, func(ctx context.Context, cursor []byte) ([]byte, []byte, error) {
 		return c.fetch(ctx, peer, id, cursor)
 	})
@@ -134,7 +134,7 @@ func (c *catchUp) fetch(ctx context.Context, peer string, id storage.ReplicaID, 
 		return nil, nil, err
 	}
 	page, next = resp.GetSnapshot().GetPage(), resp.GetSnapshot().GetCursor()
-	c.n.count.pulledBytes.Add(uint64(len(page)))
+	c.n.count.PulledBytes.Add(uint64(len(page)))
 	return page, next, c.n.moves.took(ctx, len(page))
 }
 

@@ -24,9 +24,9 @@ func (n *Node) get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, er
 		return nil, err
 	}
 	if !slices.Contains(t.owners, n.id) {
-		resp, err := n.forward(ctx, t, &peerv1.Forward{Of: &peerv1.Forward_Get{Get: req}}, true)
-		return resp.GetGet(), err
+		return n.forwardGet(ctx, t, req)
 	}
+	n.count.Reads.Add(1)
 	r, err := copies(req.GetOptions().GetConsistency(), req.GetOptions().GetR(), t.bucket.Read, len(t.owners))
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (n *Node) readFrom(ctx context.Context, t *target, q storage.Query, r int) 
 // sameDigest asks `others` co-owners for a key's digest and reports whether all
 // agree with mine. It asks more of them when some do not answer.
 func (n *Node) sameDigest(ctx context.Context, t *target, mine []byte, others int) (bool, error) {
-	got, err := n.ask(ctx, t, others, func() *peerv1.Read {
+	got, err := n.ask(ctx, t, others, readClass, func() *peerv1.Read {
 		return &peerv1.Read{Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), DigestOnly: true}
 	})
 	if err != nil {
@@ -74,6 +74,7 @@ func (n *Node) sameDigest(ctx context.Context, t *target, mine []byte, others in
 	}
 	for _, d := range got {
 		if !bytes.Equal(d.done.GetDigest(), mine) {
+			n.count.DigestMismatches.Add(1)
 			return false, nil
 		}
 	}
@@ -86,56 +87,30 @@ type readAnswer struct {
 }
 
 // ask sends a read to co-owners, the healthiest first, until `want` have
-// answered; a failure is made good by the next.
-func (n *Node) ask(ctx context.Context, t *target, want int, read func() *peerv1.Read) ([]readAnswer, error) {
+// answered. See gathering for what it does about those that do not.
+func (n *Node) ask(ctx context.Context, t *target, want int, c class, read func() *peerv1.Read) ([]readAnswer, error) {
 	others := slices.DeleteFunc(n.byHealth(t.owners), func(o string) bool { return o == n.id })
 	if want > len(others) {
 		return nil, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d replicas asked for, %d exist", want+1, len(others)+1)
 	}
-	type result struct {
-		readAnswer
-		err error
-	}
-	ch := make(chan result, len(others))
-	send := func(to string) {
-		req := &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Read{Read: read()}}
-		n.send(to, req, func(resp *peerv1.Response, err error) {
-			if err == nil && resp.GetStatus() != nil {
-				err = fromStatus(resp.GetStatus())
-			}
-			ch <- result{readAnswer{to, resp.GetRead()}, err}
-		})
-	}
-	for _, to := range others[:want] {
-		send(to)
-	}
-	next := want
-	var got []readAnswer
-	var last error
-	for pending := want; pending > 0; pending-- {
-		select {
-		case r := <-ch:
-			if r.err == nil {
-				got = append(got, r.readAnswer)
-				continue
-			}
-			if isStale(r.err) {
-				return nil, r.err
-			}
-			last = fmt.Errorf("%s: %w", r.from, r.err)
-			if next < len(others) {
-				send(others[next])
-				next++
-				pending++
-			}
-		case <-ctx.Done():
-			return nil, fmt.Errorf("read %d replicas, %d answered: %w", want+1, len(got)+1, ctx.Err())
-		}
+	g := gathering{n: n, nodes: others, want: want, class: c, final: stale, ask: func() *peerv1.Request {
+		return &peerv1.Request{Of: &peerv1.Request_Read{Read: read()}}
+	}}
+	got, err := g.run(ctx)
+	if len(got) < want && ctx.Err() != nil {
+		return nil, fmt.Errorf("read %d replicas, %d answered: %w", want+1, len(got)+1, ctx.Err())
 	}
 	if len(got) < want {
-		return nil, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d of %d replicas answered, %d were asked for: %v", len(got)+1, len(t.owners), want+1, last)
+		return nil, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d of %d replicas answered, %d were asked for: %v", len(got)+1, len(t.owners), want+1, err)
 	}
-	return got, nil
+	answers := make([]readAnswer, len(got))
+	for i, r := range got {
+		if r.err != nil {
+			return nil, r.err
+		}
+		answers[i] = readAnswer{r.from, r.resp.GetRead()}
+	}
+	return answers, nil
 }
 
 // readAll reads a key from r replicas, joins what they hold and repairs those
@@ -150,7 +125,7 @@ func (n *Node) readAll(ctx context.Context, t *target, q storage.Query, r int) (
 	if err := replica.Barrier(); err != nil {
 		return nil, err
 	}
-	theirs, err := n.ask(ctx, t, r-1, func() *peerv1.Read {
+	theirs, err := n.ask(ctx, t, r-1, durableClass, func() *peerv1.Read {
 		return &peerv1.Read{
 			Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), Under: []byte(q.Under),
 			After: []byte(q.After), Limit: uint32(q.Limit), Durable: true,
@@ -183,7 +158,7 @@ func (n *Node) readAll(ctx context.Context, t *target, q storage.Query, r int) (
 	out.Snapshot = *crdt.Merge(pages...)
 	if whole {
 		out.Present = nil // the joined cells tell
-		n.repair(t, replica, &out.Snapshot, theirs)
+		n.repair(t, replica, &out.Snapshot, pages, theirs)
 	}
 	return out, nil
 }
@@ -207,19 +182,45 @@ func cutToCommon(pages []*crdt.Snapshot, mineMore bool, theirs []readAnswer) (en
 	return end
 }
 
-// repair gives the join to every replica that took part. It goes on after the
-// answer is out; catch-up does the same work if it fails.
-func (n *Node) repair(t *target, replica *storage.Replica, joined *crdt.Snapshot, theirs []readAnswer) {
-	if c, err := replica.Repair([]crdt.KeyID{t.key}, joined); err != nil {
-		n.opts.Logger.Warn("read repair", "replica", t.id.String(), "error", err)
-	} else if err := c.Wait(); err != nil {
-		n.opts.Logger.Warn("read repair", "replica", t.id.String(), "error", err)
+// repair gives the join to every replica that took part and lacks something of
+// it. It goes on after the answer is out; catch-up does the same work if it fails.
+func (n *Node) repair(t *target, replica *storage.Replica, joined *crdt.Snapshot, pages []*crdt.Snapshot, theirs []readAnswer) {
+	behind := make([]bool, len(pages))
+	for i, p := range pages {
+		behind[i] = !sameState(p, joined)
+	}
+	if !slices.Contains(behind, true) {
+		return // they became equal while they were read
+	}
+	n.count.ReadRepairs.Add(1)
+	if behind[0] {
+		if c, err := replica.Repair([]crdt.KeyID{t.key}, joined); err != nil {
+			n.opts.Logger.Warn("read repair", "replica", t.id.String(), "error", err)
+		} else if err := c.Wait(); err != nil {
+			n.opts.Logger.Warn("read repair", "replica", t.id.String(), "error", err)
+		} else {
+			n.count.RepairedReplicas.Add(1)
+		}
 	}
 	encoded := crdt.AppendSnapshot(nil, joined)
-	for _, a := range theirs {
+	for i, a := range theirs {
+		if !behind[i+1] {
+			continue
+		}
 		req := &peerv1.Request{TimeoutMs: uint64(n.opts.Timeout.Milliseconds()), Of: &peerv1.Request_Repair{Repair: &peerv1.Repair{
 			Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), Snapshot: encoded,
 		}}}
-		n.send(a.from, req, func(*peerv1.Response, error) {})
+		n.send(a.from, req, func(_ *peerv1.Response, err error) {
+			if err == nil {
+				n.count.RepairedReplicas.Add(1)
+			}
+		})
 	}
+}
+
+// sameState reports whether a replica's page already holds the join, and waits
+// for the same removals.
+func sameState(p, joined *crdt.Snapshot) bool {
+	a, b := crdt.Snapshot{Residue: p.Residue, Cells: p.Cells}, crdt.Snapshot{Residue: joined.Residue, Cells: joined.Cells}
+	return bytes.Equal(crdt.AppendSnapshot(nil, &a), crdt.AppendSnapshot(nil, &b))
 }

@@ -52,7 +52,7 @@ func (n *Node) current(ctx context.Context, from string, epoch uint64) error {
 // notStale refuses an epoch before the present one.
 func (n *Node) notStale(epoch uint64) error {
 	if now := n.epoch(); epoch < now {
-		n.count.staleRings.Add(1)
+		n.count.StaleRings.Add(1)
 		return refuse(FailedPrecondition, staleRing, "the ring is of epoch %d, node %s acts under %d", epoch, n.id, now)
 	}
 	return nil

@@ -119,7 +119,7 @@ func (s *spread) standIn(ctx context.Context, l *layout, owner string) {
 	if node == "" {
 		return
 	}
-	s.n.count.standIns.Add(1)
+	s.n.count.StandIns.Add(1)
 	if node != s.n.id {
 		s.give(ctx, l, node, true)
 		return

@@ -28,14 +28,12 @@ func (n *Node) updateAnywhere(ctx context.Context, req *v1.UpdateRequest) (*v1.U
 		return nil, err
 	}
 	if !slices.Contains(t.owners, n.id) {
-		resp, err := n.forward(ctx, t, &peerv1.Forward{Of: &peerv1.Forward_Update{Update: req}}, false)
-		return resp.GetUpdate(), err
+		return n.forwardUpdate(ctx, t, req)
 	}
 	resp, err := n.update(ctx, t, req)
 	if rich := n.withRights(t, err); rich != "" { // rights are an actor's own: it must be the one that spends
 		t.owners = []string{rich}
-		resp, err := n.forward(ctx, t, &peerv1.Forward{Of: &peerv1.Forward_Update{Update: req}}, false)
-		return resp.GetUpdate(), err
+		return n.forwardUpdate(ctx, t, req)
 	}
 	return resp, err
 }
@@ -64,6 +62,7 @@ func (n *Node) withRights(t *target, err error) string {
 
 // update carries an operation out at this node, which is an owner.
 func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
+	t.strict = req.GetOptions().GetStrict()
 	op, err := n.operation(t, req)
 	if err != nil {
 		return nil, err
@@ -166,43 +165,6 @@ func (n *Node) look(ctx context.Context, t *target, w int) error {
 	}
 	_, err = n.readAll(ctx, t, storage.Query{Key: t.key}, r)
 	return err
-}
-
-// forward hands a request to an owner. A read goes on to the next owner after
-// any failure; a write only while it was never sent.
-func (n *Node) forward(ctx context.Context, t *target, f *peerv1.Forward, read bool) (*peerv1.ForwardDone, error) {
-	var last error
-	for _, owner := range n.byHealth(t.owners) {
-		resp, err := n.call(ctx, owner, &peerv1.Request{Of: &peerv1.Request_Forward{Forward: f}})
-		if err == nil {
-			return resp.GetForward(), nil
-		}
-		last = err
-		e := AsError(err)
-		answered := resp.GetStatus() != nil && e.Reason != "NOT_SENT"
-		if answered {
-			return nil, e
-		}
-		if !read && e.Reason != "NOT_SENT" {
-			return nil, refuse(Unavailable, "WRITE_INDETERMINATE", "owner %s did not answer: %s; the write may still become visible", owner, err)
-		}
-	}
-	return nil, refuse(Unavailable, "NO_OWNER", "no owner of the key's partition answers (owners: %v): %v", t.owners, last)
-}
-
-// byHealth orders nodes: those believed alive first, else as they were.
-func (n *Node) byHealth(nodes []string) []string {
-	out := slices.Clone(nodes)
-	slices.SortStableFunc(out, func(a, b string) int {
-		switch x, y := n.alive(a), n.alive(b); {
-		case x == y:
-			return 0
-		case x:
-			return -1
-		}
-		return 1
-	})
-	return out
 }
 
 func wireID(id storage.ReplicaID) *peerv1.Replica {

@@ -108,6 +108,9 @@ func clusterFlags(more ...cli.Flag) []cli.Flag {
 		&cli.StringFlag{Name: "bucket", Aliases: []string{"b"}, Usage: "`NAME` of the bucket (default: default)"},
 		&cli.DurationFlag{Name: "timeout", Value: 5 * time.Second, Usage: "longest wait for an answer, at most 30s"},
 		&cli.StringFlag{Name: "consistency", Usage: "replicas that must answer: one, quorum or all (default: the bucket's)"},
+		&cli.UintFlag{Name: "r", Usage: "exactly `N` replicas must answer a read, whatever --consistency says"},
+		&cli.UintFlag{Name: "w", Usage: "exactly `N` copies of a write must be durable, whatever --consistency says"},
+		&cli.BoolFlag{Name: "strict", Usage: "count owners only, not nodes that stand in for them"},
 		&cli.BoolFlag{Name: "raw", Usage: "print bare values, as off a terminal"},
 	})
 }
@@ -121,9 +124,14 @@ func (in *invocation) options() ([]client.CallOption, error) {
 	if d := in.Duration("timeout"); d <= 0 || d > longestTimeout {
 		return nil, usagef("--timeout %v is not between 0 and %v", d, longestTimeout)
 	}
-	return []client.CallOption{
+	opts := []client.CallOption{
 		client.WithBucket(in.bucket()), client.WithTimeout(in.Duration("timeout")), client.WithConsistency(level),
-	}, nil
+		client.WithR(int(in.Uint("r"))), client.WithW(int(in.Uint("w"))),
+	}
+	if in.Bool("strict") {
+		opts = append(opts, client.WithStrict())
+	}
+	return opts, nil
 }
 
 // longestTimeout is the client's limit.

@@ -111,6 +111,27 @@ type nodeJSON struct {
 	LogEvents   uint64  `json:"log_events"`
 	StableLagMS uint64  `json:"stable_lag_ms"`
 	UptimeMS    uint64  `json:"uptime_ms"`
+
+	PhiThreshold float64    `json:"phi_threshold"`
+	HeartbeatMS  uint64     `json:"heartbeat_ms"`
+	Peers        []peerJSON `json:"peers"` // how the node finds the others of its datacenter
+}
+
+type peerJSON struct {
+	ID          string  `json:"id"`
+	Alive       bool    `json:"alive"`
+	Phi         float64 `json:"phi"`
+	Outstanding uint32  `json:"outstanding"`
+	ReadMeanMS  float64 `json:"read_mean_ms"`
+	ReadP95MS   float64 `json:"read_p95_ms"`
+}
+
+func peersOf(n *pb.NodeStatus) []peerJSON {
+	out := []peerJSON{}
+	for _, p := range n.GetPeers() {
+		out = append(out, peerJSON{p.GetId(), p.GetAlive(), p.GetPhi(), p.GetOutstanding(), p.GetReadMeanMs(), p.GetReadP95Ms()})
+	}
+	return out
 }
 
 func status(in *invocation) error {
@@ -174,6 +195,7 @@ func statusOf(a said[*pb.StatusResponse]) statusJSON {
 			ID: n.GetId(), Rack: n.GetRack(), Weight: n.GetWeight(), State: n.GetState(), Reachable: n.GetReachable(), ReadOnly: n.GetReadOnly(),
 			GRPC: n.GetGrpcAddr(), Partitions: n.GetPartitions(), Keys: n.GetKeys(), DiskBytes: n.GetDiskBytes(),
 			LogEvents: n.GetLogEvents(), StableLagMS: n.GetStableLagMs(), UptimeMS: n.GetUptimeMs(),
+			PhiThreshold: n.GetPhiThreshold(), HeartbeatMS: n.GetHeartbeatMs(), Peers: peersOf(n),
 		})
 	}
 	return out

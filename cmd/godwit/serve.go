@@ -20,6 +20,8 @@ func (s *session) runCommands() []*cli.Command {
 				&cli.StringFlag{Name: "node", Usage: "`ID` of this node in the topology"},
 				&cli.PathFlag{Name: "data", Usage: "data `DIR` (default: the topology's data_dir)"},
 				&cli.StringFlag{Name: "log-level", Value: "info", Usage: "least `LEVEL` of what is logged: debug, info, warn or error"},
+				&cli.DurationFlag{Name: "heartbeat", Usage: "longest silence towards the other nodes of the datacenter, the same on all of them (default: 500ms)"},
+				&cli.Float64Flag{Name: "phi-threshold", Usage: "suspicion from which on a silent node is passed over (default: 8)"},
 				&cli.BoolFlag{Name: "allow-emulation", Usage: "start although the topology has emulated links"},
 			},
 			run: serve,
@@ -57,7 +59,13 @@ func serve(in *invocation) error {
 		return usagef("node %s has no data directory: give --data DIR, or set data_dir in %s", id, file)
 	}
 	log := slog.New(slog.NewTextHandler(in.s.err, &slog.HandlerOptions{Level: level}))
-	n, err := node.Start(in.ctx(), node.Options{Topology: t, Node: id, Dir: in.Path("data"), Version: in.s.version, Logger: log})
+	if in.Duration("heartbeat") < 0 || in.Float64("phi-threshold") < 0 {
+		return usagef("--heartbeat and --phi-threshold are not negative")
+	}
+	n, err := node.Start(in.ctx(), node.Options{
+		Topology: t, Node: id, Dir: in.Path("data"), Version: in.s.version, Logger: log,
+		Heartbeat: in.Duration("heartbeat"), PhiThreshold: in.Float64("phi-threshold"),
+	})
 	if err != nil {
 		return err
 	}

@@ -239,25 +239,22 @@ func (x *exchange) respond(id uint64, resp *peerv1.Response) {
 // for a while: that is how the other side knows that this one is there, even
 // while it does not read. It returns why the stream ended.
 func (x *exchange) write(ctx context.Context) error {
-	beat := time.NewTicker(x.p.opts.Silence / 4)
+	beat := time.NewTimer(x.p.opts.Heartbeat)
 	defer beat.Stop()
-	for quiet := true; ; {
+	for {
 		select {
 		case <-x.wake:
-			quiet = false
 			if err := x.flush(); err != nil {
 				return err
 			}
 		case <-beat.C:
-			if quiet {
-				if err := x.stream.SendMsg(&outFrame{x.p.codec.Get(0)}); err != nil {
-					return err
-				}
+			if err := x.stream.SendMsg(&outFrame{x.p.codec.Get(0)}); err != nil {
+				return err
 			}
-			quiet = true
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		beat.Reset(x.p.opts.Heartbeat)
 	}
 }
 

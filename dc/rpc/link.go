@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ import (
 type link struct {
 	p  *Peers
 	to string
+
+	detector Detector
 
 	wake chan struct{} // tells the session's writer that there is something to send
 
@@ -53,7 +56,7 @@ type call struct {
 
 func newLink(p *Peers, to string) *link {
 	l := &link{
-		p: p, to: to, wake: make(chan struct{}, 1), pending: map[uint64]*call{},
+		p: p, to: to, detector: p.opts.Detector(), wake: make(chan struct{}, 1), pending: map[uint64]*call{},
 		out:   outbox{codec: &p.codec, limits: p.opts.limits()},
 		retry: backoff.NewExponentialBackOff(),
 	}
@@ -132,6 +135,20 @@ func (l *link) heardFrom() {
 	l.retry.Reset()
 }
 
+// phi is the suspicion that the node no longer answers.
+func (l *link) phi(now time.Time) float64 {
+	l.mu.Lock()
+	state, broken := l.state, l.lastErr != nil
+	l.mu.Unlock()
+	switch {
+	case state == connected:
+		return l.detector.Phi(now)
+	case broken:
+		return math.Inf(1)
+	}
+	return 0 // the first connection has yet to be made
+}
+
 func (l *link) timedOut(id uint64, timeout time.Duration) {
 	if c := l.remove(id); c != nil {
 		c.done(nil, fmt.Errorf("ask %s: no answer within %v: %w", l.to, timeout, context.DeadlineExceeded))
@@ -174,6 +191,7 @@ func (l *link) up() {
 	}
 	l.state, l.failures = connected, 0
 	l.retry.Reset()
+	l.detector.Heard(time.Now()) // its hello
 }
 
 // down ends the calls of a session: what was not taken from the queue was
@@ -189,6 +207,7 @@ func (l *link) down(err error) {
 		l.p.opts.Logger.Warn("connection to peer broke", "peer", l.to, "error", err)
 	}
 	l.state, l.lastErr = idle, err
+	l.detector.Forget()
 	calls, taken := l.pending, l.out.taken
 	l.pending = map[uint64]*call{}
 	l.out.clear()
@@ -253,6 +272,7 @@ func (l *link) read(s *session) error {
 			return s.why(err)
 		}
 		s.alive()
+		l.detector.Heard(time.Now())
 		if err := cut(f.data, l.answer); err != nil {
 			return err
 		}

@@ -31,9 +31,15 @@ type PeerOptions struct {
 	Timeout         time.Duration // of a request that names none; 30 s
 	ConnectTimeout  time.Duration // until both sides have said hello; 1 s
 	Silence         time.Duration // after which a connection counts as broken; 3 s
-	RetryMin        time.Duration // pause after a first failure to connect; 20 ms
-	RetryMax        time.Duration // ... and after many; 1 s
-	Logger          *slog.Logger  // discards
+	// Heartbeat is the longest that this node says nothing on a stream, whether
+	// there is an answer or not; a quarter of Silence at the most; 500 ms.
+	Heartbeat time.Duration
+	// Detector makes a detector of silence for a node, which is told of every
+	// frame that the node sends; nil: only broken connections are noticed.
+	Detector func() Detector
+	RetryMin time.Duration // pause after a first failure to connect; 20 ms
+	RetryMax time.Duration // ... and after many; 1 s
+	Logger   *slog.Logger  // discards
 }
 
 func (o PeerOptions) withDefaults() PeerOptions {
@@ -48,8 +54,12 @@ func (o PeerOptions) withDefaults() PeerOptions {
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, time.Second)
 	o.Silence = cmp.Or(o.Silence, 3*time.Second)
+	o.Heartbeat = min(cmp.Or(o.Heartbeat, 500*time.Millisecond), o.Silence/4)
 	o.RetryMin = cmp.Or(o.RetryMin, 20*time.Millisecond)
 	o.RetryMax = cmp.Or(o.RetryMax, time.Second)
+	if o.Detector == nil {
+		o.Detector = func() Detector { return deaf{} }
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -75,6 +85,24 @@ func (o *PeerOptions) limits() outboxLimits {
 	return outboxLimits{queue: o.QueueBytes, frame: o.FrameBytes, messages: o.FrameMessages}
 }
 
+// Detector tells from the arrivals of one node's frames how likely it is that
+// more will come. It must be safe for concurrent use.
+type Detector interface {
+	// Heard notes an arrival.
+	Heard(at time.Time)
+	// Forget drops the last arrival: the connection ended.
+	Forget()
+	// Phi is the suspicion at a moment; see dc.Health.
+	Phi(now time.Time) float64
+}
+
+// deaf is the Detector of those who have none.
+type deaf struct{}
+
+func (deaf) Heard(time.Time)       {}
+func (deaf) Forget()               {}
+func (deaf) Phi(time.Time) float64 { return 0 }
+
 // Handler answers a request of node from. It must return a response, and soon
 // after ctx ends.
 type Handler func(ctx context.Context, from string, req *peerv1.Request) *peerv1.Response
@@ -95,7 +123,10 @@ type Peers struct {
 	server *grpc.Server // nil before Serve
 }
 
-var _ dc.Transport = (*Peers)(nil)
+var (
+	_ dc.Transport = (*Peers)(nil)
+	_ dc.Health    = (*Peers)(nil)
+)
 
 // NewPeers makes the peers of a node. It connects to nobody before it is asked
 // to send. Close ends it.
@@ -118,6 +149,19 @@ func (p *Peers) Send(to string, req *peerv1.Request, done func(*peerv1.Response,
 	if err := l.send(req, done); err != nil {
 		done(nil, err)
 	}
+}
+
+// Phi implements dc.Health: what the detector says of a node's silence, and
+// without bound from the moment a connection breaks, or cannot be made, until
+// one stands again. It is 0 for a node that was never asked anything.
+func (p *Peers) Phi(node string) float64 {
+	p.mu.RLock()
+	l := p.links[node]
+	p.mu.RUnlock()
+	if l == nil {
+		return 0
+	}
+	return l.phi(time.Now())
 }
 
 // link returns the link to a node, and makes it if the node has an address.

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/godwitdb/godwit/dc"
 	"github.com/godwitdb/godwit/dc/rpc"
@@ -50,8 +51,14 @@ type Options struct {
 	Memory     bool           // keep the data in memory, for as long as the process lives
 	CacheBytes int64          // block cache; 64 MiB
 	MemTable   uint64         // bytes of a memtable; 16 MiB
-	Version    string         // of the program
-	Logger     *slog.Logger   // discards
+	// Heartbeat is the longest that nodes of a datacenter are silent towards each
+	// other; the same on all of them; 500 ms.
+	Heartbeat time.Duration
+	// PhiThreshold is the suspicion from which on a silent node is passed over,
+	// about -log10 of the chance that this is wrong; 8.
+	PhiThreshold float64
+	Version      string       // of the program
+	Logger       *slog.Logger // discards
 }
 
 func (o Options) withDefaults() (Options, topology.Node, string, error) {
@@ -62,6 +69,7 @@ func (o Options) withDefaults() (Options, topology.Node, string, error) {
 	if o.Dir = cmp.Or(o.Dir, spec.DataDir); o.Dir == "" {
 		return o, spec, "", fmt.Errorf("node %s has no data directory: give one, or set data_dir in the topology", o.Node)
 	}
+	o.Heartbeat = cmp.Or(o.Heartbeat, 500*time.Millisecond)
 	if o.Addrs == nil {
 		o.Addrs = func(id string) Addrs {
 			n, _, _ := o.Topology.NodeByID(id)
@@ -183,7 +191,8 @@ func (m membership) State(id string) string {
 func (n *Node) open(context.Context) error {
 	n.peers = rpc.NewPeers(rpc.PeerOptions{
 		Cluster: n.opts.Topology.Cluster, DC: n.dc, Node: n.opts.Node, TopologyVersion: n.opts.Topology.Version,
-		Addr: func(id string) string { return n.opts.Addrs(id).Peer }, Logger: n.opts.Logger,
+		Addr: func(id string) string { return n.opts.Addrs(id).Peer }, Logger: n.opts.Logger, Heartbeat: n.opts.Heartbeat,
+		Detector: func() rpc.Detector { return gossip.NewPhi(gossip.PhiOptions{Every: n.opts.Heartbeat}) },
 	})
 	store := storage.Options{Dir: n.opts.Dir, CacheBytes: n.opts.CacheBytes, MemTable: n.opts.MemTable}
 	if n.opts.Memory {
@@ -191,7 +200,7 @@ func (n *Node) open(context.Context) error {
 	}
 	var err error
 	n.node, err = dc.Open(dc.Options{
-		Topology: n.opts.Topology, Node: n.opts.Node, Transport: n.peers, Membership: membership{n.gossip},
+		Topology: n.opts.Topology, Node: n.opts.Node, Transport: n.peers, Membership: membership{n.gossip}, Health: n.peers, PhiThreshold: n.opts.PhiThreshold, Heartbeat: n.opts.Heartbeat,
 		Links: n.opts.Links, Storage: store, Version: n.opts.Version, Logger: n.opts.Logger,
 		GRPCAddr: func(id string) string {
 			if id == n.opts.Node {

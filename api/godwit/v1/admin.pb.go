@@ -224,6 +224,10 @@ type NodeStatus struct {
 	Moving        *Moving                `protobuf:"bytes,16,opt,name=moving,proto3" json:"moving,omitempty"`                                     // while owners change
 	Guests        uint32                 `protobuf:"varint,17,opt,name=guests,proto3" json:"guests,omitempty"`                                    // replicas that it holds for owners, and is to hand over
 	Epoch         uint64                 `protobuf:"varint,18,opt,name=epoch,proto3" json:"epoch,omitempty"`                                      // of the ring that it acts under
+	// peers tells how the node finds the others of its datacenter.
+	Peers         []*PeerHealth `protobuf:"bytes,20,rep,name=peers,proto3" json:"peers,omitempty"`
+	PhiThreshold  float64       `protobuf:"fixed64,21,opt,name=phi_threshold,json=phiThreshold,proto3" json:"phi_threshold,omitempty"` // the phi from which on it passes a peer over
+	HeartbeatMs   uint64        `protobuf:"varint,22,opt,name=heartbeat_ms,json=heartbeatMs,proto3" json:"heartbeat_ms,omitempty"`     // the longest that it is silent towards a peer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,6 +388,112 @@ func (x *NodeStatus) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *NodeStatus) GetPeers() []*PeerHealth {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+func (x *NodeStatus) GetPhiThreshold() float64 {
+	if x != nil {
+		return x.PhiThreshold
+	}
+	return 0
+}
+
+func (x *NodeStatus) GetHeartbeatMs() uint64 {
+	if x != nil {
+		return x.HeartbeatMs
+	}
+	return 0
+}
+
+// PeerHealth is what a node thinks of another one.
+type PeerHealth struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Alive         bool                   `protobuf:"varint,2,opt,name=alive,proto3" json:"alive,omitempty"`                                // it answers, and is asked
+	Phi           float64                `protobuf:"fixed64,3,opt,name=phi,proto3" json:"phi,omitempty"`                                   // suspicion that it no longer answers, at most 1000
+	Outstanding   uint32                 `protobuf:"varint,4,opt,name=outstanding,proto3" json:"outstanding,omitempty"`                    // requests that it has yet to answer
+	ReadMeanMs    float64                `protobuf:"fixed64,5,opt,name=read_mean_ms,json=readMeanMs,proto3" json:"read_mean_ms,omitempty"` // of its answers to reads of replicas, of late
+	ReadP95Ms     float64                `protobuf:"fixed64,6,opt,name=read_p95_ms,json=readP95Ms,proto3" json:"read_p95_ms,omitempty"`    // of the last of them; 0 while there are too few
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerHealth) Reset() {
+	*x = PeerHealth{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerHealth) ProtoMessage() {}
+
+func (x *PeerHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerHealth.ProtoReflect.Descriptor instead.
+func (*PeerHealth) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PeerHealth) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PeerHealth) GetAlive() bool {
+	if x != nil {
+		return x.Alive
+	}
+	return false
+}
+
+func (x *PeerHealth) GetPhi() float64 {
+	if x != nil {
+		return x.Phi
+	}
+	return 0
+}
+
+func (x *PeerHealth) GetOutstanding() uint32 {
+	if x != nil {
+		return x.Outstanding
+	}
+	return 0
+}
+
+func (x *PeerHealth) GetReadMeanMs() float64 {
+	if x != nil {
+		return x.ReadMeanMs
+	}
+	return 0
+}
+
+func (x *PeerHealth) GetReadP95Ms() float64 {
+	if x != nil {
+		return x.ReadP95Ms
+	}
+	return 0
+}
+
 // Moving is how far a node is with the replicas that it is to own.
 type Moving struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -399,7 +509,7 @@ type Moving struct {
 
 func (x *Moving) Reset() {
 	*x = Moving{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	mi := &file_godwit_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +521,7 @@ func (x *Moving) String() string {
 func (*Moving) ProtoMessage() {}
 
 func (x *Moving) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	mi := &file_godwit_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +534,7 @@ func (x *Moving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moving.ProtoReflect.Descriptor instead.
 func (*Moving) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Moving) GetEpoch() uint64 {
@@ -480,7 +590,7 @@ type RingRequest struct {
 
 func (x *RingRequest) Reset() {
 	*x = RingRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[4]
+	mi := &file_godwit_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +602,7 @@ func (x *RingRequest) String() string {
 func (*RingRequest) ProtoMessage() {}
 
 func (x *RingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[4]
+	mi := &file_godwit_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +615,7 @@ func (x *RingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingRequest.ProtoReflect.Descriptor instead.
 func (*RingRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RingRequest) GetKey() []byte {
@@ -535,7 +645,7 @@ type RingResponse struct {
 
 func (x *RingResponse) Reset() {
 	*x = RingResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[5]
+	mi := &file_godwit_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +657,7 @@ func (x *RingResponse) String() string {
 func (*RingResponse) ProtoMessage() {}
 
 func (x *RingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[5]
+	mi := &file_godwit_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +670,7 @@ func (x *RingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingResponse.ProtoReflect.Descriptor instead.
 func (*RingResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RingResponse) GetPartitions() uint32 {
@@ -608,7 +718,7 @@ type PartitionOwners struct {
 
 func (x *PartitionOwners) Reset() {
 	*x = PartitionOwners{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[6]
+	mi := &file_godwit_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +730,7 @@ func (x *PartitionOwners) String() string {
 func (*PartitionOwners) ProtoMessage() {}
 
 func (x *PartitionOwners) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[6]
+	mi := &file_godwit_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +743,7 @@ func (x *PartitionOwners) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionOwners.ProtoReflect.Descriptor instead.
 func (*PartitionOwners) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PartitionOwners) GetPartition() uint32 {
@@ -663,7 +773,7 @@ type NodeShare struct {
 
 func (x *NodeShare) Reset() {
 	*x = NodeShare{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[7]
+	mi := &file_godwit_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +785,7 @@ func (x *NodeShare) String() string {
 func (*NodeShare) ProtoMessage() {}
 
 func (x *NodeShare) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[7]
+	mi := &file_godwit_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +798,7 @@ func (x *NodeShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeShare.ProtoReflect.Descriptor instead.
 func (*NodeShare) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NodeShare) GetNode() string {
@@ -734,7 +844,7 @@ type LagRequest struct {
 
 func (x *LagRequest) Reset() {
 	*x = LagRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[8]
+	mi := &file_godwit_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +856,7 @@ func (x *LagRequest) String() string {
 func (*LagRequest) ProtoMessage() {}
 
 func (x *LagRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[8]
+	mi := &file_godwit_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +869,7 @@ func (x *LagRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LagRequest.ProtoReflect.Descriptor instead.
 func (*LagRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 type LagResponse struct {
@@ -773,7 +883,7 @@ type LagResponse struct {
 
 func (x *LagResponse) Reset() {
 	*x = LagResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[9]
+	mi := &file_godwit_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +895,7 @@ func (x *LagResponse) String() string {
 func (*LagResponse) ProtoMessage() {}
 
 func (x *LagResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[9]
+	mi := &file_godwit_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +908,7 @@ func (x *LagResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LagResponse.ProtoReflect.Descriptor instead.
 func (*LagResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LagResponse) GetDc() string {
@@ -834,7 +944,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[10]
+	mi := &file_godwit_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +956,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[10]
+	mi := &file_godwit_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +969,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Inbound) GetFrom() string {
@@ -902,7 +1012,7 @@ type Outbound struct {
 
 func (x *Outbound) Reset() {
 	*x = Outbound{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[11]
+	mi := &file_godwit_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1024,7 @@ func (x *Outbound) String() string {
 func (*Outbound) ProtoMessage() {}
 
 func (x *Outbound) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[11]
+	mi := &file_godwit_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1037,7 @@ func (x *Outbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outbound.ProtoReflect.Descriptor instead.
 func (*Outbound) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Outbound) GetTo() string {
@@ -972,7 +1082,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[12]
+	mi := &file_godwit_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1094,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[12]
+	mi := &file_godwit_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1107,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *VerifyRequest) GetWait() []*PartitionClock {
@@ -1032,7 +1142,7 @@ type PartitionClock struct {
 
 func (x *PartitionClock) Reset() {
 	*x = PartitionClock{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	mi := &file_godwit_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1154,7 @@ func (x *PartitionClock) String() string {
 func (*PartitionClock) ProtoMessage() {}
 
 func (x *PartitionClock) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	mi := &file_godwit_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1167,7 @@ func (x *PartitionClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionClock.ProtoReflect.Descriptor instead.
 func (*PartitionClock) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PartitionClock) GetPlacement() uint32 {
@@ -1093,7 +1203,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	mi := &file_godwit_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1215,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	mi := &file_godwit_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1228,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *VerifyResponse) GetDc() string {
@@ -1159,7 +1269,7 @@ type ReplicaDigest struct {
 
 func (x *ReplicaDigest) Reset() {
 	*x = ReplicaDigest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	mi := &file_godwit_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1281,7 @@ func (x *ReplicaDigest) String() string {
 func (*ReplicaDigest) ProtoMessage() {}
 
 func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	mi := &file_godwit_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1294,7 @@ func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaDigest.ProtoReflect.Descriptor instead.
 func (*ReplicaDigest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReplicaDigest) GetNode() string {
@@ -1260,7 +1370,7 @@ type LeavesRequest struct {
 
 func (x *LeavesRequest) Reset() {
 	*x = LeavesRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	mi := &file_godwit_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1382,7 @@ func (x *LeavesRequest) String() string {
 func (*LeavesRequest) ProtoMessage() {}
 
 func (x *LeavesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	mi := &file_godwit_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1395,7 @@ func (x *LeavesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeavesRequest.ProtoReflect.Descriptor instead.
 func (*LeavesRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LeavesRequest) GetPlacement() uint32 {
@@ -1312,7 +1422,7 @@ type LeavesResponse struct {
 
 func (x *LeavesResponse) Reset() {
 	*x = LeavesResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	mi := &file_godwit_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1434,7 @@ func (x *LeavesResponse) String() string {
 func (*LeavesResponse) ProtoMessage() {}
 
 func (x *LeavesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	mi := &file_godwit_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1447,7 @@ func (x *LeavesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeavesResponse.ProtoReflect.Descriptor instead.
 func (*LeavesResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LeavesResponse) GetNode() string {
@@ -1365,7 +1475,7 @@ type KeysRequest struct {
 
 func (x *KeysRequest) Reset() {
 	*x = KeysRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	mi := &file_godwit_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1487,7 @@ func (x *KeysRequest) String() string {
 func (*KeysRequest) ProtoMessage() {}
 
 func (x *KeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	mi := &file_godwit_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1500,7 @@ func (x *KeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
 func (*KeysRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KeysRequest) GetPlacement() uint32 {
@@ -1423,7 +1533,7 @@ type KeysResponse struct {
 
 func (x *KeysResponse) Reset() {
 	*x = KeysResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[19]
+	mi := &file_godwit_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1545,7 @@ func (x *KeysResponse) String() string {
 func (*KeysResponse) ProtoMessage() {}
 
 func (x *KeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[19]
+	mi := &file_godwit_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1558,7 @@ func (x *KeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
 func (*KeysResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *KeysResponse) GetItems() []*KeysResponse_Item {
@@ -1469,7 +1579,7 @@ type CellsRequest struct {
 
 func (x *CellsRequest) Reset() {
 	*x = CellsRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[20]
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1591,7 @@ func (x *CellsRequest) String() string {
 func (*CellsRequest) ProtoMessage() {}
 
 func (x *CellsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[20]
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1604,7 @@ func (x *CellsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellsRequest.ProtoReflect.Descriptor instead.
 func (*CellsRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CellsRequest) GetBucket() string {
@@ -1531,7 +1641,7 @@ type CellsResponse struct {
 
 func (x *CellsResponse) Reset() {
 	*x = CellsResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1653,7 @@ func (x *CellsResponse) String() string {
 func (*CellsResponse) ProtoMessage() {}
 
 func (x *CellsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1666,7 @@ func (x *CellsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellsResponse.ProtoReflect.Descriptor instead.
 func (*CellsResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CellsResponse) GetSnapshot() []byte {
@@ -1607,7 +1717,7 @@ type ActorName struct {
 
 func (x *ActorName) Reset() {
 	*x = ActorName{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1729,7 @@ func (x *ActorName) String() string {
 func (*ActorName) ProtoMessage() {}
 
 func (x *ActorName) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +1742,7 @@ func (x *ActorName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorName.ProtoReflect.Descriptor instead.
 func (*ActorName) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ActorName) GetActor() uint64 {
@@ -1667,7 +1777,7 @@ type ConflictsRequest struct {
 
 func (x *ConflictsRequest) Reset() {
 	*x = ConflictsRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +1789,7 @@ func (x *ConflictsRequest) String() string {
 func (*ConflictsRequest) ProtoMessage() {}
 
 func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +1802,7 @@ func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsRequest.ProtoReflect.Descriptor instead.
 func (*ConflictsRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ConflictsRequest) GetBucket() string {
@@ -1730,7 +1840,7 @@ type ConflictsResponse struct {
 
 func (x *ConflictsResponse) Reset() {
 	*x = ConflictsResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1742,7 +1852,7 @@ func (x *ConflictsResponse) String() string {
 func (*ConflictsResponse) ProtoMessage() {}
 
 func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1755,7 +1865,7 @@ func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsResponse.ProtoReflect.Descriptor instead.
 func (*ConflictsResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ConflictsResponse) GetBucket() string {
@@ -1808,7 +1918,7 @@ type LinksRequest struct {
 
 func (x *LinksRequest) Reset() {
 	*x = LinksRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1820,7 +1930,7 @@ func (x *LinksRequest) String() string {
 func (*LinksRequest) ProtoMessage() {}
 
 func (x *LinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1833,7 +1943,7 @@ func (x *LinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksRequest.ProtoReflect.Descriptor instead.
 func (*LinksRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 type LinksResponse struct {
@@ -1846,7 +1956,7 @@ type LinksResponse struct {
 
 func (x *LinksResponse) Reset() {
 	*x = LinksResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +1968,7 @@ func (x *LinksResponse) String() string {
 func (*LinksResponse) ProtoMessage() {}
 
 func (x *LinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +1981,7 @@ func (x *LinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksResponse.ProtoReflect.Descriptor instead.
 func (*LinksResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LinksResponse) GetEmulated() bool {
@@ -1904,7 +2014,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +2026,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +2039,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Link) GetFrom() string {
@@ -1996,7 +2106,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[28]
+	mi := &file_godwit_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2008,7 +2118,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[28]
+	mi := &file_godwit_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2021,7 +2131,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SetLinkRequest) GetFrom() string {
@@ -2084,7 +2194,7 @@ type KeysResponse_Item struct {
 
 func (x *KeysResponse_Item) Reset() {
 	*x = KeysResponse_Item{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[29]
+	mi := &file_godwit_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2206,7 @@ func (x *KeysResponse_Item) String() string {
 func (*KeysResponse_Item) ProtoMessage() {}
 
 func (x *KeysResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[29]
+	mi := &file_godwit_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2219,7 @@ func (x *KeysResponse_Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse_Item.ProtoReflect.Descriptor instead.
 func (*KeysResponse_Item) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19, 0}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20, 0}
 }
 
 func (x *KeysResponse_Item) GetBucket() string {
@@ -2146,7 +2256,7 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12)\n" +
 	"\x10topology_version\x18\x05 \x01(\x04R\x0ftopologyVersion\x12#\n" +
 	"\rtopology_hash\x18\x06 \x01(\tR\ftopologyHash\x12+\n" +
-	"\x05nodes\x18\a \x03(\v2\x15.godwit.v1.NodeStatusR\x05nodes\"\x87\x04\n" +
+	"\x05nodes\x18\a \x03(\v2\x15.godwit.v1.NodeStatusR\x05nodes\"\xfc\x04\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -2171,7 +2281,19 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\x0econflicts_seen\x18\x0f \x01(\x04R\rconflictsSeen\x12)\n" +
 	"\x06moving\x18\x10 \x01(\v2\x11.godwit.v1.MovingR\x06moving\x12\x16\n" +
 	"\x06guests\x18\x11 \x01(\rR\x06guests\x12\x14\n" +
-	"\x05epoch\x18\x12 \x01(\x04R\x05epoch\"\xb4\x01\n" +
+	"\x05epoch\x18\x12 \x01(\x04R\x05epoch\x12+\n" +
+	"\x05peers\x18\x14 \x03(\v2\x15.godwit.v1.PeerHealthR\x05peers\x12#\n" +
+	"\rphi_threshold\x18\x15 \x01(\x01R\fphiThreshold\x12!\n" +
+	"\fheartbeat_ms\x18\x16 \x01(\x04R\vheartbeatMs\"\xa8\x01\n" +
+	"\n" +
+	"PeerHealth\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05alive\x18\x02 \x01(\bR\x05alive\x12\x10\n" +
+	"\x03phi\x18\x03 \x01(\x01R\x03phi\x12 \n" +
+	"\voutstanding\x18\x04 \x01(\rR\voutstanding\x12 \n" +
+	"\fread_mean_ms\x18\x05 \x01(\x01R\n" +
+	"readMeanMs\x12\x1e\n" +
+	"\vread_p95_ms\x18\x06 \x01(\x01R\treadP95Ms\"\xb4\x01\n" +
 	"\x06Moving\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06turned\x18\x02 \x01(\bR\x06turned\x12\x1e\n" +
@@ -2353,103 +2475,105 @@ func file_godwit_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_godwit_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_godwit_v1_admin_proto_goTypes = []any{
 	(LinkState)(0),            // 0: godwit.v1.LinkState
 	(*StatusRequest)(nil),     // 1: godwit.v1.StatusRequest
 	(*StatusResponse)(nil),    // 2: godwit.v1.StatusResponse
 	(*NodeStatus)(nil),        // 3: godwit.v1.NodeStatus
-	(*Moving)(nil),            // 4: godwit.v1.Moving
-	(*RingRequest)(nil),       // 5: godwit.v1.RingRequest
-	(*RingResponse)(nil),      // 6: godwit.v1.RingResponse
-	(*PartitionOwners)(nil),   // 7: godwit.v1.PartitionOwners
-	(*NodeShare)(nil),         // 8: godwit.v1.NodeShare
-	(*LagRequest)(nil),        // 9: godwit.v1.LagRequest
-	(*LagResponse)(nil),       // 10: godwit.v1.LagResponse
-	(*Inbound)(nil),           // 11: godwit.v1.Inbound
-	(*Outbound)(nil),          // 12: godwit.v1.Outbound
-	(*VerifyRequest)(nil),     // 13: godwit.v1.VerifyRequest
-	(*PartitionClock)(nil),    // 14: godwit.v1.PartitionClock
-	(*VerifyResponse)(nil),    // 15: godwit.v1.VerifyResponse
-	(*ReplicaDigest)(nil),     // 16: godwit.v1.ReplicaDigest
-	(*LeavesRequest)(nil),     // 17: godwit.v1.LeavesRequest
-	(*LeavesResponse)(nil),    // 18: godwit.v1.LeavesResponse
-	(*KeysRequest)(nil),       // 19: godwit.v1.KeysRequest
-	(*KeysResponse)(nil),      // 20: godwit.v1.KeysResponse
-	(*CellsRequest)(nil),      // 21: godwit.v1.CellsRequest
-	(*CellsResponse)(nil),     // 22: godwit.v1.CellsResponse
-	(*ActorName)(nil),         // 23: godwit.v1.ActorName
-	(*ConflictsRequest)(nil),  // 24: godwit.v1.ConflictsRequest
-	(*ConflictsResponse)(nil), // 25: godwit.v1.ConflictsResponse
-	(*LinksRequest)(nil),      // 26: godwit.v1.LinksRequest
-	(*LinksResponse)(nil),     // 27: godwit.v1.LinksResponse
-	(*Link)(nil),              // 28: godwit.v1.Link
-	(*SetLinkRequest)(nil),    // 29: godwit.v1.SetLinkRequest
-	(*KeysResponse_Item)(nil), // 30: godwit.v1.KeysResponse.Item
-	(Kind)(0),                 // 31: godwit.v1.Kind
-	(*Sibling)(nil),           // 32: godwit.v1.Sibling
-	(*FieldName)(nil),         // 33: godwit.v1.FieldName
-	(*NodesRequest)(nil),      // 34: godwit.v1.NodesRequest
-	(*PlanRequest)(nil),       // 35: godwit.v1.PlanRequest
-	(*CommitRequest)(nil),     // 36: godwit.v1.CommitRequest
-	(*IntroduceRequest)(nil),  // 37: godwit.v1.IntroduceRequest
-	(*NodesResponse)(nil),     // 38: godwit.v1.NodesResponse
-	(*PlanResponse)(nil),      // 39: godwit.v1.PlanResponse
-	(*CommitResponse)(nil),    // 40: godwit.v1.CommitResponse
-	(*IntroduceResponse)(nil), // 41: godwit.v1.IntroduceResponse
+	(*PeerHealth)(nil),        // 4: godwit.v1.PeerHealth
+	(*Moving)(nil),            // 5: godwit.v1.Moving
+	(*RingRequest)(nil),       // 6: godwit.v1.RingRequest
+	(*RingResponse)(nil),      // 7: godwit.v1.RingResponse
+	(*PartitionOwners)(nil),   // 8: godwit.v1.PartitionOwners
+	(*NodeShare)(nil),         // 9: godwit.v1.NodeShare
+	(*LagRequest)(nil),        // 10: godwit.v1.LagRequest
+	(*LagResponse)(nil),       // 11: godwit.v1.LagResponse
+	(*Inbound)(nil),           // 12: godwit.v1.Inbound
+	(*Outbound)(nil),          // 13: godwit.v1.Outbound
+	(*VerifyRequest)(nil),     // 14: godwit.v1.VerifyRequest
+	(*PartitionClock)(nil),    // 15: godwit.v1.PartitionClock
+	(*VerifyResponse)(nil),    // 16: godwit.v1.VerifyResponse
+	(*ReplicaDigest)(nil),     // 17: godwit.v1.ReplicaDigest
+	(*LeavesRequest)(nil),     // 18: godwit.v1.LeavesRequest
+	(*LeavesResponse)(nil),    // 19: godwit.v1.LeavesResponse
+	(*KeysRequest)(nil),       // 20: godwit.v1.KeysRequest
+	(*KeysResponse)(nil),      // 21: godwit.v1.KeysResponse
+	(*CellsRequest)(nil),      // 22: godwit.v1.CellsRequest
+	(*CellsResponse)(nil),     // 23: godwit.v1.CellsResponse
+	(*ActorName)(nil),         // 24: godwit.v1.ActorName
+	(*ConflictsRequest)(nil),  // 25: godwit.v1.ConflictsRequest
+	(*ConflictsResponse)(nil), // 26: godwit.v1.ConflictsResponse
+	(*LinksRequest)(nil),      // 27: godwit.v1.LinksRequest
+	(*LinksResponse)(nil),     // 28: godwit.v1.LinksResponse
+	(*Link)(nil),              // 29: godwit.v1.Link
+	(*SetLinkRequest)(nil),    // 30: godwit.v1.SetLinkRequest
+	(*KeysResponse_Item)(nil), // 31: godwit.v1.KeysResponse.Item
+	(Kind)(0),                 // 32: godwit.v1.Kind
+	(*Sibling)(nil),           // 33: godwit.v1.Sibling
+	(*FieldName)(nil),         // 34: godwit.v1.FieldName
+	(*NodesRequest)(nil),      // 35: godwit.v1.NodesRequest
+	(*PlanRequest)(nil),       // 36: godwit.v1.PlanRequest
+	(*CommitRequest)(nil),     // 37: godwit.v1.CommitRequest
+	(*IntroduceRequest)(nil),  // 38: godwit.v1.IntroduceRequest
+	(*NodesResponse)(nil),     // 39: godwit.v1.NodesResponse
+	(*PlanResponse)(nil),      // 40: godwit.v1.PlanResponse
+	(*CommitResponse)(nil),    // 41: godwit.v1.CommitResponse
+	(*IntroduceResponse)(nil), // 42: godwit.v1.IntroduceResponse
 }
 var file_godwit_v1_admin_proto_depIdxs = []int32{
 	3,  // 0: godwit.v1.StatusResponse.nodes:type_name -> godwit.v1.NodeStatus
-	4,  // 1: godwit.v1.NodeStatus.moving:type_name -> godwit.v1.Moving
-	7,  // 2: godwit.v1.RingResponse.owners:type_name -> godwit.v1.PartitionOwners
-	8,  // 3: godwit.v1.RingResponse.shares:type_name -> godwit.v1.NodeShare
-	11, // 4: godwit.v1.LagResponse.inbound:type_name -> godwit.v1.Inbound
-	12, // 5: godwit.v1.LagResponse.outbound:type_name -> godwit.v1.Outbound
-	14, // 6: godwit.v1.VerifyRequest.wait:type_name -> godwit.v1.PartitionClock
-	16, // 7: godwit.v1.VerifyResponse.replicas:type_name -> godwit.v1.ReplicaDigest
-	30, // 8: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
-	23, // 9: godwit.v1.CellsResponse.actors:type_name -> godwit.v1.ActorName
-	22, // 10: godwit.v1.CellsResponse.others:type_name -> godwit.v1.CellsResponse
-	31, // 11: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
-	32, // 12: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
-	31, // 13: godwit.v1.ConflictsResponse.kinds:type_name -> godwit.v1.Kind
-	33, // 14: godwit.v1.ConflictsResponse.field:type_name -> godwit.v1.FieldName
-	28, // 15: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
-	0,  // 16: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
-	0,  // 17: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
-	1,  // 18: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
-	5,  // 19: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
-	34, // 20: godwit.v1.Cluster.Nodes:input_type -> godwit.v1.NodesRequest
-	35, // 21: godwit.v1.Cluster.Plan:input_type -> godwit.v1.PlanRequest
-	36, // 22: godwit.v1.Cluster.Commit:input_type -> godwit.v1.CommitRequest
-	37, // 23: godwit.v1.Cluster.Introduce:input_type -> godwit.v1.IntroduceRequest
-	9,  // 24: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
-	13, // 25: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
-	17, // 26: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
-	19, // 27: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
-	21, // 28: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
-	24, // 29: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
-	26, // 30: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
-	29, // 31: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
-	2,  // 32: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
-	6,  // 33: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
-	38, // 34: godwit.v1.Cluster.Nodes:output_type -> godwit.v1.NodesResponse
-	39, // 35: godwit.v1.Cluster.Plan:output_type -> godwit.v1.PlanResponse
-	40, // 36: godwit.v1.Cluster.Commit:output_type -> godwit.v1.CommitResponse
-	41, // 37: godwit.v1.Cluster.Introduce:output_type -> godwit.v1.IntroduceResponse
-	10, // 38: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
-	15, // 39: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
-	18, // 40: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
-	20, // 41: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
-	22, // 42: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
-	25, // 43: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
-	27, // 44: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
-	27, // 45: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
-	32, // [32:46] is the sub-list for method output_type
-	18, // [18:32] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	5,  // 1: godwit.v1.NodeStatus.moving:type_name -> godwit.v1.Moving
+	4,  // 2: godwit.v1.NodeStatus.peers:type_name -> godwit.v1.PeerHealth
+	8,  // 3: godwit.v1.RingResponse.owners:type_name -> godwit.v1.PartitionOwners
+	9,  // 4: godwit.v1.RingResponse.shares:type_name -> godwit.v1.NodeShare
+	12, // 5: godwit.v1.LagResponse.inbound:type_name -> godwit.v1.Inbound
+	13, // 6: godwit.v1.LagResponse.outbound:type_name -> godwit.v1.Outbound
+	15, // 7: godwit.v1.VerifyRequest.wait:type_name -> godwit.v1.PartitionClock
+	17, // 8: godwit.v1.VerifyResponse.replicas:type_name -> godwit.v1.ReplicaDigest
+	31, // 9: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
+	24, // 10: godwit.v1.CellsResponse.actors:type_name -> godwit.v1.ActorName
+	23, // 11: godwit.v1.CellsResponse.others:type_name -> godwit.v1.CellsResponse
+	32, // 12: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
+	33, // 13: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
+	32, // 14: godwit.v1.ConflictsResponse.kinds:type_name -> godwit.v1.Kind
+	34, // 15: godwit.v1.ConflictsResponse.field:type_name -> godwit.v1.FieldName
+	29, // 16: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
+	0,  // 17: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
+	0,  // 18: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
+	1,  // 19: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
+	6,  // 20: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
+	35, // 21: godwit.v1.Cluster.Nodes:input_type -> godwit.v1.NodesRequest
+	36, // 22: godwit.v1.Cluster.Plan:input_type -> godwit.v1.PlanRequest
+	37, // 23: godwit.v1.Cluster.Commit:input_type -> godwit.v1.CommitRequest
+	38, // 24: godwit.v1.Cluster.Introduce:input_type -> godwit.v1.IntroduceRequest
+	10, // 25: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
+	14, // 26: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
+	18, // 27: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
+	20, // 28: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
+	22, // 29: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
+	25, // 30: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
+	27, // 31: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
+	30, // 32: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
+	2,  // 33: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
+	7,  // 34: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
+	39, // 35: godwit.v1.Cluster.Nodes:output_type -> godwit.v1.NodesResponse
+	40, // 36: godwit.v1.Cluster.Plan:output_type -> godwit.v1.PlanResponse
+	41, // 37: godwit.v1.Cluster.Commit:output_type -> godwit.v1.CommitResponse
+	42, // 38: godwit.v1.Cluster.Introduce:output_type -> godwit.v1.IntroduceResponse
+	11, // 39: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
+	16, // 40: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
+	19, // 41: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
+	21, // 42: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
+	23, // 43: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
+	26, // 44: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
+	28, // 45: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
+	28, // 46: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
+	33, // [33:47] is the sub-list for method output_type
+	19, // [19:33] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_admin_proto_init() }
@@ -2459,15 +2583,15 @@ func file_godwit_v1_admin_proto_init() {
 	}
 	file_godwit_v1_kv_proto_init()
 	file_godwit_v1_members_proto_init()
-	file_godwit_v1_admin_proto_msgTypes[4].OneofWrappers = []any{}
-	file_godwit_v1_admin_proto_msgTypes[28].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[5].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_v1_admin_proto_rawDesc), len(file_godwit_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -164,7 +164,11 @@ type ReadOptions struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Consistency Consistency            `protobuf:"varint,1,opt,name=consistency,proto3,enum=godwit.v1.Consistency" json:"consistency,omitempty"`
 	// r, when not 0, is the exact number of replicas and overrides consistency.
-	R             uint32 `protobuf:"varint,2,opt,name=r,proto3" json:"r,omitempty"`
+	R uint32 `protobuf:"varint,2,opt,name=r,proto3" json:"r,omitempty"`
+	// strict counts owners of the partition only, never nodes that stand in for them.
+	Strict bool `protobuf:"varint,3,opt,name=strict,proto3" json:"strict,omitempty"`
+	// session, when set, makes the request one of a session: see Session.
+	Session       *Session `protobuf:"bytes,4,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,6 +217,107 @@ func (x *ReadOptions) GetR() uint32 {
 	return 0
 }
 
+func (x *ReadOptions) GetStrict() bool {
+	if x != nil {
+		return x.Strict
+	}
+	return false
+}
+
+func (x *ReadOptions) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+// Session is the part of a client's session that has to do with one partition.
+// A request of a session carries what earlier answers gave for the partition of
+// its key, and is not carried out before the replica that coordinates it holds
+// all of that; its answer gives what to carry from then on.
+type Session struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Placement uint32                 `protobuf:"varint,1,opt,name=placement,proto3" json:"placement,omitempty"`
+	Partition uint32                 `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// partitions of the cluster: the partition of a key is told by the first bits
+	// of the hash of its bucket and key.
+	Partitions uint32 `protobuf:"varint,3,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	// tokens are opaque. An answer has one in the place of those of its request, or
+	// none when nothing needs to be carried any more. Requests that ran at the
+	// same time leave several, which the next one carries all.
+	Tokens [][]byte `protobuf:"bytes,4,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	// truncated says that the token would have been too long and lacks what is
+	// older: for this partition the session's guarantees may not hold.
+	Truncated     bool `protobuf:"varint,5,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session) Reset() {
+	*x = Session{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session) ProtoMessage() {}
+
+func (x *Session) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session.ProtoReflect.Descriptor instead.
+func (*Session) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Session) GetPlacement() uint32 {
+	if x != nil {
+		return x.Placement
+	}
+	return 0
+}
+
+func (x *Session) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *Session) GetPartitions() uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *Session) GetTokens() [][]byte {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *Session) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
 type WriteOptions struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Consistency Consistency            `protobuf:"varint,1,opt,name=consistency,proto3,enum=godwit.v1.Consistency" json:"consistency,omitempty"`
@@ -223,15 +328,20 @@ type WriteOptions struct {
 	Context []byte `protobuf:"bytes,3,opt,name=context,proto3,oneof" json:"context,omitempty"`
 	// request_id makes a retry exact. 16 bytes: a ULID, so it carries its birth time.
 	RequestId []byte `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// strict counts copies at owners only, none with nodes that stand in for them.
-	Strict        bool `protobuf:"varint,5,opt,name=strict,proto3" json:"strict,omitempty"`
+	// strict counts owners of the partition only, never nodes that stand in for them.
+	Strict bool `protobuf:"varint,5,opt,name=strict,proto3" json:"strict,omitempty"`
+	// session, when set, makes the request one of a session: see Session.
+	Session *Session `protobuf:"bytes,6,opt,name=session,proto3" json:"session,omitempty"`
+	// repeat says that an earlier try with this request_id may have been carried
+	// out, anywhere: it is looked for at every owner before it is carried out again.
+	Repeat        bool `protobuf:"varint,7,opt,name=repeat,proto3" json:"repeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WriteOptions) Reset() {
 	*x = WriteOptions{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[1]
+	mi := &file_godwit_v1_kv_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -243,7 +353,7 @@ func (x *WriteOptions) String() string {
 func (*WriteOptions) ProtoMessage() {}
 
 func (x *WriteOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[1]
+	mi := &file_godwit_v1_kv_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -256,7 +366,7 @@ func (x *WriteOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteOptions.ProtoReflect.Descriptor instead.
 func (*WriteOptions) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{1}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *WriteOptions) GetConsistency() Consistency {
@@ -294,6 +404,20 @@ func (x *WriteOptions) GetStrict() bool {
 	return false
 }
 
+func (x *WriteOptions) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *WriteOptions) GetRepeat() bool {
+	if x != nil {
+		return x.Repeat
+	}
+	return false
+}
+
 type GetRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Bucket  string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
@@ -320,7 +444,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[2]
+	mi := &file_godwit_v1_kv_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +456,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[2]
+	mi := &file_godwit_v1_kv_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +469,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{2}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetRequest) GetBucket() string {
@@ -416,7 +540,7 @@ type FieldName struct {
 
 func (x *FieldName) Reset() {
 	*x = FieldName{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[3]
+	mi := &file_godwit_v1_kv_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -428,7 +552,7 @@ func (x *FieldName) String() string {
 func (*FieldName) ProtoMessage() {}
 
 func (x *FieldName) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[3]
+	mi := &file_godwit_v1_kv_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -441,7 +565,7 @@ func (x *FieldName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldName.ProtoReflect.Descriptor instead.
 func (*FieldName) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{3}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FieldName) GetName() []byte {
@@ -476,7 +600,7 @@ type ZRange struct {
 
 func (x *ZRange) Reset() {
 	*x = ZRange{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[4]
+	mi := &file_godwit_v1_kv_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +612,7 @@ func (x *ZRange) String() string {
 func (*ZRange) ProtoMessage() {}
 
 func (x *ZRange) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[4]
+	mi := &file_godwit_v1_kv_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +625,7 @@ func (x *ZRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZRange.ProtoReflect.Descriptor instead.
 func (*ZRange) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{4}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ZRange) GetStart() int64 {
@@ -563,14 +687,16 @@ type GetResponse struct {
 	// rights of a bcounter, by actor.
 	Rights []*Rights `protobuf:"bytes,9,rep,name=rights,proto3" json:"rights,omitempty"`
 	// bound of a bcounter.
-	Bound         int64 `protobuf:"zigzag64,10,opt,name=bound,proto3" json:"bound,omitempty"`
+	Bound int64 `protobuf:"zigzag64,10,opt,name=bound,proto3" json:"bound,omitempty"`
+	// session is set for a request of a session.
+	Session       *Session `protobuf:"bytes,11,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[5]
+	mi := &file_godwit_v1_kv_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +708,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[5]
+	mi := &file_godwit_v1_kv_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +721,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{5}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetResponse) GetKind() Kind {
@@ -668,6 +794,13 @@ func (x *GetResponse) GetBound() int64 {
 	return 0
 }
 
+func (x *GetResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
 // Rights is how much one replica may take from a bcounter.
 type Rights struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -681,7 +814,7 @@ type Rights struct {
 
 func (x *Rights) Reset() {
 	*x = Rights{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[6]
+	mi := &file_godwit_v1_kv_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +826,7 @@ func (x *Rights) String() string {
 func (*Rights) ProtoMessage() {}
 
 func (x *Rights) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[6]
+	mi := &file_godwit_v1_kv_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +839,7 @@ func (x *Rights) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rights.ProtoReflect.Descriptor instead.
 func (*Rights) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{6}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Rights) GetActor() uint64 {
@@ -756,7 +889,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[7]
+	mi := &file_godwit_v1_kv_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +901,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[7]
+	mi := &file_godwit_v1_kv_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +914,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{7}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Value) GetOf() isValue_Of {
@@ -911,7 +1044,7 @@ type Elements struct {
 
 func (x *Elements) Reset() {
 	*x = Elements{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[8]
+	mi := &file_godwit_v1_kv_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1056,7 @@ func (x *Elements) String() string {
 func (*Elements) ProtoMessage() {}
 
 func (x *Elements) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[8]
+	mi := &file_godwit_v1_kv_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1069,7 @@ func (x *Elements) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Elements.ProtoReflect.Descriptor instead.
 func (*Elements) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{8}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Elements) GetElements() [][]byte {
@@ -962,7 +1095,7 @@ type Fields struct {
 
 func (x *Fields) Reset() {
 	*x = Fields{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[9]
+	mi := &file_godwit_v1_kv_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1107,7 @@ func (x *Fields) String() string {
 func (*Fields) ProtoMessage() {}
 
 func (x *Fields) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[9]
+	mi := &file_godwit_v1_kv_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1120,7 @@ func (x *Fields) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fields.ProtoReflect.Descriptor instead.
 func (*Fields) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{9}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Fields) GetFields() []*Field {
@@ -1010,7 +1143,7 @@ type Field struct {
 
 func (x *Field) Reset() {
 	*x = Field{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[10]
+	mi := &file_godwit_v1_kv_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1155,7 @@ func (x *Field) String() string {
 func (*Field) ProtoMessage() {}
 
 func (x *Field) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[10]
+	mi := &file_godwit_v1_kv_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1168,7 @@ func (x *Field) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Field.ProtoReflect.Descriptor instead.
 func (*Field) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{10}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Field) GetName() []byte {
@@ -1077,7 +1210,7 @@ type Members struct {
 
 func (x *Members) Reset() {
 	*x = Members{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[11]
+	mi := &file_godwit_v1_kv_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1222,7 @@ func (x *Members) String() string {
 func (*Members) ProtoMessage() {}
 
 func (x *Members) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[11]
+	mi := &file_godwit_v1_kv_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1235,7 @@ func (x *Members) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Members.ProtoReflect.Descriptor instead.
 func (*Members) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{11}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Members) GetMembers() []*Member {
@@ -1130,7 +1263,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[12]
+	mi := &file_godwit_v1_kv_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1275,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[12]
+	mi := &file_godwit_v1_kv_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1288,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{12}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Member) GetMember() []byte {
@@ -1191,7 +1324,7 @@ type Sibling struct {
 
 func (x *Sibling) Reset() {
 	*x = Sibling{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[13]
+	mi := &file_godwit_v1_kv_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1336,7 @@ func (x *Sibling) String() string {
 func (*Sibling) ProtoMessage() {}
 
 func (x *Sibling) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[13]
+	mi := &file_godwit_v1_kv_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1349,7 @@ func (x *Sibling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sibling.ProtoReflect.Descriptor instead.
 func (*Sibling) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{13}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Sibling) GetValue() []byte {
@@ -1251,7 +1384,7 @@ type Dot struct {
 
 func (x *Dot) Reset() {
 	*x = Dot{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[14]
+	mi := &file_godwit_v1_kv_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1396,7 @@ func (x *Dot) String() string {
 func (*Dot) ProtoMessage() {}
 
 func (x *Dot) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[14]
+	mi := &file_godwit_v1_kv_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1409,7 @@ func (x *Dot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dot.ProtoReflect.Descriptor instead.
 func (*Dot) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{14}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Dot) GetActor() uint64 {
@@ -1307,7 +1440,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[15]
+	mi := &file_godwit_v1_kv_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1452,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[15]
+	mi := &file_godwit_v1_kv_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1465,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{15}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Answer) GetCopies() uint32 {
@@ -1384,7 +1517,7 @@ type PutRequest struct {
 
 func (x *PutRequest) Reset() {
 	*x = PutRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[16]
+	mi := &file_godwit_v1_kv_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1396,7 +1529,7 @@ func (x *PutRequest) String() string {
 func (*PutRequest) ProtoMessage() {}
 
 func (x *PutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[16]
+	mi := &file_godwit_v1_kv_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1542,7 @@ func (x *PutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
 func (*PutRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{16}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PutRequest) GetBucket() string {
@@ -1458,7 +1591,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[17]
+	mi := &file_godwit_v1_kv_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1603,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[17]
+	mi := &file_godwit_v1_kv_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1616,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{17}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteRequest) GetBucket() string {
@@ -1545,7 +1678,7 @@ type UpdateRequest struct {
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[18]
+	mi := &file_godwit_v1_kv_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1690,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[18]
+	mi := &file_godwit_v1_kv_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1703,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{18}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpdateRequest) GetBucket() string {
@@ -1882,7 +2015,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[19]
+	mi := &file_godwit_v1_kv_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +2027,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[19]
+	mi := &file_godwit_v1_kv_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +2040,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{19}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Assign) GetValue() []byte {
@@ -1925,7 +2058,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[20]
+	mi := &file_godwit_v1_kv_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2070,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[20]
+	mi := &file_godwit_v1_kv_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2083,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{20}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{21}
 }
 
 type CounterAdd struct {
@@ -1962,7 +2095,7 @@ type CounterAdd struct {
 
 func (x *CounterAdd) Reset() {
 	*x = CounterAdd{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[21]
+	mi := &file_godwit_v1_kv_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2107,7 @@ func (x *CounterAdd) String() string {
 func (*CounterAdd) ProtoMessage() {}
 
 func (x *CounterAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[21]
+	mi := &file_godwit_v1_kv_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2120,7 @@ func (x *CounterAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterAdd.ProtoReflect.Descriptor instead.
 func (*CounterAdd) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{21}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CounterAdd) GetDelta() int64 {
@@ -2005,7 +2138,7 @@ type CounterReset struct {
 
 func (x *CounterReset) Reset() {
 	*x = CounterReset{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[22]
+	mi := &file_godwit_v1_kv_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2017,7 +2150,7 @@ func (x *CounterReset) String() string {
 func (*CounterReset) ProtoMessage() {}
 
 func (x *CounterReset) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[22]
+	mi := &file_godwit_v1_kv_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2030,7 +2163,7 @@ func (x *CounterReset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterReset.ProtoReflect.Descriptor instead.
 func (*CounterReset) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{22}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{23}
 }
 
 type SetAdd struct {
@@ -2042,7 +2175,7 @@ type SetAdd struct {
 
 func (x *SetAdd) Reset() {
 	*x = SetAdd{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[23]
+	mi := &file_godwit_v1_kv_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2054,7 +2187,7 @@ func (x *SetAdd) String() string {
 func (*SetAdd) ProtoMessage() {}
 
 func (x *SetAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[23]
+	mi := &file_godwit_v1_kv_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2067,7 +2200,7 @@ func (x *SetAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAdd.ProtoReflect.Descriptor instead.
 func (*SetAdd) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{23}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetAdd) GetElements() [][]byte {
@@ -2086,7 +2219,7 @@ type SetRemove struct {
 
 func (x *SetRemove) Reset() {
 	*x = SetRemove{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[24]
+	mi := &file_godwit_v1_kv_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2231,7 @@ func (x *SetRemove) String() string {
 func (*SetRemove) ProtoMessage() {}
 
 func (x *SetRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[24]
+	mi := &file_godwit_v1_kv_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2244,7 @@ func (x *SetRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRemove.ProtoReflect.Descriptor instead.
 func (*SetRemove) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{24}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetRemove) GetElements() [][]byte {
@@ -2131,7 +2264,7 @@ type MapUpdate struct {
 
 func (x *MapUpdate) Reset() {
 	*x = MapUpdate{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[25]
+	mi := &file_godwit_v1_kv_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2143,7 +2276,7 @@ func (x *MapUpdate) String() string {
 func (*MapUpdate) ProtoMessage() {}
 
 func (x *MapUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[25]
+	mi := &file_godwit_v1_kv_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2156,7 +2289,7 @@ func (x *MapUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapUpdate.ProtoReflect.Descriptor instead.
 func (*MapUpdate) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{25}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MapUpdate) GetFields() []*FieldUpdate {
@@ -2177,7 +2310,7 @@ type FieldUpdate struct {
 
 func (x *FieldUpdate) Reset() {
 	*x = FieldUpdate{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[26]
+	mi := &file_godwit_v1_kv_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2322,7 @@ func (x *FieldUpdate) String() string {
 func (*FieldUpdate) ProtoMessage() {}
 
 func (x *FieldUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[26]
+	mi := &file_godwit_v1_kv_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2335,7 @@ func (x *FieldUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldUpdate.ProtoReflect.Descriptor instead.
 func (*FieldUpdate) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{26}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FieldUpdate) GetName() []byte {
@@ -2229,7 +2362,7 @@ type MapRemove struct {
 
 func (x *MapRemove) Reset() {
 	*x = MapRemove{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[27]
+	mi := &file_godwit_v1_kv_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +2374,7 @@ func (x *MapRemove) String() string {
 func (*MapRemove) ProtoMessage() {}
 
 func (x *MapRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[27]
+	mi := &file_godwit_v1_kv_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,7 +2387,7 @@ func (x *MapRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapRemove.ProtoReflect.Descriptor instead.
 func (*MapRemove) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{27}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MapRemove) GetFields() []*FieldName {
@@ -2273,7 +2406,7 @@ type FlagSet struct {
 
 func (x *FlagSet) Reset() {
 	*x = FlagSet{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[28]
+	mi := &file_godwit_v1_kv_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2285,7 +2418,7 @@ func (x *FlagSet) String() string {
 func (*FlagSet) ProtoMessage() {}
 
 func (x *FlagSet) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[28]
+	mi := &file_godwit_v1_kv_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2298,7 +2431,7 @@ func (x *FlagSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlagSet.ProtoReflect.Descriptor instead.
 func (*FlagSet) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{28}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FlagSet) GetOn() bool {
@@ -2317,7 +2450,7 @@ type ZAdd struct {
 
 func (x *ZAdd) Reset() {
 	*x = ZAdd{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[29]
+	mi := &file_godwit_v1_kv_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2462,7 @@ func (x *ZAdd) String() string {
 func (*ZAdd) ProtoMessage() {}
 
 func (x *ZAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[29]
+	mi := &file_godwit_v1_kv_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2475,7 @@ func (x *ZAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZAdd.ProtoReflect.Descriptor instead.
 func (*ZAdd) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{29}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ZAdd) GetMembers() []*Member {
@@ -2362,7 +2495,7 @@ type ZIncr struct {
 
 func (x *ZIncr) Reset() {
 	*x = ZIncr{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[30]
+	mi := &file_godwit_v1_kv_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2374,7 +2507,7 @@ func (x *ZIncr) String() string {
 func (*ZIncr) ProtoMessage() {}
 
 func (x *ZIncr) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[30]
+	mi := &file_godwit_v1_kv_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2387,7 +2520,7 @@ func (x *ZIncr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZIncr.ProtoReflect.Descriptor instead.
 func (*ZIncr) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{30}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ZIncr) GetMember() []byte {
@@ -2413,7 +2546,7 @@ type ZRemove struct {
 
 func (x *ZRemove) Reset() {
 	*x = ZRemove{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[31]
+	mi := &file_godwit_v1_kv_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2558,7 @@ func (x *ZRemove) String() string {
 func (*ZRemove) ProtoMessage() {}
 
 func (x *ZRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[31]
+	mi := &file_godwit_v1_kv_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2571,7 @@ func (x *ZRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZRemove.ProtoReflect.Descriptor instead.
 func (*ZRemove) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{31}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ZRemove) GetMembers() [][]byte {
@@ -2457,7 +2590,7 @@ type HllAdd struct {
 
 func (x *HllAdd) Reset() {
 	*x = HllAdd{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[32]
+	mi := &file_godwit_v1_kv_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2469,7 +2602,7 @@ func (x *HllAdd) String() string {
 func (*HllAdd) ProtoMessage() {}
 
 func (x *HllAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[32]
+	mi := &file_godwit_v1_kv_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2482,7 +2615,7 @@ func (x *HllAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HllAdd.ProtoReflect.Descriptor instead.
 func (*HllAdd) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{32}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *HllAdd) GetElements() [][]byte {
@@ -2503,7 +2636,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[33]
+	mi := &file_godwit_v1_kv_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2648,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[33]
+	mi := &file_godwit_v1_kv_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2661,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{33}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Expire) GetAtUnixMs() uint64 {
@@ -2549,7 +2682,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[34]
+	mi := &file_godwit_v1_kv_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2694,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[34]
+	mi := &file_godwit_v1_kv_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2574,7 +2707,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{34}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Transfer) GetAmount() int64 {
@@ -2601,7 +2734,7 @@ type Keep struct {
 
 func (x *Keep) Reset() {
 	*x = Keep{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[35]
+	mi := &file_godwit_v1_kv_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2613,7 +2746,7 @@ func (x *Keep) String() string {
 func (*Keep) ProtoMessage() {}
 
 func (x *Keep) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[35]
+	mi := &file_godwit_v1_kv_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2626,7 +2759,7 @@ func (x *Keep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keep.ProtoReflect.Descriptor instead.
 func (*Keep) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{35}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Keep) GetKind() Kind {
@@ -2644,17 +2777,22 @@ type UpdateResponse struct {
 	// these kinds that the change named.
 	Value *Value `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// changed counts what the change did: elements, members or fields added or removed, 1 or 0 otherwise.
-	Changed       uint64  `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
-	Context       []byte  `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
-	Dot           *Dot    `protobuf:"bytes,5,opt,name=dot,proto3" json:"dot,omitempty"`
-	Answer        *Answer `protobuf:"bytes,6,opt,name=answer,proto3" json:"answer,omitempty"`
+	Changed uint64  `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	Context []byte  `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
+	Dot     *Dot    `protobuf:"bytes,5,opt,name=dot,proto3" json:"dot,omitempty"`
+	Answer  *Answer `protobuf:"bytes,6,opt,name=answer,proto3" json:"answer,omitempty"`
+	// session is set for a request of a session.
+	Session *Session `protobuf:"bytes,7,opt,name=session,proto3" json:"session,omitempty"`
+	// repeated says that the request id was known: the answer is that of the
+	// time when the request was carried out.
+	Repeated      bool `protobuf:"varint,8,opt,name=repeated,proto3" json:"repeated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[36]
+	mi := &file_godwit_v1_kv_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2666,7 +2804,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[36]
+	mi := &file_godwit_v1_kv_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2679,7 +2817,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{36}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UpdateResponse) GetKind() Kind {
@@ -2724,6 +2862,20 @@ func (x *UpdateResponse) GetAnswer() *Answer {
 	return nil
 }
 
+func (x *UpdateResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *UpdateResponse) GetRepeated() bool {
+	if x != nil {
+		return x.Repeated
+	}
+	return false
+}
+
 type BatchGetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Gets          []*GetRequest          `protobuf:"bytes,1,rep,name=gets,proto3" json:"gets,omitempty"`
@@ -2733,7 +2885,7 @@ type BatchGetRequest struct {
 
 func (x *BatchGetRequest) Reset() {
 	*x = BatchGetRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[37]
+	mi := &file_godwit_v1_kv_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2745,7 +2897,7 @@ func (x *BatchGetRequest) String() string {
 func (*BatchGetRequest) ProtoMessage() {}
 
 func (x *BatchGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[37]
+	mi := &file_godwit_v1_kv_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2758,7 +2910,7 @@ func (x *BatchGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetRequest.ProtoReflect.Descriptor instead.
 func (*BatchGetRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{37}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *BatchGetRequest) GetGets() []*GetRequest {
@@ -2777,7 +2929,7 @@ type BatchGetResponse struct {
 
 func (x *BatchGetResponse) Reset() {
 	*x = BatchGetResponse{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[38]
+	mi := &file_godwit_v1_kv_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2789,7 +2941,7 @@ func (x *BatchGetResponse) String() string {
 func (*BatchGetResponse) ProtoMessage() {}
 
 func (x *BatchGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[38]
+	mi := &file_godwit_v1_kv_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2802,7 +2954,7 @@ func (x *BatchGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetResponse.ProtoReflect.Descriptor instead.
 func (*BatchGetResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{38}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *BatchGetResponse) GetResults() []*BatchGetResponse_Result {
@@ -2821,7 +2973,7 @@ type BatchUpdateRequest struct {
 
 func (x *BatchUpdateRequest) Reset() {
 	*x = BatchUpdateRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[39]
+	mi := &file_godwit_v1_kv_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2833,7 +2985,7 @@ func (x *BatchUpdateRequest) String() string {
 func (*BatchUpdateRequest) ProtoMessage() {}
 
 func (x *BatchUpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[39]
+	mi := &file_godwit_v1_kv_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2846,7 +2998,7 @@ func (x *BatchUpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchUpdateRequest.ProtoReflect.Descriptor instead.
 func (*BatchUpdateRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{39}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *BatchUpdateRequest) GetUpdates() []*UpdateRequest {
@@ -2865,7 +3017,7 @@ type BatchUpdateResponse struct {
 
 func (x *BatchUpdateResponse) Reset() {
 	*x = BatchUpdateResponse{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[40]
+	mi := &file_godwit_v1_kv_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +3029,7 @@ func (x *BatchUpdateResponse) String() string {
 func (*BatchUpdateResponse) ProtoMessage() {}
 
 func (x *BatchUpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[40]
+	mi := &file_godwit_v1_kv_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +3042,7 @@ func (x *BatchUpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchUpdateResponse.ProtoReflect.Descriptor instead.
 func (*BatchUpdateResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{40}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *BatchUpdateResponse) GetResults() []*BatchUpdateResponse_Result {
@@ -2914,7 +3066,7 @@ type ScanRequest struct {
 
 func (x *ScanRequest) Reset() {
 	*x = ScanRequest{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[41]
+	mi := &file_godwit_v1_kv_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +3078,7 @@ func (x *ScanRequest) String() string {
 func (*ScanRequest) ProtoMessage() {}
 
 func (x *ScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[41]
+	mi := &file_godwit_v1_kv_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +3091,7 @@ func (x *ScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanRequest.ProtoReflect.Descriptor instead.
 func (*ScanRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{41}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ScanRequest) GetBucket() string {
@@ -2988,7 +3140,7 @@ type ScanResponse struct {
 
 func (x *ScanResponse) Reset() {
 	*x = ScanResponse{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[42]
+	mi := &file_godwit_v1_kv_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3000,7 +3152,7 @@ func (x *ScanResponse) String() string {
 func (*ScanResponse) ProtoMessage() {}
 
 func (x *ScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[42]
+	mi := &file_godwit_v1_kv_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3013,7 +3165,7 @@ func (x *ScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanResponse.ProtoReflect.Descriptor instead.
 func (*ScanResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{42}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ScanResponse) GetItems() []*ScanResponse_Item {
@@ -3036,15 +3188,17 @@ type BatchGetResponse_Result struct {
 	Message  string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	Response *GetResponse           `protobuf:"bytes,3,opt,name=response,proto3" json:"response,omitempty"`
 	// reason and metadata are those of an ErrorInfo, where code is not OK.
-	Reason        string            `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	Metadata      map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Reason   string            `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Metadata map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// session is set for a request of a session that has no response.
+	Session       *Session `protobuf:"bytes,6,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BatchGetResponse_Result) Reset() {
 	*x = BatchGetResponse_Result{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[43]
+	mi := &file_godwit_v1_kv_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3056,7 +3210,7 @@ func (x *BatchGetResponse_Result) String() string {
 func (*BatchGetResponse_Result) ProtoMessage() {}
 
 func (x *BatchGetResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[43]
+	mi := &file_godwit_v1_kv_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3069,7 +3223,7 @@ func (x *BatchGetResponse_Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetResponse_Result.ProtoReflect.Descriptor instead.
 func (*BatchGetResponse_Result) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{38, 0}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{39, 0}
 }
 
 func (x *BatchGetResponse_Result) GetCode() int32 {
@@ -3107,21 +3261,30 @@ func (x *BatchGetResponse_Result) GetMetadata() map[string]string {
 	return nil
 }
 
+func (x *BatchGetResponse_Result) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
 type BatchUpdateResponse_Result struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Code     int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"` // google.rpc.Code
 	Message  string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	Response *UpdateResponse        `protobuf:"bytes,3,opt,name=response,proto3" json:"response,omitempty"`
 	// reason and metadata are those of an ErrorInfo, where code is not OK.
-	Reason        string            `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	Metadata      map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Reason   string            `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Metadata map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// session is set for a request of a session that has no response.
+	Session       *Session `protobuf:"bytes,6,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BatchUpdateResponse_Result) Reset() {
 	*x = BatchUpdateResponse_Result{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[45]
+	mi := &file_godwit_v1_kv_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3133,7 +3296,7 @@ func (x *BatchUpdateResponse_Result) String() string {
 func (*BatchUpdateResponse_Result) ProtoMessage() {}
 
 func (x *BatchUpdateResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[45]
+	mi := &file_godwit_v1_kv_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3146,7 +3309,7 @@ func (x *BatchUpdateResponse_Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchUpdateResponse_Result.ProtoReflect.Descriptor instead.
 func (*BatchUpdateResponse_Result) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{40, 0}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{41, 0}
 }
 
 func (x *BatchUpdateResponse_Result) GetCode() int32 {
@@ -3184,6 +3347,13 @@ func (x *BatchUpdateResponse_Result) GetMetadata() map[string]string {
 	return nil
 }
 
+func (x *BatchUpdateResponse_Result) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
 type ScanResponse_Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -3194,7 +3364,7 @@ type ScanResponse_Item struct {
 
 func (x *ScanResponse_Item) Reset() {
 	*x = ScanResponse_Item{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[47]
+	mi := &file_godwit_v1_kv_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3206,7 +3376,7 @@ func (x *ScanResponse_Item) String() string {
 func (*ScanResponse_Item) ProtoMessage() {}
 
 func (x *ScanResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[47]
+	mi := &file_godwit_v1_kv_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3219,7 +3389,7 @@ func (x *ScanResponse_Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanResponse_Item.ProtoReflect.Descriptor instead.
 func (*ScanResponse_Item) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{42, 0}
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{43, 0}
 }
 
 func (x *ScanResponse_Item) GetKey() []byte {
@@ -3240,17 +3410,29 @@ var File_godwit_v1_kv_proto protoreflect.FileDescriptor
 
 const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\n" +
-	"\x12godwit/v1/kv.proto\x12\tgodwit.v1\"U\n" +
+	"\x12godwit/v1/kv.proto\x12\tgodwit.v1\"\x9b\x01\n" +
 	"\vReadOptions\x128\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x16.godwit.v1.ConsistencyR\vconsistency\x12\f\n" +
-	"\x01r\x18\x02 \x01(\rR\x01r\"\xb8\x01\n" +
+	"\x01r\x18\x02 \x01(\rR\x01r\x12\x16\n" +
+	"\x06strict\x18\x03 \x01(\bR\x06strict\x12,\n" +
+	"\asession\x18\x04 \x01(\v2\x12.godwit.v1.SessionR\asession\"\x9b\x01\n" +
+	"\aSession\x12\x1c\n" +
+	"\tplacement\x18\x01 \x01(\rR\tplacement\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\rR\tpartition\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x03 \x01(\rR\n" +
+	"partitions\x12\x16\n" +
+	"\x06tokens\x18\x04 \x03(\fR\x06tokens\x12\x1c\n" +
+	"\ttruncated\x18\x05 \x01(\bR\ttruncated\"\xfe\x01\n" +
 	"\fWriteOptions\x128\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x16.godwit.v1.ConsistencyR\vconsistency\x12\f\n" +
 	"\x01w\x18\x02 \x01(\rR\x01w\x12\x1d\n" +
 	"\acontext\x18\x03 \x01(\fH\x00R\acontext\x88\x01\x01\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\fR\trequestId\x12\x16\n" +
-	"\x06strict\x18\x05 \x01(\bR\x06strictB\n" +
+	"\x06strict\x18\x05 \x01(\bR\x06strict\x12,\n" +
+	"\asession\x18\x06 \x01(\v2\x12.godwit.v1.SessionR\asession\x12\x16\n" +
+	"\x06repeat\x18\a \x01(\bR\x06repeatB\n" +
 	"\n" +
 	"\b_context\"\x94\x02\n" +
 	"\n" +
@@ -3274,7 +3456,7 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\bby_score\x18\x03 \x01(\bR\abyScore\x12\x10\n" +
 	"\x03min\x18\x04 \x01(\x01R\x03min\x12\x10\n" +
 	"\x03max\x18\x05 \x01(\x01R\x03max\x12\x18\n" +
-	"\areverse\x18\x06 \x01(\bR\areverse\"\xf1\x02\n" +
+	"\areverse\x18\x06 \x01(\bR\areverse\"\x9f\x03\n" +
 	"\vGetResponse\x12#\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\x12&\n" +
 	"\x05value\x18\x02 \x01(\v2\x10.godwit.v1.ValueR\x05value\x12.\n" +
@@ -3286,7 +3468,8 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\x0fexpires_unix_ms\x18\b \x01(\x04R\rexpiresUnixMs\x12)\n" +
 	"\x06rights\x18\t \x03(\v2\x11.godwit.v1.RightsR\x06rights\x12\x14\n" +
 	"\x05bound\x18\n" +
-	" \x01(\x12R\x05bound\"Z\n" +
+	" \x01(\x12R\x05bound\x12,\n" +
+	"\asession\x18\v \x01(\v2\x12.godwit.v1.SessionR\asession\"Z\n" +
 	"\x06Rights\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\x06R\x05actor\x12\x0e\n" +
 	"\x02dc\x18\x02 \x01(\tR\x02dc\x12\x12\n" +
@@ -3408,37 +3591,41 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\x06amount\x18\x01 \x01(\x03R\x06amount\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\"+\n" +
 	"\x04Keep\x12#\n" +
-	"\x04kind\x18\x01 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\"\xde\x01\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\"\xa8\x02\n" +
 	"\x0eUpdateResponse\x12#\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\x12&\n" +
 	"\x05value\x18\x02 \x01(\v2\x10.godwit.v1.ValueR\x05value\x12\x18\n" +
 	"\achanged\x18\x03 \x01(\x04R\achanged\x12\x18\n" +
 	"\acontext\x18\x04 \x01(\fR\acontext\x12 \n" +
 	"\x03dot\x18\x05 \x01(\v2\x0e.godwit.v1.DotR\x03dot\x12)\n" +
-	"\x06answer\x18\x06 \x01(\v2\x11.godwit.v1.AnswerR\x06answer\"<\n" +
+	"\x06answer\x18\x06 \x01(\v2\x11.godwit.v1.AnswerR\x06answer\x12,\n" +
+	"\asession\x18\a \x01(\v2\x12.godwit.v1.SessionR\asession\x12\x1a\n" +
+	"\brepeated\x18\b \x01(\bR\brepeated\"<\n" +
 	"\x0fBatchGetRequest\x12)\n" +
-	"\x04gets\x18\x01 \x03(\v2\x15.godwit.v1.GetRequestR\x04gets\"\xe0\x02\n" +
+	"\x04gets\x18\x01 \x03(\v2\x15.godwit.v1.GetRequestR\x04gets\"\x8e\x03\n" +
 	"\x10BatchGetResponse\x12<\n" +
-	"\aresults\x18\x01 \x03(\v2\".godwit.v1.BatchGetResponse.ResultR\aresults\x1a\x8d\x02\n" +
+	"\aresults\x18\x01 \x03(\v2\".godwit.v1.BatchGetResponse.ResultR\aresults\x1a\xbb\x02\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x122\n" +
 	"\bresponse\x18\x03 \x01(\v2\x16.godwit.v1.GetResponseR\bresponse\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12L\n" +
-	"\bmetadata\x18\x05 \x03(\v20.godwit.v1.BatchGetResponse.Result.MetadataEntryR\bmetadata\x1a;\n" +
+	"\bmetadata\x18\x05 \x03(\v20.godwit.v1.BatchGetResponse.Result.MetadataEntryR\bmetadata\x12,\n" +
+	"\asession\x18\x06 \x01(\v2\x12.godwit.v1.SessionR\asession\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"H\n" +
 	"\x12BatchUpdateRequest\x122\n" +
-	"\aupdates\x18\x01 \x03(\v2\x18.godwit.v1.UpdateRequestR\aupdates\"\xec\x02\n" +
+	"\aupdates\x18\x01 \x03(\v2\x18.godwit.v1.UpdateRequestR\aupdates\"\x9a\x03\n" +
 	"\x13BatchUpdateResponse\x12?\n" +
-	"\aresults\x18\x01 \x03(\v2%.godwit.v1.BatchUpdateResponse.ResultR\aresults\x1a\x93\x02\n" +
+	"\aresults\x18\x01 \x03(\v2%.godwit.v1.BatchUpdateResponse.ResultR\aresults\x1a\xc1\x02\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
 	"\bresponse\x18\x03 \x01(\v2\x19.godwit.v1.UpdateResponseR\bresponse\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12O\n" +
-	"\bmetadata\x18\x05 \x03(\v23.godwit.v1.BatchUpdateResponse.Result.MetadataEntryR\bmetadata\x1a;\n" +
+	"\bmetadata\x18\x05 \x03(\v23.godwit.v1.BatchUpdateResponse.Result.MetadataEntryR\bmetadata\x12,\n" +
+	"\asession\x18\x06 \x01(\v2\x12.godwit.v1.SessionR\asession\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\x01\n" +
@@ -3498,140 +3685,147 @@ func file_godwit_v1_kv_proto_rawDescGZIP() []byte {
 }
 
 var file_godwit_v1_kv_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_godwit_v1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_godwit_v1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_godwit_v1_kv_proto_goTypes = []any{
 	(Kind)(0),                          // 0: godwit.v1.Kind
 	(Consistency)(0),                   // 1: godwit.v1.Consistency
 	(*ReadOptions)(nil),                // 2: godwit.v1.ReadOptions
-	(*WriteOptions)(nil),               // 3: godwit.v1.WriteOptions
-	(*GetRequest)(nil),                 // 4: godwit.v1.GetRequest
-	(*FieldName)(nil),                  // 5: godwit.v1.FieldName
-	(*ZRange)(nil),                     // 6: godwit.v1.ZRange
-	(*GetResponse)(nil),                // 7: godwit.v1.GetResponse
-	(*Rights)(nil),                     // 8: godwit.v1.Rights
-	(*Value)(nil),                      // 9: godwit.v1.Value
-	(*Elements)(nil),                   // 10: godwit.v1.Elements
-	(*Fields)(nil),                     // 11: godwit.v1.Fields
-	(*Field)(nil),                      // 12: godwit.v1.Field
-	(*Members)(nil),                    // 13: godwit.v1.Members
-	(*Member)(nil),                     // 14: godwit.v1.Member
-	(*Sibling)(nil),                    // 15: godwit.v1.Sibling
-	(*Dot)(nil),                        // 16: godwit.v1.Dot
-	(*Answer)(nil),                     // 17: godwit.v1.Answer
-	(*PutRequest)(nil),                 // 18: godwit.v1.PutRequest
-	(*DeleteRequest)(nil),              // 19: godwit.v1.DeleteRequest
-	(*UpdateRequest)(nil),              // 20: godwit.v1.UpdateRequest
-	(*Assign)(nil),                     // 21: godwit.v1.Assign
-	(*Remove)(nil),                     // 22: godwit.v1.Remove
-	(*CounterAdd)(nil),                 // 23: godwit.v1.CounterAdd
-	(*CounterReset)(nil),               // 24: godwit.v1.CounterReset
-	(*SetAdd)(nil),                     // 25: godwit.v1.SetAdd
-	(*SetRemove)(nil),                  // 26: godwit.v1.SetRemove
-	(*MapUpdate)(nil),                  // 27: godwit.v1.MapUpdate
-	(*FieldUpdate)(nil),                // 28: godwit.v1.FieldUpdate
-	(*MapRemove)(nil),                  // 29: godwit.v1.MapRemove
-	(*FlagSet)(nil),                    // 30: godwit.v1.FlagSet
-	(*ZAdd)(nil),                       // 31: godwit.v1.ZAdd
-	(*ZIncr)(nil),                      // 32: godwit.v1.ZIncr
-	(*ZRemove)(nil),                    // 33: godwit.v1.ZRemove
-	(*HllAdd)(nil),                     // 34: godwit.v1.HllAdd
-	(*Expire)(nil),                     // 35: godwit.v1.Expire
-	(*Transfer)(nil),                   // 36: godwit.v1.Transfer
-	(*Keep)(nil),                       // 37: godwit.v1.Keep
-	(*UpdateResponse)(nil),             // 38: godwit.v1.UpdateResponse
-	(*BatchGetRequest)(nil),            // 39: godwit.v1.BatchGetRequest
-	(*BatchGetResponse)(nil),           // 40: godwit.v1.BatchGetResponse
-	(*BatchUpdateRequest)(nil),         // 41: godwit.v1.BatchUpdateRequest
-	(*BatchUpdateResponse)(nil),        // 42: godwit.v1.BatchUpdateResponse
-	(*ScanRequest)(nil),                // 43: godwit.v1.ScanRequest
-	(*ScanResponse)(nil),               // 44: godwit.v1.ScanResponse
-	(*BatchGetResponse_Result)(nil),    // 45: godwit.v1.BatchGetResponse.Result
-	nil,                                // 46: godwit.v1.BatchGetResponse.Result.MetadataEntry
-	(*BatchUpdateResponse_Result)(nil), // 47: godwit.v1.BatchUpdateResponse.Result
-	nil,                                // 48: godwit.v1.BatchUpdateResponse.Result.MetadataEntry
-	(*ScanResponse_Item)(nil),          // 49: godwit.v1.ScanResponse.Item
+	(*Session)(nil),                    // 3: godwit.v1.Session
+	(*WriteOptions)(nil),               // 4: godwit.v1.WriteOptions
+	(*GetRequest)(nil),                 // 5: godwit.v1.GetRequest
+	(*FieldName)(nil),                  // 6: godwit.v1.FieldName
+	(*ZRange)(nil),                     // 7: godwit.v1.ZRange
+	(*GetResponse)(nil),                // 8: godwit.v1.GetResponse
+	(*Rights)(nil),                     // 9: godwit.v1.Rights
+	(*Value)(nil),                      // 10: godwit.v1.Value
+	(*Elements)(nil),                   // 11: godwit.v1.Elements
+	(*Fields)(nil),                     // 12: godwit.v1.Fields
+	(*Field)(nil),                      // 13: godwit.v1.Field
+	(*Members)(nil),                    // 14: godwit.v1.Members
+	(*Member)(nil),                     // 15: godwit.v1.Member
+	(*Sibling)(nil),                    // 16: godwit.v1.Sibling
+	(*Dot)(nil),                        // 17: godwit.v1.Dot
+	(*Answer)(nil),                     // 18: godwit.v1.Answer
+	(*PutRequest)(nil),                 // 19: godwit.v1.PutRequest
+	(*DeleteRequest)(nil),              // 20: godwit.v1.DeleteRequest
+	(*UpdateRequest)(nil),              // 21: godwit.v1.UpdateRequest
+	(*Assign)(nil),                     // 22: godwit.v1.Assign
+	(*Remove)(nil),                     // 23: godwit.v1.Remove
+	(*CounterAdd)(nil),                 // 24: godwit.v1.CounterAdd
+	(*CounterReset)(nil),               // 25: godwit.v1.CounterReset
+	(*SetAdd)(nil),                     // 26: godwit.v1.SetAdd
+	(*SetRemove)(nil),                  // 27: godwit.v1.SetRemove
+	(*MapUpdate)(nil),                  // 28: godwit.v1.MapUpdate
+	(*FieldUpdate)(nil),                // 29: godwit.v1.FieldUpdate
+	(*MapRemove)(nil),                  // 30: godwit.v1.MapRemove
+	(*FlagSet)(nil),                    // 31: godwit.v1.FlagSet
+	(*ZAdd)(nil),                       // 32: godwit.v1.ZAdd
+	(*ZIncr)(nil),                      // 33: godwit.v1.ZIncr
+	(*ZRemove)(nil),                    // 34: godwit.v1.ZRemove
+	(*HllAdd)(nil),                     // 35: godwit.v1.HllAdd
+	(*Expire)(nil),                     // 36: godwit.v1.Expire
+	(*Transfer)(nil),                   // 37: godwit.v1.Transfer
+	(*Keep)(nil),                       // 38: godwit.v1.Keep
+	(*UpdateResponse)(nil),             // 39: godwit.v1.UpdateResponse
+	(*BatchGetRequest)(nil),            // 40: godwit.v1.BatchGetRequest
+	(*BatchGetResponse)(nil),           // 41: godwit.v1.BatchGetResponse
+	(*BatchUpdateRequest)(nil),         // 42: godwit.v1.BatchUpdateRequest
+	(*BatchUpdateResponse)(nil),        // 43: godwit.v1.BatchUpdateResponse
+	(*ScanRequest)(nil),                // 44: godwit.v1.ScanRequest
+	(*ScanResponse)(nil),               // 45: godwit.v1.ScanResponse
+	(*BatchGetResponse_Result)(nil),    // 46: godwit.v1.BatchGetResponse.Result
+	nil,                                // 47: godwit.v1.BatchGetResponse.Result.MetadataEntry
+	(*BatchUpdateResponse_Result)(nil), // 48: godwit.v1.BatchUpdateResponse.Result
+	nil,                                // 49: godwit.v1.BatchUpdateResponse.Result.MetadataEntry
+	(*ScanResponse_Item)(nil),          // 50: godwit.v1.ScanResponse.Item
 }
 var file_godwit_v1_kv_proto_depIdxs = []int32{
 	1,  // 0: godwit.v1.ReadOptions.consistency:type_name -> godwit.v1.Consistency
-	1,  // 1: godwit.v1.WriteOptions.consistency:type_name -> godwit.v1.Consistency
-	2,  // 2: godwit.v1.GetRequest.options:type_name -> godwit.v1.ReadOptions
-	5,  // 3: godwit.v1.GetRequest.fields:type_name -> godwit.v1.FieldName
-	6,  // 4: godwit.v1.GetRequest.range:type_name -> godwit.v1.ZRange
-	0,  // 5: godwit.v1.FieldName.kind:type_name -> godwit.v1.Kind
-	0,  // 6: godwit.v1.GetResponse.kind:type_name -> godwit.v1.Kind
-	9,  // 7: godwit.v1.GetResponse.value:type_name -> godwit.v1.Value
-	15, // 8: godwit.v1.GetResponse.siblings:type_name -> godwit.v1.Sibling
-	17, // 9: godwit.v1.GetResponse.answer:type_name -> godwit.v1.Answer
-	8,  // 10: godwit.v1.GetResponse.rights:type_name -> godwit.v1.Rights
-	10, // 11: godwit.v1.Value.set:type_name -> godwit.v1.Elements
-	11, // 12: godwit.v1.Value.map:type_name -> godwit.v1.Fields
-	13, // 13: godwit.v1.Value.zset:type_name -> godwit.v1.Members
-	12, // 14: godwit.v1.Fields.fields:type_name -> godwit.v1.Field
-	0,  // 15: godwit.v1.Field.kind:type_name -> godwit.v1.Kind
-	9,  // 16: godwit.v1.Field.value:type_name -> godwit.v1.Value
-	15, // 17: godwit.v1.Field.siblings:type_name -> godwit.v1.Sibling
-	14, // 18: godwit.v1.Members.members:type_name -> godwit.v1.Member
-	16, // 19: godwit.v1.Sibling.dot:type_name -> godwit.v1.Dot
-	0,  // 20: godwit.v1.PutRequest.kind:type_name -> godwit.v1.Kind
-	3,  // 21: godwit.v1.PutRequest.options:type_name -> godwit.v1.WriteOptions
-	3,  // 22: godwit.v1.DeleteRequest.options:type_name -> godwit.v1.WriteOptions
-	0,  // 23: godwit.v1.UpdateRequest.kind:type_name -> godwit.v1.Kind
-	21, // 24: godwit.v1.UpdateRequest.assign:type_name -> godwit.v1.Assign
-	22, // 25: godwit.v1.UpdateRequest.remove:type_name -> godwit.v1.Remove
-	23, // 26: godwit.v1.UpdateRequest.counter_add:type_name -> godwit.v1.CounterAdd
-	24, // 27: godwit.v1.UpdateRequest.counter_reset:type_name -> godwit.v1.CounterReset
-	25, // 28: godwit.v1.UpdateRequest.set_add:type_name -> godwit.v1.SetAdd
-	26, // 29: godwit.v1.UpdateRequest.set_remove:type_name -> godwit.v1.SetRemove
-	27, // 30: godwit.v1.UpdateRequest.map_update:type_name -> godwit.v1.MapUpdate
-	29, // 31: godwit.v1.UpdateRequest.map_remove:type_name -> godwit.v1.MapRemove
-	30, // 32: godwit.v1.UpdateRequest.flag_set:type_name -> godwit.v1.FlagSet
-	31, // 33: godwit.v1.UpdateRequest.zadd:type_name -> godwit.v1.ZAdd
-	32, // 34: godwit.v1.UpdateRequest.zincr:type_name -> godwit.v1.ZIncr
-	33, // 35: godwit.v1.UpdateRequest.zremove:type_name -> godwit.v1.ZRemove
-	34, // 36: godwit.v1.UpdateRequest.hll_add:type_name -> godwit.v1.HllAdd
-	35, // 37: godwit.v1.UpdateRequest.expire:type_name -> godwit.v1.Expire
-	36, // 38: godwit.v1.UpdateRequest.transfer:type_name -> godwit.v1.Transfer
-	37, // 39: godwit.v1.UpdateRequest.keep:type_name -> godwit.v1.Keep
-	3,  // 40: godwit.v1.UpdateRequest.options:type_name -> godwit.v1.WriteOptions
-	28, // 41: godwit.v1.MapUpdate.fields:type_name -> godwit.v1.FieldUpdate
-	20, // 42: godwit.v1.FieldUpdate.update:type_name -> godwit.v1.UpdateRequest
-	5,  // 43: godwit.v1.MapRemove.fields:type_name -> godwit.v1.FieldName
-	14, // 44: godwit.v1.ZAdd.members:type_name -> godwit.v1.Member
-	0,  // 45: godwit.v1.Keep.kind:type_name -> godwit.v1.Kind
-	0,  // 46: godwit.v1.UpdateResponse.kind:type_name -> godwit.v1.Kind
-	9,  // 47: godwit.v1.UpdateResponse.value:type_name -> godwit.v1.Value
-	16, // 48: godwit.v1.UpdateResponse.dot:type_name -> godwit.v1.Dot
-	17, // 49: godwit.v1.UpdateResponse.answer:type_name -> godwit.v1.Answer
-	4,  // 50: godwit.v1.BatchGetRequest.gets:type_name -> godwit.v1.GetRequest
-	45, // 51: godwit.v1.BatchGetResponse.results:type_name -> godwit.v1.BatchGetResponse.Result
-	20, // 52: godwit.v1.BatchUpdateRequest.updates:type_name -> godwit.v1.UpdateRequest
-	47, // 53: godwit.v1.BatchUpdateResponse.results:type_name -> godwit.v1.BatchUpdateResponse.Result
-	2,  // 54: godwit.v1.ScanRequest.options:type_name -> godwit.v1.ReadOptions
-	49, // 55: godwit.v1.ScanResponse.items:type_name -> godwit.v1.ScanResponse.Item
-	7,  // 56: godwit.v1.BatchGetResponse.Result.response:type_name -> godwit.v1.GetResponse
-	46, // 57: godwit.v1.BatchGetResponse.Result.metadata:type_name -> godwit.v1.BatchGetResponse.Result.MetadataEntry
-	38, // 58: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
-	48, // 59: godwit.v1.BatchUpdateResponse.Result.metadata:type_name -> godwit.v1.BatchUpdateResponse.Result.MetadataEntry
-	0,  // 60: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
-	4,  // 61: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
-	18, // 62: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
-	19, // 63: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
-	20, // 64: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
-	39, // 65: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
-	41, // 66: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
-	43, // 67: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
-	7,  // 68: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
-	38, // 69: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
-	38, // 70: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
-	38, // 71: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
-	40, // 72: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
-	42, // 73: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
-	44, // 74: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
-	68, // [68:75] is the sub-list for method output_type
-	61, // [61:68] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	3,  // 1: godwit.v1.ReadOptions.session:type_name -> godwit.v1.Session
+	1,  // 2: godwit.v1.WriteOptions.consistency:type_name -> godwit.v1.Consistency
+	3,  // 3: godwit.v1.WriteOptions.session:type_name -> godwit.v1.Session
+	2,  // 4: godwit.v1.GetRequest.options:type_name -> godwit.v1.ReadOptions
+	6,  // 5: godwit.v1.GetRequest.fields:type_name -> godwit.v1.FieldName
+	7,  // 6: godwit.v1.GetRequest.range:type_name -> godwit.v1.ZRange
+	0,  // 7: godwit.v1.FieldName.kind:type_name -> godwit.v1.Kind
+	0,  // 8: godwit.v1.GetResponse.kind:type_name -> godwit.v1.Kind
+	10, // 9: godwit.v1.GetResponse.value:type_name -> godwit.v1.Value
+	16, // 10: godwit.v1.GetResponse.siblings:type_name -> godwit.v1.Sibling
+	18, // 11: godwit.v1.GetResponse.answer:type_name -> godwit.v1.Answer
+	9,  // 12: godwit.v1.GetResponse.rights:type_name -> godwit.v1.Rights
+	3,  // 13: godwit.v1.GetResponse.session:type_name -> godwit.v1.Session
+	11, // 14: godwit.v1.Value.set:type_name -> godwit.v1.Elements
+	12, // 15: godwit.v1.Value.map:type_name -> godwit.v1.Fields
+	14, // 16: godwit.v1.Value.zset:type_name -> godwit.v1.Members
+	13, // 17: godwit.v1.Fields.fields:type_name -> godwit.v1.Field
+	0,  // 18: godwit.v1.Field.kind:type_name -> godwit.v1.Kind
+	10, // 19: godwit.v1.Field.value:type_name -> godwit.v1.Value
+	16, // 20: godwit.v1.Field.siblings:type_name -> godwit.v1.Sibling
+	15, // 21: godwit.v1.Members.members:type_name -> godwit.v1.Member
+	17, // 22: godwit.v1.Sibling.dot:type_name -> godwit.v1.Dot
+	0,  // 23: godwit.v1.PutRequest.kind:type_name -> godwit.v1.Kind
+	4,  // 24: godwit.v1.PutRequest.options:type_name -> godwit.v1.WriteOptions
+	4,  // 25: godwit.v1.DeleteRequest.options:type_name -> godwit.v1.WriteOptions
+	0,  // 26: godwit.v1.UpdateRequest.kind:type_name -> godwit.v1.Kind
+	22, // 27: godwit.v1.UpdateRequest.assign:type_name -> godwit.v1.Assign
+	23, // 28: godwit.v1.UpdateRequest.remove:type_name -> godwit.v1.Remove
+	24, // 29: godwit.v1.UpdateRequest.counter_add:type_name -> godwit.v1.CounterAdd
+	25, // 30: godwit.v1.UpdateRequest.counter_reset:type_name -> godwit.v1.CounterReset
+	26, // 31: godwit.v1.UpdateRequest.set_add:type_name -> godwit.v1.SetAdd
+	27, // 32: godwit.v1.UpdateRequest.set_remove:type_name -> godwit.v1.SetRemove
+	28, // 33: godwit.v1.UpdateRequest.map_update:type_name -> godwit.v1.MapUpdate
+	30, // 34: godwit.v1.UpdateRequest.map_remove:type_name -> godwit.v1.MapRemove
+	31, // 35: godwit.v1.UpdateRequest.flag_set:type_name -> godwit.v1.FlagSet
+	32, // 36: godwit.v1.UpdateRequest.zadd:type_name -> godwit.v1.ZAdd
+	33, // 37: godwit.v1.UpdateRequest.zincr:type_name -> godwit.v1.ZIncr
+	34, // 38: godwit.v1.UpdateRequest.zremove:type_name -> godwit.v1.ZRemove
+	35, // 39: godwit.v1.UpdateRequest.hll_add:type_name -> godwit.v1.HllAdd
+	36, // 40: godwit.v1.UpdateRequest.expire:type_name -> godwit.v1.Expire
+	37, // 41: godwit.v1.UpdateRequest.transfer:type_name -> godwit.v1.Transfer
+	38, // 42: godwit.v1.UpdateRequest.keep:type_name -> godwit.v1.Keep
+	4,  // 43: godwit.v1.UpdateRequest.options:type_name -> godwit.v1.WriteOptions
+	29, // 44: godwit.v1.MapUpdate.fields:type_name -> godwit.v1.FieldUpdate
+	21, // 45: godwit.v1.FieldUpdate.update:type_name -> godwit.v1.UpdateRequest
+	6,  // 46: godwit.v1.MapRemove.fields:type_name -> godwit.v1.FieldName
+	15, // 47: godwit.v1.ZAdd.members:type_name -> godwit.v1.Member
+	0,  // 48: godwit.v1.Keep.kind:type_name -> godwit.v1.Kind
+	0,  // 49: godwit.v1.UpdateResponse.kind:type_name -> godwit.v1.Kind
+	10, // 50: godwit.v1.UpdateResponse.value:type_name -> godwit.v1.Value
+	17, // 51: godwit.v1.UpdateResponse.dot:type_name -> godwit.v1.Dot
+	18, // 52: godwit.v1.UpdateResponse.answer:type_name -> godwit.v1.Answer
+	3,  // 53: godwit.v1.UpdateResponse.session:type_name -> godwit.v1.Session
+	5,  // 54: godwit.v1.BatchGetRequest.gets:type_name -> godwit.v1.GetRequest
+	46, // 55: godwit.v1.BatchGetResponse.results:type_name -> godwit.v1.BatchGetResponse.Result
+	21, // 56: godwit.v1.BatchUpdateRequest.updates:type_name -> godwit.v1.UpdateRequest
+	48, // 57: godwit.v1.BatchUpdateResponse.results:type_name -> godwit.v1.BatchUpdateResponse.Result
+	2,  // 58: godwit.v1.ScanRequest.options:type_name -> godwit.v1.ReadOptions
+	50, // 59: godwit.v1.ScanResponse.items:type_name -> godwit.v1.ScanResponse.Item
+	8,  // 60: godwit.v1.BatchGetResponse.Result.response:type_name -> godwit.v1.GetResponse
+	47, // 61: godwit.v1.BatchGetResponse.Result.metadata:type_name -> godwit.v1.BatchGetResponse.Result.MetadataEntry
+	3,  // 62: godwit.v1.BatchGetResponse.Result.session:type_name -> godwit.v1.Session
+	39, // 63: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
+	49, // 64: godwit.v1.BatchUpdateResponse.Result.metadata:type_name -> godwit.v1.BatchUpdateResponse.Result.MetadataEntry
+	3,  // 65: godwit.v1.BatchUpdateResponse.Result.session:type_name -> godwit.v1.Session
+	0,  // 66: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
+	5,  // 67: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
+	19, // 68: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
+	20, // 69: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
+	21, // 70: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
+	40, // 71: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
+	42, // 72: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
+	44, // 73: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
+	8,  // 74: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
+	39, // 75: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
+	39, // 76: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
+	39, // 77: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
+	41, // 78: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
+	43, // 79: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
+	45, // 80: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
+	74, // [74:81] is the sub-list for method output_type
+	67, // [67:74] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_kv_proto_init() }
@@ -3639,9 +3833,9 @@ func file_godwit_v1_kv_proto_init() {
 	if File_godwit_v1_kv_proto != nil {
 		return
 	}
-	file_godwit_v1_kv_proto_msgTypes[1].OneofWrappers = []any{}
 	file_godwit_v1_kv_proto_msgTypes[2].OneofWrappers = []any{}
-	file_godwit_v1_kv_proto_msgTypes[7].OneofWrappers = []any{
+	file_godwit_v1_kv_proto_msgTypes[3].OneofWrappers = []any{}
+	file_godwit_v1_kv_proto_msgTypes[8].OneofWrappers = []any{
 		(*Value_Bytes)(nil),
 		(*Value_Integer)(nil),
 		(*Value_Set)(nil),
@@ -3650,7 +3844,7 @@ func file_godwit_v1_kv_proto_init() {
 		(*Value_Zset)(nil),
 		(*Value_Estimate)(nil),
 	}
-	file_godwit_v1_kv_proto_msgTypes[18].OneofWrappers = []any{
+	file_godwit_v1_kv_proto_msgTypes[19].OneofWrappers = []any{
 		(*UpdateRequest_Assign)(nil),
 		(*UpdateRequest_Remove)(nil),
 		(*UpdateRequest_CounterAdd)(nil),
@@ -3674,7 +3868,7 @@ func file_godwit_v1_kv_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_v1_kv_proto_rawDesc), len(file_godwit_v1_kv_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   48,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

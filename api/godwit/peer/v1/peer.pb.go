@@ -315,6 +315,7 @@ type Request struct {
 	//	*Request_Document
 	//	*Request_Agree
 	//	*Request_Learn
+	//	*Request_Recall
 	Of isRequest_Of `protobuf_oneof:"of"`
 	// epoch of the ring that the sender acts under, 0 where it does not matter. A
 	// receiver under a later one refuses with STALE_RING; under an earlier one it
@@ -485,6 +486,15 @@ func (x *Request) GetLearn() *Learn {
 	return nil
 }
 
+func (x *Request) GetRecall() *Recall {
+	if x != nil {
+		if x, ok := x.Of.(*Request_Recall); ok {
+			return x.Recall
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetEpoch() uint64 {
 	if x != nil {
 		return x.Epoch
@@ -548,6 +558,10 @@ type Request_Learn struct {
 	Learn *Learn `protobuf:"bytes,14,opt,name=learn,proto3,oneof"`
 }
 
+type Request_Recall struct {
+	Recall *Recall `protobuf:"bytes,30,opt,name=recall,proto3,oneof"`
+}
+
 func (*Request_Apply) isRequest_Of() {}
 
 func (*Request_Read) isRequest_Of() {}
@@ -574,6 +588,8 @@ func (*Request_Agree) isRequest_Of() {}
 
 func (*Request_Learn) isRequest_Of() {}
 
+func (*Request_Recall) isRequest_Of() {}
+
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// status is set instead of an answer when the request was refused.
@@ -595,6 +611,7 @@ type Response struct {
 	//	*Response_Document
 	//	*Response_Agree
 	//	*Response_Learn
+	//	*Response_Recall
 	Of            isResponse_Of `protobuf_oneof:"of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -768,6 +785,15 @@ func (x *Response) GetLearn() *LearnDone {
 	return nil
 }
 
+func (x *Response) GetRecall() *RecallDone {
+	if x != nil {
+		if x, ok := x.Of.(*Response_Recall); ok {
+			return x.Recall
+		}
+	}
+	return nil
+}
+
 type isResponse_Of interface {
 	isResponse_Of()
 }
@@ -824,6 +850,10 @@ type Response_Learn struct {
 	Learn *LearnDone `protobuf:"bytes,14,opt,name=learn,proto3,oneof"`
 }
 
+type Response_Recall struct {
+	Recall *RecallDone `protobuf:"bytes,30,opt,name=recall,proto3,oneof"`
+}
+
 func (*Response_Apply) isResponse_Of() {}
 
 func (*Response_Read) isResponse_Of() {}
@@ -850,12 +880,15 @@ func (*Response_Agree) isResponse_Of() {}
 
 func (*Response_Learn) isResponse_Of() {}
 
+func (*Response_Recall) isResponse_Of() {}
+
 type Status struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"` // google.rpc.Code
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	Metadata      map[string]string      `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Session       *v1.Session            `protobuf:"bytes,5,opt,name=session,proto3" json:"session,omitempty"` // what the refusal showed to a session
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -918,6 +951,189 @@ func (x *Status) GetMetadata() map[string]string {
 	return nil
 }
 
+func (x *Status) GetSession() *v1.Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+// Recall asks whether a replica knows a request id. One that does not will not
+// carry it out from then on, but for a request that says it is a repeat.
+type Recall struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	RequestId     []byte                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recall) Reset() {
+	*x = Recall{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recall) ProtoMessage() {}
+
+func (x *Recall) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recall.ProtoReflect.Descriptor instead.
+func (*Recall) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Recall) GetReplica() *Replica {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+func (x *Recall) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+type RecallDone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Known         bool                   `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecallDone) Reset() {
+	*x = RecallDone{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecallDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecallDone) ProtoMessage() {}
+
+func (x *RecallDone) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecallDone.ProtoReflect.Descriptor instead.
+func (*RecallDone) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RecallDone) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+// RequestResult is what a request was answered with, for those that get its
+// event from others.
+type RequestResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RequestId     []byte                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Kind          v1.Kind                `protobuf:"varint,2,opt,name=kind,proto3,enum=godwit.v1.Kind" json:"kind,omitempty"`
+	Changed       uint64                 `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	Total         int64                  `protobuf:"zigzag64,4,opt,name=total,proto3" json:"total,omitempty"`
+	Score         float64                `protobuf:"fixed64,5,opt,name=score,proto3" json:"score,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestResult) Reset() {
+	*x = RequestResult{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestResult) ProtoMessage() {}
+
+func (x *RequestResult) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestResult.ProtoReflect.Descriptor instead.
+func (*RequestResult) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RequestResult) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+func (x *RequestResult) GetKind() v1.Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return v1.Kind(0)
+}
+
+func (x *RequestResult) GetChanged() uint64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *RequestResult) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *RequestResult) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
 // Apply gives a replica events of one partition; the answer means durable.
 type Apply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -925,13 +1141,14 @@ type Apply struct {
 	Deltas        [][]byte               `protobuf:"bytes,2,rep,name=deltas,proto3" json:"deltas,omitempty"`                   // crdt.Delta each
 	Async         bool                   `protobuf:"varint,3,opt,name=async,proto3" json:"async,omitempty"`                    // the answer need not wait for the disk
 	StandIn       bool                   `protobuf:"varint,4,opt,name=stand_in,json=standIn,proto3" json:"stand_in,omitempty"` // in the place of an owner that is away
+	Results       []*RequestResult       `protobuf:"bytes,10,rep,name=results,proto3" json:"results,omitempty"`                // of the requests among the deltas
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Apply) Reset() {
 	*x = Apply{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1160,7 @@ func (x *Apply) String() string {
 func (*Apply) ProtoMessage() {}
 
 func (x *Apply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1173,7 @@ func (x *Apply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Apply.ProtoReflect.Descriptor instead.
 func (*Apply) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{7}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Apply) GetReplica() *Replica {
@@ -987,6 +1204,13 @@ func (x *Apply) GetStandIn() bool {
 	return false
 }
 
+func (x *Apply) GetResults() []*RequestResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
 type ApplyDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -995,7 +1219,7 @@ type ApplyDone struct {
 
 func (x *ApplyDone) Reset() {
 	*x = ApplyDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1231,7 @@ func (x *ApplyDone) String() string {
 func (*ApplyDone) ProtoMessage() {}
 
 func (x *ApplyDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1244,7 @@ func (x *ApplyDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyDone.ProtoReflect.Descriptor instead.
 func (*ApplyDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 // Read asks for a key's cells, or only their digest.
@@ -1040,7 +1264,7 @@ type Read struct {
 
 func (x *Read) Reset() {
 	*x = Read{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1276,7 @@ func (x *Read) String() string {
 func (*Read) ProtoMessage() {}
 
 func (x *Read) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1289,7 @@ func (x *Read) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Read.ProtoReflect.Descriptor instead.
 func (*Read) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{9}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Read) GetReplica() *Replica {
@@ -1137,7 +1361,7 @@ type ReadDone struct {
 
 func (x *ReadDone) Reset() {
 	*x = ReadDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1373,7 @@ func (x *ReadDone) String() string {
 func (*ReadDone) ProtoMessage() {}
 
 func (x *ReadDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1386,7 @@ func (x *ReadDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDone.ProtoReflect.Descriptor instead.
 func (*ReadDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{10}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReadDone) GetDigest() []byte {
@@ -1213,7 +1437,7 @@ type Repair struct {
 
 func (x *Repair) Reset() {
 	*x = Repair{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1449,7 @@ func (x *Repair) String() string {
 func (*Repair) ProtoMessage() {}
 
 func (x *Repair) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1462,7 @@ func (x *Repair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Repair.ProtoReflect.Descriptor instead.
 func (*Repair) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Repair) GetReplica() *Replica {
@@ -1277,7 +1501,7 @@ type RepairDone struct {
 
 func (x *RepairDone) Reset() {
 	*x = RepairDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1513,7 @@ func (x *RepairDone) String() string {
 func (*RepairDone) ProtoMessage() {}
 
 func (x *RepairDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1526,7 @@ func (x *RepairDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairDone.ProtoReflect.Descriptor instead.
 func (*RepairDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 // Clocks tells the durable clocks of the sender's replicas that changed since
@@ -1317,7 +1541,7 @@ type Clocks struct {
 
 func (x *Clocks) Reset() {
 	*x = Clocks{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1553,7 @@ func (x *Clocks) String() string {
 func (*Clocks) ProtoMessage() {}
 
 func (x *Clocks) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1566,7 @@ func (x *Clocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Clocks.ProtoReflect.Descriptor instead.
 func (*Clocks) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Clocks) GetReplicas() []*ReplicaClock {
@@ -1370,7 +1594,7 @@ type ReplicaClock struct {
 
 func (x *ReplicaClock) Reset() {
 	*x = ReplicaClock{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1606,7 @@ func (x *ReplicaClock) String() string {
 func (*ReplicaClock) ProtoMessage() {}
 
 func (x *ReplicaClock) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1619,7 @@ func (x *ReplicaClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaClock.ProtoReflect.Descriptor instead.
 func (*ReplicaClock) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReplicaClock) GetReplica() *Replica {
@@ -1429,7 +1653,7 @@ type ClocksDone struct {
 
 func (x *ClocksDone) Reset() {
 	*x = ClocksDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1665,7 @@ func (x *ClocksDone) String() string {
 func (*ClocksDone) ProtoMessage() {}
 
 func (x *ClocksDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1678,7 @@ func (x *ClocksDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClocksDone.ProtoReflect.Descriptor instead.
 func (*ClocksDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ClocksDone) GetReplicas() []*ReplicaClock {
@@ -1477,7 +1701,7 @@ type Missing struct {
 
 func (x *Missing) Reset() {
 	*x = Missing{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1713,7 @@ func (x *Missing) String() string {
 func (*Missing) ProtoMessage() {}
 
 func (x *Missing) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1726,7 @@ func (x *Missing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Missing.ProtoReflect.Descriptor instead.
 func (*Missing) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Missing) GetReplica() *Replica {
@@ -1545,7 +1769,7 @@ type MissingDone struct {
 
 func (x *MissingDone) Reset() {
 	*x = MissingDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1781,7 @@ func (x *MissingDone) String() string {
 func (*MissingDone) ProtoMessage() {}
 
 func (x *MissingDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1794,7 @@ func (x *MissingDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingDone.ProtoReflect.Descriptor instead.
 func (*MissingDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MissingDone) GetDeltas() [][]byte {
@@ -1613,7 +1837,7 @@ type SnapshotPage struct {
 
 func (x *SnapshotPage) Reset() {
 	*x = SnapshotPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1849,7 @@ func (x *SnapshotPage) String() string {
 func (*SnapshotPage) ProtoMessage() {}
 
 func (x *SnapshotPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1862,7 @@ func (x *SnapshotPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPage.ProtoReflect.Descriptor instead.
 func (*SnapshotPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SnapshotPage) GetReplica() *Replica {
@@ -1672,7 +1896,7 @@ type SnapshotDone struct {
 
 func (x *SnapshotDone) Reset() {
 	*x = SnapshotDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1908,7 @@ func (x *SnapshotDone) String() string {
 func (*SnapshotDone) ProtoMessage() {}
 
 func (x *SnapshotDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1921,7 @@ func (x *SnapshotDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotDone.ProtoReflect.Descriptor instead.
 func (*SnapshotDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{19}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SnapshotDone) GetPage() []byte {
@@ -1727,7 +1951,7 @@ type HandOver struct {
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +1963,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +1976,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{20}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *HandOver) GetReplica() *Replica {
@@ -1785,7 +2009,7 @@ type HandOverDone struct {
 
 func (x *HandOverDone) Reset() {
 	*x = HandOverDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +2021,7 @@ func (x *HandOverDone) String() string {
 func (*HandOverDone) ProtoMessage() {}
 
 func (x *HandOverDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +2034,7 @@ func (x *HandOverDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverDone.ProtoReflect.Descriptor instead.
 func (*HandOverDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *HandOverDone) GetClock() []byte {
@@ -1829,7 +2053,7 @@ type DocumentAsk struct {
 
 func (x *DocumentAsk) Reset() {
 	*x = DocumentAsk{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +2065,7 @@ func (x *DocumentAsk) String() string {
 func (*DocumentAsk) ProtoMessage() {}
 
 func (x *DocumentAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +2078,7 @@ func (x *DocumentAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentAsk.ProtoReflect.Descriptor instead.
 func (*DocumentAsk) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{22}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{25}
 }
 
 type DocumentDone struct {
@@ -1866,7 +2090,7 @@ type DocumentDone struct {
 
 func (x *DocumentDone) Reset() {
 	*x = DocumentDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +2102,7 @@ func (x *DocumentDone) String() string {
 func (*DocumentDone) ProtoMessage() {}
 
 func (x *DocumentDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +2115,7 @@ func (x *DocumentDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentDone.ProtoReflect.Descriptor instead.
 func (*DocumentDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{23}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DocumentDone) GetDocument() []byte {
@@ -1915,7 +2139,7 @@ type Forward struct {
 
 func (x *Forward) Reset() {
 	*x = Forward{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1927,7 +2151,7 @@ func (x *Forward) String() string {
 func (*Forward) ProtoMessage() {}
 
 func (x *Forward) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1940,7 +2164,7 @@ func (x *Forward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forward.ProtoReflect.Descriptor instead.
 func (*Forward) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{24}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Forward) GetOf() isForward_Of {
@@ -1997,7 +2221,7 @@ type ForwardDone struct {
 
 func (x *ForwardDone) Reset() {
 	*x = ForwardDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2233,7 @@ func (x *ForwardDone) String() string {
 func (*ForwardDone) ProtoMessage() {}
 
 func (x *ForwardDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2246,7 @@ func (x *ForwardDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardDone.ProtoReflect.Descriptor instead.
 func (*ForwardDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{25}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ForwardDone) GetOf() isForwardDone_Of {
@@ -2080,7 +2304,7 @@ type ScanPage struct {
 
 func (x *ScanPage) Reset() {
 	*x = ScanPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2092,7 +2316,7 @@ func (x *ScanPage) String() string {
 func (*ScanPage) ProtoMessage() {}
 
 func (x *ScanPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2105,7 +2329,7 @@ func (x *ScanPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanPage.ProtoReflect.Descriptor instead.
 func (*ScanPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{26}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ScanPage) GetReplica() *Replica {
@@ -2153,7 +2377,7 @@ type ScanDone struct {
 
 func (x *ScanDone) Reset() {
 	*x = ScanDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2389,7 @@ func (x *ScanDone) String() string {
 func (*ScanDone) ProtoMessage() {}
 
 func (x *ScanDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2402,7 @@ func (x *ScanDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanDone.ProtoReflect.Descriptor instead.
 func (*ScanDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{27}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ScanDone) GetItems() []*ScanItem {
@@ -2206,7 +2430,7 @@ type ScanItem struct {
 
 func (x *ScanItem) Reset() {
 	*x = ScanItem{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2218,7 +2442,7 @@ func (x *ScanItem) String() string {
 func (*ScanItem) ProtoMessage() {}
 
 func (x *ScanItem) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2231,7 +2455,7 @@ func (x *ScanItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanItem.ProtoReflect.Descriptor instead.
 func (*ScanItem) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{28}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ScanItem) GetPosition() []byte {
@@ -2275,7 +2499,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2287,7 +2511,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2300,7 +2524,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{29}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Inspect) GetOf() isInspect_Of {
@@ -2453,7 +2677,7 @@ type InspectDone struct {
 
 func (x *InspectDone) Reset() {
 	*x = InspectDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2689,7 @@ func (x *InspectDone) String() string {
 func (*InspectDone) ProtoMessage() {}
 
 func (x *InspectDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2702,7 @@ func (x *InspectDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectDone.ProtoReflect.Descriptor instead.
 func (*InspectDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{30}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *InspectDone) GetOf() isInspectDone_Of {
@@ -2621,7 +2845,7 @@ type ConflictsPage struct {
 
 func (x *ConflictsPage) Reset() {
 	*x = ConflictsPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2633,7 +2857,7 @@ func (x *ConflictsPage) String() string {
 func (*ConflictsPage) ProtoMessage() {}
 
 func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2646,7 +2870,7 @@ func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsPage.ProtoReflect.Descriptor instead.
 func (*ConflictsPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{31}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ConflictsPage) GetConflicts() []*v1.ConflictsResponse {
@@ -2668,7 +2892,7 @@ type Arisen struct {
 
 func (x *Arisen) Reset() {
 	*x = Arisen{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2680,7 +2904,7 @@ func (x *Arisen) String() string {
 func (*Arisen) ProtoMessage() {}
 
 func (x *Arisen) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2693,7 +2917,7 @@ func (x *Arisen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arisen.ProtoReflect.Descriptor instead.
 func (*Arisen) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{32}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Arisen) GetBucket() string {
@@ -2728,7 +2952,7 @@ type ArisenDone struct {
 
 func (x *ArisenDone) Reset() {
 	*x = ArisenDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2740,7 +2964,7 @@ func (x *ArisenDone) String() string {
 func (*ArisenDone) ProtoMessage() {}
 
 func (x *ArisenDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2753,7 +2977,7 @@ func (x *ArisenDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArisenDone.ProtoReflect.Descriptor instead.
 func (*ArisenDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{33}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ArisenDone) GetOpening() uint64 {
@@ -2791,7 +3015,7 @@ type Agree struct {
 
 func (x *Agree) Reset() {
 	*x = Agree{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2803,7 +3027,7 @@ func (x *Agree) String() string {
 func (*Agree) ProtoMessage() {}
 
 func (x *Agree) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2816,7 +3040,7 @@ func (x *Agree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agree.ProtoReflect.Descriptor instead.
 func (*Agree) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{34}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Agree) GetEpoch() uint64 {
@@ -2862,7 +3086,7 @@ type AgreeDone struct {
 
 func (x *AgreeDone) Reset() {
 	*x = AgreeDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +3098,7 @@ func (x *AgreeDone) String() string {
 func (*AgreeDone) ProtoMessage() {}
 
 func (x *AgreeDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +3111,7 @@ func (x *AgreeDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgreeDone.ProtoReflect.Descriptor instead.
 func (*AgreeDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{35}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *AgreeDone) GetOk() bool {
@@ -2949,7 +3173,7 @@ type Ballot struct {
 
 func (x *Ballot) Reset() {
 	*x = Ballot{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2961,7 +3185,7 @@ func (x *Ballot) String() string {
 func (*Ballot) ProtoMessage() {}
 
 func (x *Ballot) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2974,7 +3198,7 @@ func (x *Ballot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ballot.ProtoReflect.Descriptor instead.
 func (*Ballot) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Ballot) GetRound() uint64 {
@@ -3001,7 +3225,7 @@ type Learn struct {
 
 func (x *Learn) Reset() {
 	*x = Learn{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3013,7 +3237,7 @@ func (x *Learn) String() string {
 func (*Learn) ProtoMessage() {}
 
 func (x *Learn) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3026,7 +3250,7 @@ func (x *Learn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Learn.ProtoReflect.Descriptor instead.
 func (*Learn) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Learn) GetDocument() []byte {
@@ -3044,7 +3268,7 @@ type LearnDone struct {
 
 func (x *LearnDone) Reset() {
 	*x = LearnDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3056,7 +3280,7 @@ func (x *LearnDone) String() string {
 func (*LearnDone) ProtoMessage() {}
 
 func (x *LearnDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3069,7 +3293,7 @@ func (x *LearnDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnDone.ProtoReflect.Descriptor instead.
 func (*LearnDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
 }
 
 var File_godwit_peer_v1_peer_proto protoreflect.FileDescriptor
@@ -3092,7 +3316,7 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x10topology_version\x18\x04 \x01(\x04R\x0ftopologyVersion\"E\n" +
 	"\aReplica\x12\x1c\n" +
 	"\tplacement\x18\x01 \x01(\rR\tplacement\x12\x1c\n" +
-	"\tpartition\x18\x02 \x01(\rR\tpartition\"\xe0\x05\n" +
+	"\tpartition\x18\x02 \x01(\rR\tpartition\"\x92\x06\n" +
 	"\aRequest\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x01 \x01(\x04R\ttimeoutMs\x12-\n" +
@@ -3109,9 +3333,10 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\thand_over\x18\v \x01(\v2\x18.godwit.peer.v1.HandOverH\x00R\bhandOver\x129\n" +
 	"\bdocument\x18\f \x01(\v2\x1b.godwit.peer.v1.DocumentAskH\x00R\bdocument\x12-\n" +
 	"\x05agree\x18\r \x01(\v2\x15.godwit.peer.v1.AgreeH\x00R\x05agree\x12-\n" +
-	"\x05learn\x18\x0e \x01(\v2\x15.godwit.peer.v1.LearnH\x00R\x05learn\x12\x14\n" +
+	"\x05learn\x18\x0e \x01(\v2\x15.godwit.peer.v1.LearnH\x00R\x05learn\x120\n" +
+	"\x06recall\x18\x1e \x01(\v2\x16.godwit.peer.v1.RecallH\x00R\x06recall\x12\x14\n" +
 	"\x05epoch\x18\x14 \x01(\x04R\x05epochB\x04\n" +
-	"\x02of\"\xa8\x06\n" +
+	"\x02of\"\xde\x06\n" +
 	"\bResponse\x12.\n" +
 	"\x06status\x18\x01 \x01(\v2\x16.godwit.peer.v1.StatusR\x06status\x12!\n" +
 	"\fdocument_now\x18\x14 \x01(\fR\vdocumentNow\x121\n" +
@@ -3128,21 +3353,39 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\thand_over\x18\v \x01(\v2\x1c.godwit.peer.v1.HandOverDoneH\x00R\bhandOver\x12:\n" +
 	"\bdocument\x18\f \x01(\v2\x1c.godwit.peer.v1.DocumentDoneH\x00R\bdocument\x121\n" +
 	"\x05agree\x18\r \x01(\v2\x19.godwit.peer.v1.AgreeDoneH\x00R\x05agree\x121\n" +
-	"\x05learn\x18\x0e \x01(\v2\x19.godwit.peer.v1.LearnDoneH\x00R\x05learnB\x04\n" +
-	"\x02of\"\xcd\x01\n" +
+	"\x05learn\x18\x0e \x01(\v2\x19.godwit.peer.v1.LearnDoneH\x00R\x05learn\x124\n" +
+	"\x06recall\x18\x1e \x01(\v2\x1a.godwit.peer.v1.RecallDoneH\x00R\x06recallB\x04\n" +
+	"\x02of\"\xfb\x01\n" +
 	"\x06Status\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12@\n" +
-	"\bmetadata\x18\x04 \x03(\v2$.godwit.peer.v1.Status.MetadataEntryR\bmetadata\x1a;\n" +
+	"\bmetadata\x18\x04 \x03(\v2$.godwit.peer.v1.Status.MetadataEntryR\bmetadata\x12,\n" +
+	"\asession\x18\x05 \x01(\v2\x12.godwit.v1.SessionR\asession\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Z\n" +
+	"\x06Recall\x121\n" +
+	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\fR\trequestId\"\"\n" +
+	"\n" +
+	"RecallDone\x12\x14\n" +
+	"\x05known\x18\x01 \x01(\bR\x05known\"\x99\x01\n" +
+	"\rRequestResult\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\fR\trequestId\x12#\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\x04R\achanged\x12\x14\n" +
+	"\x05total\x18\x04 \x01(\x12R\x05total\x12\x14\n" +
+	"\x05score\x18\x05 \x01(\x01R\x05score\"\xbc\x01\n" +
 	"\x05Apply\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x16\n" +
 	"\x06deltas\x18\x02 \x03(\fR\x06deltas\x12\x14\n" +
 	"\x05async\x18\x03 \x01(\bR\x05async\x12\x19\n" +
-	"\bstand_in\x18\x04 \x01(\bR\astandIn\"\v\n" +
+	"\bstand_in\x18\x04 \x01(\bR\astandIn\x127\n" +
+	"\aresults\x18\n" +
+	" \x03(\v2\x1d.godwit.peer.v1.RequestResultR\aresults\"\v\n" +
 	"\tApplyDone\"\xe0\x01\n" +
 	"\x04Read\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x16\n" +
@@ -3289,7 +3532,7 @@ func file_godwit_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_godwit_peer_v1_peer_proto_rawDescData
 }
 
-var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Frame)(nil),                // 0: godwit.peer.v1.Frame
 	(*Message)(nil),              // 1: godwit.peer.v1.Message
@@ -3298,137 +3541,147 @@ var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Request)(nil),              // 4: godwit.peer.v1.Request
 	(*Response)(nil),             // 5: godwit.peer.v1.Response
 	(*Status)(nil),               // 6: godwit.peer.v1.Status
-	(*Apply)(nil),                // 7: godwit.peer.v1.Apply
-	(*ApplyDone)(nil),            // 8: godwit.peer.v1.ApplyDone
-	(*Read)(nil),                 // 9: godwit.peer.v1.Read
-	(*ReadDone)(nil),             // 10: godwit.peer.v1.ReadDone
-	(*Repair)(nil),               // 11: godwit.peer.v1.Repair
-	(*RepairDone)(nil),           // 12: godwit.peer.v1.RepairDone
-	(*Clocks)(nil),               // 13: godwit.peer.v1.Clocks
-	(*ReplicaClock)(nil),         // 14: godwit.peer.v1.ReplicaClock
-	(*ClocksDone)(nil),           // 15: godwit.peer.v1.ClocksDone
-	(*Missing)(nil),              // 16: godwit.peer.v1.Missing
-	(*MissingDone)(nil),          // 17: godwit.peer.v1.MissingDone
-	(*SnapshotPage)(nil),         // 18: godwit.peer.v1.SnapshotPage
-	(*SnapshotDone)(nil),         // 19: godwit.peer.v1.SnapshotDone
-	(*HandOver)(nil),             // 20: godwit.peer.v1.HandOver
-	(*HandOverDone)(nil),         // 21: godwit.peer.v1.HandOverDone
-	(*DocumentAsk)(nil),          // 22: godwit.peer.v1.DocumentAsk
-	(*DocumentDone)(nil),         // 23: godwit.peer.v1.DocumentDone
-	(*Forward)(nil),              // 24: godwit.peer.v1.Forward
-	(*ForwardDone)(nil),          // 25: godwit.peer.v1.ForwardDone
-	(*ScanPage)(nil),             // 26: godwit.peer.v1.ScanPage
-	(*ScanDone)(nil),             // 27: godwit.peer.v1.ScanDone
-	(*ScanItem)(nil),             // 28: godwit.peer.v1.ScanItem
-	(*Inspect)(nil),              // 29: godwit.peer.v1.Inspect
-	(*InspectDone)(nil),          // 30: godwit.peer.v1.InspectDone
-	(*ConflictsPage)(nil),        // 31: godwit.peer.v1.ConflictsPage
-	(*Arisen)(nil),               // 32: godwit.peer.v1.Arisen
-	(*ArisenDone)(nil),           // 33: godwit.peer.v1.ArisenDone
-	(*Agree)(nil),                // 34: godwit.peer.v1.Agree
-	(*AgreeDone)(nil),            // 35: godwit.peer.v1.AgreeDone
-	(*Ballot)(nil),               // 36: godwit.peer.v1.Ballot
-	(*Learn)(nil),                // 37: godwit.peer.v1.Learn
-	(*LearnDone)(nil),            // 38: godwit.peer.v1.LearnDone
-	nil,                          // 39: godwit.peer.v1.Status.MetadataEntry
-	(v1.Kind)(0),                 // 40: godwit.v1.Kind
-	(*v1.GetRequest)(nil),        // 41: godwit.v1.GetRequest
-	(*v1.UpdateRequest)(nil),     // 42: godwit.v1.UpdateRequest
-	(*v1.GetResponse)(nil),       // 43: godwit.v1.GetResponse
-	(*v1.UpdateResponse)(nil),    // 44: godwit.v1.UpdateResponse
-	(*v1.StatusRequest)(nil),     // 45: godwit.v1.StatusRequest
-	(*v1.VerifyRequest)(nil),     // 46: godwit.v1.VerifyRequest
-	(*v1.LagRequest)(nil),        // 47: godwit.v1.LagRequest
-	(*v1.ConflictsRequest)(nil),  // 48: godwit.v1.ConflictsRequest
-	(*v1.LeavesRequest)(nil),     // 49: godwit.v1.LeavesRequest
-	(*v1.KeysRequest)(nil),       // 50: godwit.v1.KeysRequest
-	(*v1.CellsRequest)(nil),      // 51: godwit.v1.CellsRequest
-	(*v1.NodeStatus)(nil),        // 52: godwit.v1.NodeStatus
-	(*v1.VerifyResponse)(nil),    // 53: godwit.v1.VerifyResponse
-	(*v1.LagResponse)(nil),       // 54: godwit.v1.LagResponse
-	(*v1.LeavesResponse)(nil),    // 55: godwit.v1.LeavesResponse
-	(*v1.KeysResponse)(nil),      // 56: godwit.v1.KeysResponse
-	(*v1.CellsResponse)(nil),     // 57: godwit.v1.CellsResponse
-	(*v1.ConflictsResponse)(nil), // 58: godwit.v1.ConflictsResponse
+	(*Recall)(nil),               // 7: godwit.peer.v1.Recall
+	(*RecallDone)(nil),           // 8: godwit.peer.v1.RecallDone
+	(*RequestResult)(nil),        // 9: godwit.peer.v1.RequestResult
+	(*Apply)(nil),                // 10: godwit.peer.v1.Apply
+	(*ApplyDone)(nil),            // 11: godwit.peer.v1.ApplyDone
+	(*Read)(nil),                 // 12: godwit.peer.v1.Read
+	(*ReadDone)(nil),             // 13: godwit.peer.v1.ReadDone
+	(*Repair)(nil),               // 14: godwit.peer.v1.Repair
+	(*RepairDone)(nil),           // 15: godwit.peer.v1.RepairDone
+	(*Clocks)(nil),               // 16: godwit.peer.v1.Clocks
+	(*ReplicaClock)(nil),         // 17: godwit.peer.v1.ReplicaClock
+	(*ClocksDone)(nil),           // 18: godwit.peer.v1.ClocksDone
+	(*Missing)(nil),              // 19: godwit.peer.v1.Missing
+	(*MissingDone)(nil),          // 20: godwit.peer.v1.MissingDone
+	(*SnapshotPage)(nil),         // 21: godwit.peer.v1.SnapshotPage
+	(*SnapshotDone)(nil),         // 22: godwit.peer.v1.SnapshotDone
+	(*HandOver)(nil),             // 23: godwit.peer.v1.HandOver
+	(*HandOverDone)(nil),         // 24: godwit.peer.v1.HandOverDone
+	(*DocumentAsk)(nil),          // 25: godwit.peer.v1.DocumentAsk
+	(*DocumentDone)(nil),         // 26: godwit.peer.v1.DocumentDone
+	(*Forward)(nil),              // 27: godwit.peer.v1.Forward
+	(*ForwardDone)(nil),          // 28: godwit.peer.v1.ForwardDone
+	(*ScanPage)(nil),             // 29: godwit.peer.v1.ScanPage
+	(*ScanDone)(nil),             // 30: godwit.peer.v1.ScanDone
+	(*ScanItem)(nil),             // 31: godwit.peer.v1.ScanItem
+	(*Inspect)(nil),              // 32: godwit.peer.v1.Inspect
+	(*InspectDone)(nil),          // 33: godwit.peer.v1.InspectDone
+	(*ConflictsPage)(nil),        // 34: godwit.peer.v1.ConflictsPage
+	(*Arisen)(nil),               // 35: godwit.peer.v1.Arisen
+	(*ArisenDone)(nil),           // 36: godwit.peer.v1.ArisenDone
+	(*Agree)(nil),                // 37: godwit.peer.v1.Agree
+	(*AgreeDone)(nil),            // 38: godwit.peer.v1.AgreeDone
+	(*Ballot)(nil),               // 39: godwit.peer.v1.Ballot
+	(*Learn)(nil),                // 40: godwit.peer.v1.Learn
+	(*LearnDone)(nil),            // 41: godwit.peer.v1.LearnDone
+	nil,                          // 42: godwit.peer.v1.Status.MetadataEntry
+	(*v1.Session)(nil),           // 43: godwit.v1.Session
+	(v1.Kind)(0),                 // 44: godwit.v1.Kind
+	(*v1.GetRequest)(nil),        // 45: godwit.v1.GetRequest
+	(*v1.UpdateRequest)(nil),     // 46: godwit.v1.UpdateRequest
+	(*v1.GetResponse)(nil),       // 47: godwit.v1.GetResponse
+	(*v1.UpdateResponse)(nil),    // 48: godwit.v1.UpdateResponse
+	(*v1.StatusRequest)(nil),     // 49: godwit.v1.StatusRequest
+	(*v1.VerifyRequest)(nil),     // 50: godwit.v1.VerifyRequest
+	(*v1.LagRequest)(nil),        // 51: godwit.v1.LagRequest
+	(*v1.ConflictsRequest)(nil),  // 52: godwit.v1.ConflictsRequest
+	(*v1.LeavesRequest)(nil),     // 53: godwit.v1.LeavesRequest
+	(*v1.KeysRequest)(nil),       // 54: godwit.v1.KeysRequest
+	(*v1.CellsRequest)(nil),      // 55: godwit.v1.CellsRequest
+	(*v1.NodeStatus)(nil),        // 56: godwit.v1.NodeStatus
+	(*v1.VerifyResponse)(nil),    // 57: godwit.v1.VerifyResponse
+	(*v1.LagResponse)(nil),       // 58: godwit.v1.LagResponse
+	(*v1.LeavesResponse)(nil),    // 59: godwit.v1.LeavesResponse
+	(*v1.KeysResponse)(nil),      // 60: godwit.v1.KeysResponse
+	(*v1.CellsResponse)(nil),     // 61: godwit.v1.CellsResponse
+	(*v1.ConflictsResponse)(nil), // 62: godwit.v1.ConflictsResponse
 }
 var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: godwit.peer.v1.Frame.messages:type_name -> godwit.peer.v1.Message
 	4,  // 1: godwit.peer.v1.Message.request:type_name -> godwit.peer.v1.Request
 	5,  // 2: godwit.peer.v1.Message.response:type_name -> godwit.peer.v1.Response
 	2,  // 3: godwit.peer.v1.Message.hello:type_name -> godwit.peer.v1.Hello
-	7,  // 4: godwit.peer.v1.Request.apply:type_name -> godwit.peer.v1.Apply
-	9,  // 5: godwit.peer.v1.Request.read:type_name -> godwit.peer.v1.Read
-	11, // 6: godwit.peer.v1.Request.repair:type_name -> godwit.peer.v1.Repair
-	13, // 7: godwit.peer.v1.Request.clocks:type_name -> godwit.peer.v1.Clocks
-	16, // 8: godwit.peer.v1.Request.missing:type_name -> godwit.peer.v1.Missing
-	18, // 9: godwit.peer.v1.Request.snapshot:type_name -> godwit.peer.v1.SnapshotPage
-	24, // 10: godwit.peer.v1.Request.forward:type_name -> godwit.peer.v1.Forward
-	26, // 11: godwit.peer.v1.Request.scan:type_name -> godwit.peer.v1.ScanPage
-	29, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
-	20, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
-	22, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
-	34, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
-	37, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
-	6,  // 17: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
-	8,  // 18: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
-	10, // 19: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
-	12, // 20: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
-	15, // 21: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
-	17, // 22: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
-	19, // 23: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
-	25, // 24: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
-	27, // 25: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
-	30, // 26: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
-	21, // 27: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
-	23, // 28: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
-	35, // 29: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
-	38, // 30: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
-	39, // 31: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
-	3,  // 32: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 33: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
-	40, // 34: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
-	3,  // 35: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
-	14, // 36: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 37: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
-	14, // 38: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 39: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 40: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 41: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
-	41, // 42: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
-	42, // 43: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
-	43, // 44: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
-	44, // 45: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
-	3,  // 46: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
-	28, // 47: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
-	40, // 48: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
-	45, // 49: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
-	46, // 50: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
-	47, // 51: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
-	48, // 52: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.v1.ConflictsRequest
-	49, // 53: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
-	50, // 54: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
-	51, // 55: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
-	32, // 56: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
-	52, // 57: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
-	53, // 58: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
-	54, // 59: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
-	31, // 60: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
-	55, // 61: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
-	56, // 62: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
-	57, // 63: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
-	33, // 64: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
-	58, // 65: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
-	58, // 66: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
-	36, // 67: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
-	36, // 68: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
-	36, // 69: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
-	0,  // 70: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
-	0,  // 71: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
-	71, // [71:72] is the sub-list for method output_type
-	70, // [70:71] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	10, // 4: godwit.peer.v1.Request.apply:type_name -> godwit.peer.v1.Apply
+	12, // 5: godwit.peer.v1.Request.read:type_name -> godwit.peer.v1.Read
+	14, // 6: godwit.peer.v1.Request.repair:type_name -> godwit.peer.v1.Repair
+	16, // 7: godwit.peer.v1.Request.clocks:type_name -> godwit.peer.v1.Clocks
+	19, // 8: godwit.peer.v1.Request.missing:type_name -> godwit.peer.v1.Missing
+	21, // 9: godwit.peer.v1.Request.snapshot:type_name -> godwit.peer.v1.SnapshotPage
+	27, // 10: godwit.peer.v1.Request.forward:type_name -> godwit.peer.v1.Forward
+	29, // 11: godwit.peer.v1.Request.scan:type_name -> godwit.peer.v1.ScanPage
+	32, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
+	23, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
+	25, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
+	37, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
+	40, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
+	7,  // 17: godwit.peer.v1.Request.recall:type_name -> godwit.peer.v1.Recall
+	6,  // 18: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
+	11, // 19: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
+	13, // 20: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
+	15, // 21: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
+	18, // 22: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
+	20, // 23: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
+	22, // 24: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
+	28, // 25: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
+	30, // 26: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
+	33, // 27: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
+	24, // 28: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
+	26, // 29: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
+	38, // 30: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
+	41, // 31: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
+	8,  // 32: godwit.peer.v1.Response.recall:type_name -> godwit.peer.v1.RecallDone
+	42, // 33: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
+	43, // 34: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
+	3,  // 35: godwit.peer.v1.Recall.replica:type_name -> godwit.peer.v1.Replica
+	44, // 36: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
+	3,  // 37: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
+	9,  // 38: godwit.peer.v1.Apply.results:type_name -> godwit.peer.v1.RequestResult
+	3,  // 39: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
+	44, // 40: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
+	3,  // 41: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
+	17, // 42: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 43: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
+	17, // 44: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 45: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 46: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 47: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
+	45, // 48: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
+	46, // 49: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
+	47, // 50: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
+	48, // 51: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
+	3,  // 52: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
+	31, // 53: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
+	44, // 54: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
+	49, // 55: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
+	50, // 56: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
+	51, // 57: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
+	52, // 58: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.v1.ConflictsRequest
+	53, // 59: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
+	54, // 60: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
+	55, // 61: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
+	35, // 62: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
+	56, // 63: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
+	57, // 64: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
+	58, // 65: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
+	34, // 66: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
+	59, // 67: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
+	60, // 68: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
+	61, // 69: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
+	36, // 70: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
+	62, // 71: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
+	62, // 72: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
+	39, // 73: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
+	39, // 74: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
+	39, // 75: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
+	0,  // 76: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
+	0,  // 77: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
+	77, // [77:78] is the sub-list for method output_type
+	76, // [76:77] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_godwit_peer_v1_peer_proto_init() }
@@ -3455,6 +3708,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Request_Document)(nil),
 		(*Request_Agree)(nil),
 		(*Request_Learn)(nil),
+		(*Request_Recall)(nil),
 	}
 	file_godwit_peer_v1_peer_proto_msgTypes[5].OneofWrappers = []any{
 		(*Response_Apply)(nil),
@@ -3470,16 +3724,17 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Response_Document)(nil),
 		(*Response_Agree)(nil),
 		(*Response_Learn)(nil),
+		(*Response_Recall)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[24].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[27].OneofWrappers = []any{
 		(*Forward_Get)(nil),
 		(*Forward_Update)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[25].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[28].OneofWrappers = []any{
 		(*ForwardDone_Get)(nil),
 		(*ForwardDone_Update)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[29].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[32].OneofWrappers = []any{
 		(*Inspect_Status)(nil),
 		(*Inspect_Verify)(nil),
 		(*Inspect_Lag)(nil),
@@ -3489,7 +3744,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Inspect_Cells)(nil),
 		(*Inspect_Arisen)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[30].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[33].OneofWrappers = []any{
 		(*InspectDone_Status)(nil),
 		(*InspectDone_Verify)(nil),
 		(*InspectDone_Lag)(nil),
@@ -3505,7 +3760,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_peer_v1_peer_proto_rawDesc), len(file_godwit_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
