@@ -66,10 +66,13 @@ type Options struct {
 	// MoveRate bounds what this node takes from others to catch up or to become
 	// an owner, in bytes a second; 64 MiB/s.
 	MoveRate int
-	Version  string // of the program, for status
-	GRPCAddr func(node string) string
-	Rand     *rand.Rand   // seeded by the machine
-	Logger   *slog.Logger // discards
+	// Candidates lists nodes that run and want to join; members may be among
+	// them. None.
+	Candidates func() []ring.Entry
+	Version    string // of the program, for status
+	GRPCAddr   func(node string) string
+	Rand       *rand.Rand   // seeded by the machine
+	Logger     *slog.Logger // discards
 
 	// Health tells of nodes that have fallen silent; none: only the exchange of
 	// clocks does.
@@ -194,6 +197,7 @@ func Open(o Options) (*Node, error) {
 	n.work.Go(n.moves.run)
 	n.work.Go(n.trim)
 	n.work.Go(n.sweep)
+	n.work.Go(n.dropMarks)
 	return n, nil
 }
 

@@ -45,7 +45,7 @@ func MakePlan(before, after *Document, o Options, bytesOf func(partition int) in
 	if bytesOf == nil {
 		bytesOf = func(int) int64 { return 0 }
 	}
-	p := &Plan{Moves: Moves(from, to), Minimum: leastCopies(from, to)}
+	p := &Plan{Moves: Moves(from, to)}
 	p.addNodes(before, after, from, to)
 	at := make(map[string]*NodePlan, len(p.Nodes))
 	for i := range p.Nodes {
@@ -62,6 +62,7 @@ func MakePlan(before, after *Document, o Options, bytesOf func(partition int) in
 			p.Bytes += bytes
 		}
 	}
+	p.Minimum = min(p.Copies, leastCopies(from, to)) // the load bound may leave a node a little less than its share
 	p.warn(to)
 	return p, nil
 }

@@ -26,6 +26,21 @@ func (c *clusterService) Ring(_ context.Context, req *v1.RingRequest) (*v1.RingR
 	return c.node.Ring(req)
 }
 
+// Nodes implements v1.ClusterServer.
+func (c *clusterService) Nodes(context.Context, *v1.NodesRequest) (*v1.NodesResponse, error) {
+	return c.node.Nodes(), nil
+}
+
+// Plan implements v1.ClusterServer.
+func (c *clusterService) Plan(ctx context.Context, req *v1.PlanRequest) (*v1.PlanResponse, error) {
+	return c.node.Plan(ctx, req)
+}
+
+// Commit implements v1.ClusterServer.
+func (c *clusterService) Commit(ctx context.Context, req *v1.CommitRequest) (*v1.CommitResponse, error) {
+	return c.node.Commit(ctx, req)
+}
+
 // replicationService is godwit.v1.Replication of a node.
 type replicationService struct {
 	v1.UnimplementedReplicationServer
