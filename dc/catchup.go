@@ -35,10 +35,12 @@ type standing struct {
 	peers  map[string]*heard    // co-owners in this datacenter
 	dcs    map[string]*remoteDC // other datacenters
 	stable crdt.Clock           // what every replica everywhere is known to have; only grows
+	settling
 }
 
-// heard is a co-owner's durable clock, now and a round ago.
-type heard struct{ now, before crdt.Clock }
+// heard is a co-owner's durable clock, now and a round ago, and as it was told
+// last: that is the whole clock of one moment, now holds receipts besides.
+type heard struct{ now, before, told crdt.Clock }
 
 // remoteDC is what another datacenter reported: the clock of the replica that
 // answered, and what all its replicas have.
@@ -67,6 +69,9 @@ func (c *catchUp) relaid() {
 	defer c.mu.Unlock()
 	for _, told := range c.told {
 		clear(told)
+	}
+	for _, s := range c.known {
+		s.settling.anew(s.peers)
 	}
 	select {
 	case c.anew <- struct{}{}:
@@ -272,11 +277,12 @@ func (c *catchUp) note(peer string, rc *peerv1.ReplicaClock) error {
 
 func (c *catchUp) hear(peer string, id storage.ReplicaID, clock crdt.Clock) {
 	s := c.at(id)
-	if h := s.peers[peer]; h != nil {
-		h.now = clock.Clone()
-	} else {
-		s.peers[peer] = &heard{now: clock.Clone()}
+	h := s.peers[peer]
+	if h == nil {
+		h = &heard{}
+		s.peers[peer] = h
 	}
+	h.now, h.told = clock.Clone(), clock.Clone()
 }
 
 // has notes that a peer has taken events durably.

@@ -54,13 +54,15 @@ func (r Remote) Candidates(dcName string, id replication.Replica) []string {
 	return r.n.owners(dcName, replicaOf(id))
 }
 
-// Standing implements replication.Local.
+// Standing implements replication.Local. The least is what is settled here, see
+// settling: all of that is in the clock that is told with it.
 func (r Remote) Standing(id replication.Replica) (clock, least crdt.Clock, err error) {
 	sid := replicaOf(id)
 	clock = r.n.store.Replica(sid).Durable()
 	r.n.peers.mu.Lock()
 	defer r.n.peers.mu.Unlock()
-	return clock, r.n.peers.least(sid, &clock), nil
+	least = r.n.peers.settledHere(sid, &clock).Clone()
+	return clock, least, nil
 }
 
 // Heard implements replication.Local.

@@ -13,8 +13,8 @@ import (
 // hashTables hold a replica's records in the order of key hashes, and
 // replicaTables under its placement and partition.
 var (
-	hashTables    = []byte{tableData, tableResidue, tableConflict}
-	replicaTables = []byte{tableClock, tableExpiry, tableLog, tableRequest}
+	hashTables    = []byte{tableData, tableResidue, tableScore, tableConflict}
+	replicaTables = []byte{tableClock, tableExpiry, tableLog, tableMark, tableRequest}
 )
 
 // Generation counts the commits of the replica since the store was opened. It
