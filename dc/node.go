@@ -51,15 +51,19 @@ type LinkControl interface {
 
 // Options configures Open. Zero fields take the default named beside them.
 type Options struct {
-	Topology   *topology.Topology // required
-	Node       string             // required: one of the topology's
-	Transport  Transport          // required
-	Membership Membership         // required
-	Links      LinkControl        // none
-	Storage    storage.Options    // Dir is required; Identity and Hash are filled in here
-	Exchange   time.Duration      // how often co-owners compare clocks; 1 s
-	SweepEvery time.Duration      // pause between two looks at what has expired; 1 s
-	Timeout    time.Duration      // of a request that has none, and the most for any; 30 s
+	Topology *topology.Topology // required
+	Node     string             // required: one of the topology's, or one that joins DC
+	DC       string             // the node's datacenter; the topology's
+	// Document is a ring document that is known to be decided; what is on disk, or
+	// made of the topology. The greater epoch counts.
+	Document   *ring.Document
+	Transport  Transport       // required
+	Membership Membership      // required
+	Links      LinkControl     // none
+	Storage    storage.Options // Dir is required; Identity and Hash are filled in here
+	Exchange   time.Duration   // how often co-owners compare clocks; 1 s
+	SweepEvery time.Duration   // pause between two looks at what has expired; 1 s
+	Timeout    time.Duration   // of a request that has none, and the most for any; 30 s
 	// StandInAfter is how long a write waits for an owner before it asks another
 	// node to stand in; 250 ms.
 	StandInAfter time.Duration
@@ -116,6 +120,21 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
+// datacenter is that of the node: the topology does not name a node that joined
+// later.
+func (o *Options) datacenter() (string, error) {
+	_, name, ok := o.Topology.NodeByID(o.Node)
+	switch _, known := o.Topology.DC(o.DC); {
+	case !ok && o.DC == "":
+		return "", fmt.Errorf("dc: the topology has no node %q", o.Node)
+	case ok && o.DC != "" && o.DC != name:
+		return "", fmt.Errorf("dc: node %q is of datacenter %q, not of %q", o.Node, name, o.DC)
+	case !ok && !known:
+		return "", fmt.Errorf("dc: the topology has no datacenter %q", o.DC)
+	}
+	return cmp.Or(name, o.DC), nil
+}
+
 // Node is one node of a datacenter. Safe for concurrent use.
 type Node struct {
 	opts    Options
@@ -167,9 +186,9 @@ func Open(o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, dcName, ok := o.Topology.NodeByID(o.Node)
-	if !ok {
-		return nil, fmt.Errorf("dc: the topology has no node %q", o.Node)
+	dcName, err := o.datacenter()
+	if err != nil {
+		return nil, err
 	}
 	n := &Node{opts: o, id: o.Node, dc: dcName, started: o.Storage.Wall(), contextKey: contextKey(o.Topology.Cluster)}
 	n.watched = watch(o.Transport)
@@ -191,6 +210,11 @@ func Open(o Options) (*Node, error) {
 	}
 	if n.agree, err = n.newAgreement(); err != nil {
 		return nil, errors.Join(err, n.store.Close())
+	}
+	if o.Document != nil {
+		if err := n.adopt(o.Document); err != nil {
+			return nil, errors.Join(err, n.store.Close())
+		}
 	}
 	n.work.Go(n.peers.run)
 	n.work.Go(n.hostGuests)

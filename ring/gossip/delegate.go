@@ -25,8 +25,12 @@ var (
 	_ memberlist.PingDelegate  = delegate{}
 )
 
-// NodeMeta returns the meta data of this node. Start has checked its length.
-func (d delegate) NodeMeta(int) []byte { return d.g.meta }
+// NodeMeta returns the meta data of this node. Start and Tell check its length.
+func (d delegate) NodeMeta(int) []byte {
+	d.g.mu.Lock()
+	defer d.g.mu.Unlock()
+	return d.g.meta
+}
 
 // NotifyMsg takes a message that a peer sent to this node alone.
 func (d delegate) NotifyMsg(b []byte) {

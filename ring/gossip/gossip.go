@@ -17,6 +17,7 @@
 package gossip
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -147,7 +148,6 @@ const labelPrefix = "godwit/"
 // methods are safe for concurrent use.
 type Gossip struct {
 	opts   Options
-	meta   []byte
 	list   *memberlist.Memberlist
 	addr   string
 	peers  *peers
@@ -156,8 +156,9 @@ type Gossip struct {
 	close  func() error
 	spread chan struct{} // a changed document is to be passed on
 
-	mu  sync.Mutex
-	doc *ring.Document
+	mu   sync.Mutex
+	doc  *ring.Document
+	meta []byte
 }
 
 // Start begins to gossip. It does not wait for others: seeds may come up
@@ -229,6 +230,27 @@ func (g *Gossip) Members() []Peer { return g.peers.list() }
 // Changed returns a channel that is closed at the next change of Members or
 // Document. Take the channel first, then look: so no change is missed.
 func (g *Gossip) Changed() <-chan struct{} { return g.peers.changes() }
+
+// Tell replaces the meta data of this node, and passes it on to others without
+// waiting for them. It returns ErrInvalid for more than MaxMetaBytes.
+func (g *Gossip) Tell(meta map[string]string) error {
+	b := encodeMeta(meta)
+	if len(b) > MaxMetaBytes {
+		return fmt.Errorf("%w: meta of %d bytes, want at most %d", ErrInvalid, len(b), MaxMetaBytes)
+	}
+	g.mu.Lock()
+	same := bytes.Equal(g.meta, b)
+	g.meta = b
+	g.mu.Unlock()
+	if same {
+		return nil
+	}
+	// The library queues the news before it begins to wait.
+	if err := g.list.UpdateNode(time.Nanosecond); err != nil {
+		g.opts.Logger.Debug("meta data is still under way", "node", g.opts.Node, "error", err)
+	}
+	return nil
+}
 
 // Document returns the decided ring document of the greatest epoch that this
 // node knows of, nil if it knows none. Do not change it.

@@ -350,6 +350,27 @@ func TestTheGreatestDocumentSpreads(t *testing.T) {
 	})
 }
 
+func TestMetaDataMayChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := three(t, func(o *Options) { o.Meta = map[string]string{"grpc": "h:1"} })
+		defer c.stop()
+		if err := c.nodes["n1"].Tell(map[string]string{"grpc": "h:1", "nats": "h:2"}); err != nil {
+			t.Fatal(err)
+		}
+		c.until(10*time.Second, "all know the new meta data of n1", func() bool {
+			for _, g := range c.nodes {
+				if g.Members()[0].Meta["nats"] != "h:2" {
+					return false
+				}
+			}
+			return true
+		})
+		if err := c.nodes["n1"].Tell(map[string]string{"x": strings.Repeat("x", MaxMetaBytes)}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("Tell of too much: %v, want ErrInvalid", err)
+		}
+	})
+}
+
 func TestBadDocumentIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
