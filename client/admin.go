@@ -90,11 +90,21 @@ func (c *Client) LeafKeys(ctx context.Context, placement, partition uint32, leav
 
 // Cells answers with a key's cells, clock and residue in crdt's encoding.
 func (c *Client) Cells(ctx context.Context, key string, opts ...CallOption) (*pb.CellsResponse, error) {
+	return c.cells(ctx, &pb.CellsRequest{Key: []byte(key)}, opts)
+}
+
+// EveryCells returns what each owner in the datacenter holds of a key: one of
+// them, the others in Others, and the names of those that did not answer.
+func (c *Client) EveryCells(ctx context.Context, key string, opts ...CallOption) (*pb.CellsResponse, error) {
+	return c.cells(ctx, &pb.CellsRequest{Key: []byte(key), EveryOwner: true}, opts)
+}
+
+func (c *Client) cells(ctx context.Context, req *pb.CellsRequest, opts []CallOption) (*pb.CellsResponse, error) {
 	o, err := c.options("Cells", opts)
 	if err != nil {
 		return nil, err
 	}
-	req := &pb.CellsRequest{Bucket: o.bucket, Key: []byte(key)}
+	req.Bucket = o.bucket
 	return ask(ctx, c, "Cells", req, opts, func(n *node) func(context.Context, *pb.CellsRequest, ...grpc.CallOption) (*pb.CellsResponse, error) {
 		return n.replication.Cells
 	})

@@ -283,21 +283,6 @@ func (n *Node) keys(req *v1.KeysRequest) (*v1.KeysResponse, error) {
 	return resp, nil
 }
 
-func (n *Node) cells(req *v1.CellsRequest) (*v1.CellsResponse, error) {
-	t, err := n.target(req.GetBucket(), req.GetKey())
-	if err != nil {
-		return nil, err
-	}
-	if err := n.mine(wireID(t.id)); err != nil {
-		return nil, err
-	}
-	a, err := n.store.Replica(t.id).Read(storage.Query{Key: t.key})
-	if err != nil {
-		return nil, err
-	}
-	return &v1.CellsResponse{Node: n.id, Snapshot: crdt.AppendSnapshot(nil, &a.Snapshot)}, nil
-}
-
 func (n *Node) conflicts(req *v1.ConflictsRequest) (*peerv1.ConflictsPage, error) {
 	out := &peerv1.ConflictsPage{}
 	limit := conflictLimit(req)
@@ -383,14 +368,4 @@ func (n *Node) Keys(ctx context.Context, req *v1.KeysRequest) (*v1.KeysResponse,
 	id := storage.ReplicaID{Placement: req.GetPlacement(), Partition: req.GetPartition()}
 	done, err := n.atOwner(ctx, id, &peerv1.Inspect{Of: &peerv1.Inspect_Keys{Keys: req}})
 	return done.GetKeys(), err
-}
-
-// Cells returns a key's cells, clock and residue.
-func (n *Node) Cells(ctx context.Context, req *v1.CellsRequest) (*v1.CellsResponse, error) {
-	t, err := n.target(req.GetBucket(), req.GetKey())
-	if err != nil {
-		return nil, err
-	}
-	done, err := n.atOwner(ctx, t.id, &peerv1.Inspect{Of: &peerv1.Inspect_Cells{Cells: req}})
-	return done.GetCells(), err
 }

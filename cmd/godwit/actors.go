@@ -3,14 +3,11 @@ package main
 import (
 	"fmt"
 
-	"github.com/zeebo/xxh3"
-
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/crdt"
 )
 
-// actors names the replicas behind actors: the upper half of every actor that a
-// node mints is a hash of the names of its datacenter and of itself.
+// actors names the replicas behind actors, as nodes tell them with cells.
 type actors map[crdt.Actor]actorJSON
 
 type actorJSON struct {
@@ -19,23 +16,20 @@ type actorJSON struct {
 	Node string `json:"node"`
 }
 
-// half is a half of an actor in bits.
-const half = 32
-
-// actorsOf knows the nodes of datacenters that tell their status.
-func actorsOf(all []said[*pb.StatusResponse]) actors {
-	out := actors{}
-	for _, a := range all {
-		for _, n := range a.answer.GetNodes() {
-			sum := xxh3.HashString128(a.answer.GetDc() + "/" + n.GetId())
-			out[crdt.Actor(sum.Hi>>half)] = actorJSON{DC: a.answer.GetDc(), Node: n.GetId()}
+// learn takes over the names in an answer.
+func (as actors) learn(resp *pb.CellsResponse) {
+	for _, a := range resp.GetActors() {
+		if a.GetNode() != "" {
+			as[crdt.Actor(a.GetActor())] = actorJSON{DC: a.GetDc(), Node: a.GetNode()}
 		}
 	}
-	return out
+	for _, other := range resp.GetOthers() {
+		as.learn(other)
+	}
 }
 
 func (as actors) of(a crdt.Actor) actorJSON {
-	out := as[a>>half]
+	out := as[a]
 	out.ID = a.String()
 	return out
 }

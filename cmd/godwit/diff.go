@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -192,34 +193,10 @@ func (in *invocation) keysOf(dcs []member, p part, leaves []uint32, opts []clien
 	return found, nil
 }
 
-// copied is what one owner holds of a key.
-type copied struct {
-	*crdt.Snapshot
-
-	node string
-}
-
-// copies fetches a key's cells from one owner of every datacenter.
-func (in *invocation) copies(dcs []member, k keyRef) ([]said[*copied], error) {
-	opts, err := in.options()
-	if err != nil {
-		return nil, err
-	}
-	opts = append(opts, client.WithBucket(k.bucket))
-	return askAll(dcs, func(d member) (*copied, error) {
-		resp, err := d.Cells(in.ctx(), k.key, opts...)
-		if err != nil {
-			return nil, err
-		}
-		s, err := crdt.DecodeSnapshot(resp.GetSnapshot())
-		return &copied{s, resp.GetNode()}, err
-	}), nil
-}
-
 // merge fetches a key's cells from every datacenter and joins them as the
 // datacenters will.
 func (in *invocation) merge(dcs []member, k keyRef) (*merged, error) {
-	all, err := in.copies(dcs, k)
+	all, err := in.copies(dcs, k, actors{})
 	if err != nil {
 		return nil, err
 	}
@@ -229,23 +206,26 @@ func (in *invocation) merge(dcs []member, k keyRef) (*merged, error) {
 			return nil, fmt.Errorf("%s: %w", all[i].dc, a.err)
 		}
 	}
-	return in.mergeOf(k, all)
+	return mergeOf(k, all, in.s.now())
 }
 
-// mergeOf joins the copies that were answered.
-func (in *invocation) mergeOf(k keyRef, all []said[*copied]) (*merged, error) {
+// mergeOf joins the copies that were answered, at a moment that tells what has
+// expired. What it says before a heal is what every datacenter shows after it.
+func mergeOf(k keyRef, all []said[*copied], now time.Time) (*merged, error) {
 	m := &merged{keyRef: k, values: map[string]reading{}}
 	var snapshots []*crdt.Snapshot
 	for _, a := range all {
 		if a.err == nil {
-			snapshots = append(snapshots, a.answer.Snapshot)
-			m.values[a.dc] = readingOf(a.answer.Snapshot, in.s.now())
+			for _, o := range a.answer.owners {
+				snapshots = append(snapshots, o.Snapshot)
+			}
+			m.values[a.dc] = readingOf(a.answer.joined, now)
 		}
 	}
 	if len(snapshots) == 0 {
 		return nil, fmt.Errorf("%s: %w", all[0].dc, all[0].err)
 	}
-	m.after = readingOf(crdt.Merge(snapshots...), in.s.now())
+	m.after = readingOf(crdt.Merge(snapshots...), now)
 	m.reason = reason(m)
 	return m, nil
 }

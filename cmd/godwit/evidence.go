@@ -28,63 +28,107 @@ type evidence struct {
 	dot crdt.Dot
 }
 
-// standsAt is how an event stands in a datacenter: live with what it holds
-// there, removed, or unseen.
+// standsAt is how an event stands with an owner, or with those of a datacenter:
+// live with what it holds there, removed, or unseen; mixed, where they differ.
 type standsAt struct {
-	State string `json:"state"`
-	Holds string `json:"holds,omitempty"`
+	State  string              `json:"state"`
+	Holds  string              `json:"holds,omitempty"`
+	Owners map[string]standsAt `json:"owners,omitempty"` // where they differ
 }
+
+const mixed = "mixed"
 
 // String is what a table shows.
 func (s standsAt) String() string {
+	if s.State == mixed {
+		var parts []string
+		for _, node := range slices.Sorted(maps.Keys(s.Owners)) {
+			parts = append(parts, node+": "+s.Owners[node].String())
+		}
+		return strings.Join(parts, ", ")
+	}
 	if s.Holds != "" {
 		return s.Holds
 	}
 	return s.State
 }
 
-// evidenceOf gathers the live events of all copies, in the order of their cells.
-func evidenceOf(all []said[*copied], names actors) []*evidence {
-	type place struct {
-		id  crdt.CellID
-		dot crdt.Dot
-	}
+// evidenceOf gathers the live events of all copies, in the order of their cells,
+// up to limit of them; more counts the others.
+func evidenceOf(all []said[*copied], names actors, limit int) (out []*evidence, more int) {
 	found := map[place]*evidence{}
 	for _, a := range all {
-		if a.err != nil {
-			continue
-		}
-		for _, cell := range a.answer.Cells {
-			for _, entry := range cell.Live {
-				at := place{cell.ID, entry.Dot}
-				if found[at] == nil {
-					found[at] = newEvidence(cell.ID, entry, names)
-				}
-				found[at].At[a.dc] = standsAt{"live", holds(cell.ID, entry)}
+		if a.err == nil {
+			for _, o := range a.answer.owners {
+				gather(found, o, names)
 			}
 		}
 	}
-	out := slices.SortedFunc(maps.Values(found), func(a, b *evidence) int {
+	out = slices.SortedFunc(maps.Values(found), func(a, b *evidence) int {
 		return cmp.Or(a.id.Compare(b.id), a.dot.Compare(b.dot))
 	})
+	if len(out) > limit {
+		out, more = out[:limit], len(out)-limit
+	}
 	for _, e := range out {
 		for _, a := range all {
-			if _, live := e.At[a.dc]; !live {
-				e.At[a.dc] = missing(a, e)
+			e.At[a.dc] = e.inDC(a)
+		}
+	}
+	return out, more
+}
+
+// place is an event in a cell.
+type place struct {
+	id  crdt.CellID
+	dot crdt.Dot
+}
+
+// gather adds the live events of one owner to what was found.
+func gather(found map[place]*evidence, o ownerCopy, names actors) {
+	for _, cell := range o.Cells {
+		for _, entry := range cell.Live {
+			at := place{cell.ID, entry.Dot}
+			if found[at] == nil {
+				found[at] = newEvidence(cell.ID, entry, names)
 			}
 		}
+	}
+}
+
+// inDC is how the event stands in a datacenter.
+func (e *evidence) inDC(a said[*copied]) standsAt {
+	if a.err != nil {
+		return standsAt{State: "unknown"}
+	}
+	out := standsAt{State: mixed, Owners: map[string]standsAt{}}
+	var first standsAt
+	same := true
+	for i, o := range a.answer.owners {
+		s := e.with(o)
+		if i == 0 {
+			first = s
+		}
+		same = same && s.State == first.State && s.Holds == first.Holds
+		out.Owners[o.node] = s
+	}
+	if same {
+		return first
 	}
 	return out
 }
 
-// missing is how an event stands where it is not live.
-func missing(a said[*copied], e *evidence) standsAt {
+// with is how the event stands with one owner.
+func (e *evidence) with(o ownerCopy) standsAt {
+	for _, entry := range o.live[e.id] {
+		if entry.Dot == e.dot {
+			return standsAt{State: "live", Holds: holds(e.id, entry)}
+		}
+	}
 	switch {
-	case a.err != nil:
-		return standsAt{State: "unknown"}
-	case a.answer.Clock.Contains(e.dot):
+	case o.Clock.Contains(e.dot):
 		return standsAt{State: "removed"}
-	case a.answer.Peer().Residue.Contains(e.id, crdt.Entry{Dot: e.dot}):
+	case o.knows.Residue.Contains(e.id, crdt.Entry{Dot: e.dot}):
 		return standsAt{State: "removed"} // it may come, and will go at once
 	}
 	return standsAt{State: "unseen"}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -13,7 +14,7 @@ import (
 
 func (s *session) explainCommand() *cli.Command {
 	return s.leaf(spec{
-		category: categoryCluster, name: "explain", usage: "show the events behind a key, who minted them, and how each stands in every datacenter",
+		category: categoryCluster, name: "explain", usage: "show the events behind a key, who minted them, and how each stands with every replica",
 		args: "KEY", least: 1, most: 1,
 		flags: clusterFlags(&cli.IntFlag{Name: "limit", Value: 100, Usage: "show at most `N` events"}), run: explain,
 	})
@@ -36,18 +37,27 @@ type account struct {
 	after reading
 }
 
-// dcAccount is what the owner that answered for a datacenter holds.
+// dcAccount is what the owners in a datacenter hold.
 type dcAccount struct {
-	DC       string   `json:"dc"`
-	Node     string   `json:"node,omitempty"` // that answered
-	Owners   []string `json:"owners"`
-	Value    any      `json:"value"` // null where absent
-	Conflict bool     `json:"conflict"`
-	Expires  string   `json:"expires_at,omitempty"`
-	Waiting  int      `json:"waiting"` // cells with removals of events that have yet to come
-	Error    string   `json:"error,omitempty"`
+	DC       string           `json:"dc"`
+	Owners   []string         `json:"owners"`
+	Value    any              `json:"value"` // the join of its owners; null where absent
+	Conflict bool             `json:"conflict"`
+	Expires  string           `json:"expires_at,omitempty"`
+	Error    string           `json:"error,omitempty"`
+	Replicas []replicaAccount `json:"replicas"` // one for each owner
+}
 
-	reading reading
+// replicaAccount is one owner's view.
+type replicaAccount struct {
+	Node     string `json:"node"`
+	Value    any    `json:"value"` // null where absent
+	Conflict bool   `json:"conflict"`
+	Expires  string `json:"expires_at,omitempty"`
+	Waiting  int    `json:"waiting"` // cells with removals of events that have yet to come
+	Error    string `json:"error,omitempty"`
+
+	shown string
 }
 
 func explain(in *invocation) error {
@@ -59,11 +69,12 @@ func explain(in *invocation) error {
 		return err
 	}
 	k := keyRef{in.bucket(), in.args[0]}
-	all, err := in.copies(dcs, k)
+	names := actors{}
+	all, err := in.copies(dcs, k, names)
 	if err != nil {
 		return err
 	}
-	m, err := in.mergeOf(k, all)
+	m, err := mergeOf(k, all, in.s.now())
 	if err != nil {
 		return err
 	}
@@ -71,20 +82,16 @@ func explain(in *invocation) error {
 	if err != nil {
 		return err
 	}
-	names := actorsOf(askAll(dcs, func(d member) (*pb.StatusResponse, error) { return d.Status(in.ctx(), opts...) }))
 	a := &account{
 		Key: jsonBytes(k.key), Bucket: k.bucket, Kind: m.after.kindShown(m.values), Conflict: m.after.conflict(),
-		After: m.after.json(), Reason: m.reason, DCs: []dcAccount{}, Events: evidenceOf(all, names), after: m.after,
+		After: m.after.json(), Reason: m.reason, DCs: []dcAccount{}, after: m.after,
 	}
-	if len(a.Events) == 0 {
+	if a.Events, a.More = evidenceOf(all, names, in.Int("limit")); len(a.Events) == 0 {
 		return absent()
-	}
-	if limit := in.Int("limit"); len(a.Events) > limit {
-		a.More, a.Events = len(a.Events)-limit, a.Events[:limit]
 	}
 	rings := askAll(dcs, func(d member) (*pb.RingResponse, error) { return d.RingOf(in.ctx(), k.key, opts...) })
 	for i, one := range all {
-		a.add(one, rings[i].answer, m.values[one.dc])
+		a.add(one, rings[i].answer, m.values[one.dc], in.s.now())
 	}
 	if in.json() {
 		return in.s.json(a)
@@ -93,21 +100,50 @@ func explain(in *invocation) error {
 }
 
 // add takes in what one datacenter says.
-func (a *account) add(one said[*copied], ring *pb.RingResponse, r reading) {
-	d := dcAccount{DC: one.dc, Owners: []string{}, reading: r}
+func (a *account) add(one said[*copied], ring *pb.RingResponse, r reading, now time.Time) {
+	d := dcAccount{DC: one.dc, Owners: []string{}, Value: r.json(), Conflict: r.conflict(), Replicas: []replicaAccount{}}
 	for _, o := range ring.GetOwners() {
 		a.Placement, a.Partition = ring.GetPlacement(), o.GetPartition()
 		d.Owners = append(d.Owners, o.GetNodes()...)
 	}
 	if one.err != nil {
 		d.Error = one.err.Error()
-	} else {
-		d.Node, d.Value, d.Conflict, d.Waiting = one.answer.node, r.json(), r.conflict(), len(one.answer.Residue)
-		if !r.expires.IsZero() {
-			d.Expires = since(r.expires)
+		a.DCs = append(a.DCs, d)
+		return
+	}
+	if !r.expires.IsZero() {
+		d.Expires = since(r.expires)
+	}
+	for _, o := range one.answer.owners {
+		own := readingOf(o.Snapshot, now)
+		x := replicaAccount{Node: o.node, Value: own.json(), Conflict: own.conflict(), Waiting: len(o.Residue), shown: own.shown(nil)}
+		if !own.expires.IsZero() {
+			x.Expires = since(own.expires)
 		}
+		d.Replicas = append(d.Replicas, x)
+	}
+	for _, node := range one.answer.silent {
+		d.Replicas = append(d.Replicas, replicaAccount{Node: node, Error: "no answer", shown: "-"})
 	}
 	a.DCs = append(a.DCs, d)
+}
+
+// rows are those of a table: owners that show the same share one.
+func (d *dcAccount) rows() [][]string {
+	if d.Error != "" {
+		return [][]string{{d.DC, strings.Join(d.Owners, " "), "-", "no answer: " + d.Error}}
+	}
+	var rows [][]string
+	for _, x := range d.Replicas {
+		notes := strings.Join(x.notes(), "; ")
+		i := slices.IndexFunc(rows, func(r []string) bool { return r[2] == x.shown && r[3] == notes })
+		if i < 0 {
+			rows = append(rows, []string{d.DC, x.Node, x.shown, notes})
+			continue
+		}
+		rows[i][1] += " " + x.Node
+	}
+	return rows
 }
 
 func (in *invocation) printAccount(a *account) error {
@@ -117,15 +153,10 @@ func (in *invocation) printAccount(a *account) error {
 	}
 	var rows [][]string
 	for _, d := range a.DCs {
-		notes := d.notes()
-		value := d.reading.shown(nil)
-		if d.Error != "" {
-			value = "-"
-		}
-		rows = append(rows, []string{d.DC, d.Node, strings.Join(d.Owners, " "), value, strings.Join(notes, "; ")})
+		rows = append(rows, d.rows()...)
 	}
-	rows = append(rows, []string{"merge", "", "", a.after.shown(nil), a.Reason})
-	if err := in.s.table([]string{"DC", "ANSWERED BY", "OWNERS", "VALUE", ""}, rows); err != nil {
+	rows = append(rows, []string{"merge", "", a.after.shown(nil), a.Reason})
+	if err := in.s.table([]string{"DC", "REPLICAS", "VALUE", ""}, rows); err != nil {
 		return err
 	}
 	header := []string{"CELL", "EVENT", "STAMP"}
@@ -149,20 +180,20 @@ func (in *invocation) printAccount(a *account) error {
 	return nil
 }
 
-// notes are what a table tells of a datacenter beside the value.
-func (d *dcAccount) notes() []string {
+// notes are what a table tells of a replica beside the value.
+func (x *replicaAccount) notes() []string {
 	var notes []string
-	if d.Error != "" {
-		notes = append(notes, "no answer: "+d.Error)
+	if x.Error != "" {
+		notes = append(notes, x.Error)
 	}
-	if d.Conflict {
+	if x.Conflict {
 		notes = append(notes, "conflict")
 	}
-	if d.Expires != "" {
-		notes = append(notes, "expires at "+d.Expires)
+	if x.Expires != "" {
+		notes = append(notes, "expires at "+x.Expires)
 	}
-	if d.Waiting > 0 {
-		notes = append(notes, fmt.Sprintf("%d removals wait", d.Waiting))
+	if x.Waiting > 0 {
+		notes = append(notes, fmt.Sprintf("%d removals wait", x.Waiting))
 	}
 	return notes
 }

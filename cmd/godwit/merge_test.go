@@ -242,7 +242,7 @@ func expiresEverywhere(t *testing.T, tm *terminal) {
 func explainsEvents(t *testing.T, tm *terminal, during string) {
 	for _, want := range []string{
 		`^user: a map in bucket default, partition \d+ of placement global\n`,
-		`(?m)^use1 +use1-a +use1-a +\{home=\{street=Main\}, name=Countess, visits=3\}`,
+		`(?m)^use1 +use1-a +\{home=\{street=Main\}, name=Countess, visits=3\}`,
 		`(?m)^CELL +EVENT +STAMP +use1 +euw1 +apne1$`,
 		`(?m)^name \(register\) +use1/use1-a#[0-9a-f]{8}:\d+ +\S+Z +Countess +unseen +unseen$`,
 		`(?m)^name \(register\) +use1/use1-a#[0-9a-f]{8}:\d+ +\S+Z +removed +Ada +Ada$`,
