@@ -13,7 +13,13 @@ import (
 type clusterService struct {
 	v1.UnimplementedClusterServer
 
-	node *dc.Node
+	node       *dc.Node
+	introducer introducer
+}
+
+// Introduce implements v1.ClusterServer.
+func (c *clusterService) Introduce(ctx context.Context, req *v1.IntroduceRequest) (*v1.IntroduceResponse, error) {
+	return c.introducer.introduce(ctx, req)
 }
 
 // Status implements v1.ClusterServer.

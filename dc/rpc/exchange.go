@@ -49,7 +49,7 @@ func (e *exchangeService) Exchange(stream grpc.BidiStreamingServer[peerv1.Frame,
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	x := &exchange{
 		p: e.p, handler: e.handler, stream: stream, cancel: cancel,
-		work: make(chan message), wake: make(chan struct{}, 1), hello: make(chan *peerv1.Hello, 1),
+		work: make(chan message), wake: make(chan struct{}, 1), hello: make(chan *peerv1.Hello, 1), greeted: make(chan struct{}),
 		out: outbox{codec: &e.p.codec, limits: e.p.opts.limits()},
 	}
 	x.space.L = &x.mu
@@ -80,8 +80,9 @@ type exchange struct {
 	from    string
 
 	hello   chan *peerv1.Hello
-	work    chan message // to workers that are free
-	workers int          // known to the reader alone
+	greeted chan struct{} // closed once the other side may ask
+	work    chan message  // to workers that are free
+	workers int           // known to the reader alone
 
 	wake   chan struct{}
 	mu     sync.Mutex
@@ -90,38 +91,64 @@ type exchange struct {
 	closed bool
 }
 
-// greet waits for the other side's hello, checks it and answers with ours.
+// greet waits for the other side's hello, checks it, answers with ours, and lets
+// it ask once it has proved the cluster's key, where there is one.
 func (x *exchange) greet(ctx context.Context) error {
 	late := time.NewTimer(x.p.opts.ConnectTimeout)
 	defer late.Stop()
-	var h *peerv1.Hello
-	select {
-	case h = <-x.hello:
-	case <-late.C:
-		return status.Error(codes.DeadlineExceeded, "no hello was received")
-	case <-ctx.Done():
-		return status.Error(codes.InvalidArgument, context.Cause(ctx).Error())
+	h, err := x.nextHello(ctx, late.C)
+	if err != nil {
+		return err
 	}
 	if err := x.p.opts.check(h); err != nil {
 		return x.reject(h, err.Error())
 	}
 	if x.p.opts.Addr(h.GetNode()) == "" {
-		return x.reject(h, "node "+clip(h.GetNode(), 80)+" is not in the topology of "+x.p.opts.Node)
+		return x.reject(h, "node "+clip(h.GetNode(), 80)+" is unknown to "+x.p.opts.Node)
 	}
 	if v := h.GetTopologyVersion(); v != x.p.opts.TopologyVersion {
 		x.p.opts.Logger.Warn("peer has another topology", "peer", h.GetNode(), "version", v, "own_version", x.p.opts.TopologyVersion)
 	}
-	f, err := x.p.codec.helloFrame(x.p.opts.hello())
+	own := x.p.opts.hello()
+	if len(x.p.opts.Key) > 0 {
+		if len(h.GetNonce()) != nonceBytes {
+			return x.reject(h, "node "+clip(h.GetNode(), 80)+" "+errNoKey.Error())
+		}
+		own.Nonce = newNonce()
+		own.Proof = prove(x.p.opts.Key, provesAnswerer, helloParts(h, own)...)
+	}
+	f, err := x.p.codec.helloFrame(own)
 	if err == nil {
 		err = x.stream.SendMsg(f)
 	}
 	if err != nil {
 		return err
 	}
+	if len(x.p.opts.Key) > 0 {
+		proved, err := x.nextHello(ctx, late.C)
+		if err != nil {
+			return err
+		}
+		if !proves(x.p.opts.Key, proved.GetProof(), provesCaller, helloParts(h, own)...) {
+			return x.reject(h, "node "+clip(h.GetNode(), 80)+" "+errNoKey.Error())
+		}
+	}
+	close(x.greeted)
 	if l, err := x.p.link(h.GetNode()); err == nil {
 		l.heardFrom()
 	}
 	return nil
+}
+
+func (x *exchange) nextHello(ctx context.Context, late <-chan time.Time) (*peerv1.Hello, error) {
+	select {
+	case h := <-x.hello:
+		return h, nil
+	case <-late:
+		return nil, status.Error(codes.DeadlineExceeded, "no hello was received")
+	case <-ctx.Done():
+		return nil, status.Error(codes.InvalidArgument, context.Cause(ctx).Error())
+	}
 }
 
 func (x *exchange) reject(h *peerv1.Hello, why string) error {
@@ -130,26 +157,55 @@ func (x *exchange) reject(h *peerv1.Hello, why string) error {
 }
 
 // read takes frames in and hands their requests to workers. While all are busy
-// it does not read, which is what the other side feels.
+// it does not read, which is what the other side feels. Before the other side is
+// greeted, frames hold hellos and nothing else counts in them.
 func (x *exchange) read(ctx context.Context) error {
-	for {
+	hellos := 1
+	if len(x.p.opts.Key) > 0 {
+		hellos = 2
+	}
+	for n := 0; ; n++ {
 		var f inFrame
 		if err := x.stream.RecvMsg(&f); err != nil {
 			return err
 		}
-		if x.from == "" {
-			h, err := readHello(f.data)
-			if err != nil {
+		if n < hellos {
+			if err := x.readHello(ctx, f.data, n == hellos-1); err != nil {
 				return err
 			}
-			if x.from = h.GetNode(); x.from == "" {
-				return errors.New("the hello names no node")
-			}
-			x.hello <- h
+			continue
 		}
 		if err := cut(f.data, func(m message) error { return x.dispatch(ctx, m) }); err != nil {
 			return err
 		}
+	}
+}
+
+// readHello hands a hello to greet. After the last it waits until that is content.
+func (x *exchange) readHello(ctx context.Context, frame []byte, last bool) error {
+	h, err := readHello(frame)
+	if err != nil {
+		return err
+	}
+	if x.from == "" {
+		x.from = h.GetNode()
+	}
+	if x.from == "" {
+		return errors.New("the hello names no node")
+	}
+	select {
+	case x.hello <- h:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if !last {
+		return nil
+	}
+	select {
+	case <-x.greeted:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

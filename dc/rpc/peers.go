@@ -23,6 +23,7 @@ type PeerOptions struct {
 	Node            string
 	Addr            func(node string) (addr string) // host:port of a node's peer listener; "" for a name it does not know
 	TopologyVersion uint64
+	Key             []byte        // that both sides of a connection prove to have, KeyBytes long; none
 	QueueBytes      int           // messages that wait for one node; over it they are refused; 16 MiB
 	MaxMessage      int           // bytes of one message; 16 MiB
 	FrameBytes      int           // bytes of a frame of several messages; 1 MiB

@@ -321,7 +321,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	}{
 		{"another cluster", func(a *rpc.PeerOptions) { a.Cluster = "other" }, `node a of cluster "other" is no peer of b of cluster "c"`},
 		{"another datacenter", func(a *rpc.PeerOptions) { a.DC = "us" }, `node a of datacenter "us" is no peer of b of datacenter "eu"`},
-		{"unknown node", func(a *rpc.PeerOptions) { a.Node = "zz" }, "node zz is not in the topology of b"},
+		{"unknown node", func(a *rpc.PeerOptions) { a.Node = "zz" }, "node zz is unknown to b"},
 		{"nameless", func(a *rpc.PeerOptions) { a.Node = "" }, "the hello names no node"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

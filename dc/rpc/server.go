@@ -29,7 +29,10 @@ type ServerOptions struct {
 	MaxStreamTime  time.Duration // the most for a streamed answer; 10 minutes
 	CloseTimeout   time.Duration // how long Close waits for requests in flight; 5 s
 	BatchParallel  int           // items of one batch served at once; 32
-	Logger         *slog.Logger  // discards
+	// Introduce tells what a node has to know that wants to join; nobody may.
+	Introduce func() (*Introduction, error)
+	Key       []byte       // of the cluster, which nodes that join must prove to have, KeyBytes long; none: they join on this machine only
+	Logger    *slog.Logger // discards
 }
 
 func (o ServerOptions) withDefaults() ServerOptions {
@@ -77,7 +80,7 @@ func NewServer(node *dc.Node, o ServerOptions) *Server {
 		grpc.WaitForHandlers(true),
 	)
 	v1.RegisterKVServer(s.grpc, &kvService{node: node, opts: &s.opts})
-	v1.RegisterClusterServer(s.grpc, &clusterService{node: node})
+	v1.RegisterClusterServer(s.grpc, &clusterService{node: node, introducer: introducer{key: s.opts.Key, tell: s.opts.Introduce, now: time.Now}})
 	v1.RegisterReplicationServer(s.grpc, &replicationService{node: node})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	for _, name := range []string{v1.KV_ServiceDesc.ServiceName, v1.Cluster_ServiceDesc.ServiceName, v1.Replication_ServiceDesc.ServiceName} {

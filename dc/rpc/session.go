@@ -68,12 +68,12 @@ func (s *session) open(ctx context.Context, p *Peers, to string) error {
 		return s.why(err)
 	}
 	s.stream = stream
-	hello, err := p.codec.helloFrame(p.opts.hello())
-	if err != nil {
-		return err
+	own := p.opts.hello()
+	if len(p.opts.Key) > 0 {
+		own.Nonce = newNonce()
 	}
-	if err := stream.SendMsg(hello); err != nil {
-		return s.why(err)
+	if err := s.say(p, own); err != nil {
+		return err
 	}
 	var f inFrame
 	if err := stream.RecvMsg(&f); err != nil {
@@ -89,7 +89,27 @@ func (s *session) open(ctx context.Context, p *Peers, to string) error {
 	if other.GetNode() != to {
 		return fmt.Errorf("the address of %s is answered by %.80q", to, other.GetNode())
 	}
+	if len(p.opts.Key) > 0 {
+		proved, err := p.opts.provedHello(own, other)
+		if err != nil {
+			return err
+		}
+		if err := s.say(p, proved); err != nil {
+			return err
+		}
+	}
 	s.silent = time.AfterFunc(s.silence, func() { s.cancel(fmt.Errorf("%w (%v)", errSilent, s.silence)) })
+	return nil
+}
+
+func (s *session) say(p *Peers, h *peerv1.Hello) error {
+	f, err := p.codec.helloFrame(h)
+	if err != nil {
+		return err
+	}
+	if err := s.stream.SendMsg(f); err != nil {
+		return s.why(err)
+	}
 	return nil
 }
 
