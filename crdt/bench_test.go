@@ -94,6 +94,25 @@ func benchAdd(b *testing.B, m *Memory, r *Replica, elements []string, after func
 	}
 }
 
+// BenchmarkSetAddMany adds 10,000 elements in one operation.
+func BenchmarkSetAddMany(b *testing.B) {
+	b.ReportAllocs()
+	elements := make([]string, 10_000)
+	for i := range elements {
+		elements[i] = fmt.Sprintf("element-%09d", i*7919%len(elements))
+	}
+	op := insert(elements...)
+	for b.Loop() {
+		var m Memory
+		var r Replica
+		d, _, err := r.Mutate(&m, testKey(), nil, &op, Dot{1, 1}, benchStamp)
+		if err != nil || len(d.Changes) != len(elements) {
+			b.Fatal(len(d.Changes), err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(elements)), "ns/element")
+}
+
 const benchKeys = 1000
 
 // benchApply applies an event of another replica to one of many keys a round.

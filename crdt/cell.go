@@ -57,6 +57,9 @@ func AppendPath[T ~string | ~[]byte](path []byte, component T) []byte {
 
 // PathOf is the path of one component.
 func PathOf(component string) string {
+	if strings.IndexByte(component, 0) < 0 {
+		return component + "\x00\x01"
+	}
 	return string(AppendPath(make([]byte, 0, len(component)+2), component))
 }
 

@@ -312,15 +312,23 @@ func (m *mutation) assignedValues() ([]Dot, error) {
 // unite puts the removal of what had expired into the event, under what the
 // operation did on top of it.
 func (m *mutation) unite(gone []Change) {
-	own := m.changes
-	m.changes = gone
-	for _, ch := range own {
-		if i := slices.IndexFunc(m.changes, func(c Change) bool { return c.ID == ch.ID }); i >= 0 {
-			m.changes[i].Puts = slices.DeleteFunc(m.changes[i].Puts, func(e Entry) bool {
-				return Cell(ch.Puts).Has(e.Dot) || slices.Contains(ch.Removes, e.Dot)
-			})
+	all := m.changes
+	if len(gone) > 0 {
+		all = slices.Concat(gone, all)
+	}
+	slices.SortStableFunc(all, func(a, b Change) int { return a.ID.compare(&b.ID) })
+	m.changes = all[:0]
+	for _, ch := range all {
+		last := len(m.changes) - 1
+		if last < 0 || m.changes[last].ID != ch.ID {
+			m.changes = append(m.changes, ch)
+			continue
 		}
-		m.change(ch)
+		under := &m.changes[last]
+		under.Puts = slices.DeleteFunc(under.Puts, func(e Entry) bool {
+			return Cell(ch.Puts).Has(e.Dot) || slices.Contains(ch.Removes, e.Dot)
+		})
+		under.unite(&ch)
 	}
 }
 

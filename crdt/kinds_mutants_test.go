@@ -57,7 +57,7 @@ func plantedKindBugs() []mutants.Mutant {
 		{"empty-field-shown", "map.go", "\t\tif present {\n", "\t\tif len(own) > 0 {\n", ""},
 		{"field-of-roots-kind", "kind.go", "\tk, _ := id.Leaf()\n\treturn k.row()", "\treturn id.Kind.row()", ""},
 		{"fields-totals-not-released", "removal.go", "if len(spared) > 0 {", "if len(spared) > 99 {", ""},
-		{"released-twice", "removal.go", "if !Cell(have.Puts).Has(e.Dot) {", "if len(have.Puts) > 0 || true {", "TestDiscard"},
+		{"released-twice", "removal.go", "if !Cell(c.Puts).Has(e.Dot) {", "if len(c.Puts) > 0 || true {", "TestDiscard"},
 		{"reset-ends-with-its-run", "coalesce.go", "if !live.Has(e.Dot) {", "if len(live) > 99 {", "TestResetOutlives"},
 		{"context-removes-totals", "removal.go", "return id.spares(e) && PresentCell(id, Cell{e})", "return id.spares(e) && !PresentCell(id, Cell{e})", "TestDiscard"},
 	} {

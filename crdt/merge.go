@@ -8,10 +8,17 @@ import "slices"
 func Merge(snaps ...*Snapshot) *Snapshot {
 	var r Replica
 	var cells []CellState
-	for _, s := range snaps {
-		cells = r.joinCells(cells, inOrder(s.Cells), s.Peer())
+	for i, s := range snaps {
+		if theirs := inOrder(s.Cells); i == 0 { // nothing is known that could contradict
+			cells = theirs
+		} else {
+			cells = r.joinCells(cells, theirs, s.Peer())
+		}
 		r.JoinResidue(s.Residue)
 		r.JoinClock(&s.Clock)
+	}
+	if len(snaps) == 1 { // the caller may change what it is given
+		cells = slices.Clone(cells)
 	}
 	return &Snapshot{Clock: r.Clock, Residue: r.Residue.Changes(), Cells: cells}
 }

@@ -129,7 +129,9 @@ func (r *Replica) Mutate(cells Cells, key KeyID, present []Kind, op *Op, dot Dot
 	if len(m.changes) == 0 {
 		return nil, m.result, nil
 	}
-	slices.SortFunc(m.changes, func(a, b Change) int { return a.ID.Compare(b.ID) })
+	if len(m.changes) > 1 {
+		slices.SortFunc(m.changes, func(a, b Change) int { return a.ID.compare(&b.ID) })
+	}
 	return &Delta{Actor: dot.Actor, Lo: dot.Seq, Hi: dot.Seq, Changes: m.changes}, m.result, nil
 }
 
@@ -234,8 +236,8 @@ func (m *mutation) impliedKind(have []Kind) Kind {
 // key exist: a counter whose every run was deleted does not. Of a collection
 // that is for the caller to know, who need not look at every cell for it.
 func Present(cells Cells, key KeyID, stored []Kind) ([]Kind, error) {
-	var out []Kind
-	for _, k := range stored {
+	out := stored[:0:0]
+	for i, k := range stored {
 		if row := k.row(); row.present != nil && !row.collection {
 			c, err := cells.Load(CellID{KeyID: key, Kind: k})
 			if err != nil {
@@ -245,7 +247,11 @@ func Present(cells Cells, key KeyID, stored []Kind) ([]Kind, error) {
 				continue
 			}
 		}
-		out = append(out, k)
+		if len(out) == i {
+			out = stored[: i+1 : i+1] // all of them so far
+		} else {
+			out = append(out, k)
+		}
 	}
 	return out, nil
 }

@@ -88,12 +88,16 @@ func (m *mutation) change(ch Change) {
 		m.changes = append(m.changes, ch)
 		return
 	}
-	have := &m.changes[i]
-	have.Removes = slices.Compact(slices.SortedFunc(slices.Values(slices.Concat(have.Removes, ch.Removes)), Dot.Compare))
-	have.Below.Union(&ch.Below)
-	for _, e := range ch.Puts {
-		if !Cell(have.Puts).Has(e.Dot) { // else it is the same release: a field may be named twice
-			have.Puts = Cell(have.Puts).with(e)
+	m.changes[i].unite(&ch)
+}
+
+// unite puts another change of the same cell into c.
+func (c *Change) unite(o *Change) {
+	c.Removes = slices.Compact(slices.SortedFunc(slices.Values(slices.Concat(c.Removes, o.Removes)), Dot.Compare))
+	c.Below.Union(&o.Below)
+	for _, e := range o.Puts {
+		if !Cell(c.Puts).Has(e.Dot) { // else it is the same release: a field may be named twice
+			c.Puts = Cell(c.Puts).with(e)
 		}
 	}
 }

@@ -23,6 +23,9 @@ const MaxElementBytes = 64 << 10
 
 // elements returns the operation's elements once each.
 func (m *mutation) elements() []string {
+	if len(m.op.Elements) == 1 {
+		return m.op.Elements
+	}
 	es := slices.Clone(m.op.Elements)
 	slices.Sort(es)
 	return slices.Compact(es)
@@ -31,7 +34,9 @@ func (m *mutation) elements() []string {
 // insert supersedes what this replica holds of each element, whatever context
 // the client sends: an add is an add.
 func (m *mutation) insert() error {
-	for _, e := range m.elements() {
+	elements := m.elements()
+	m.changes = slices.Grow(m.changes, len(elements))
+	for _, e := range elements {
 		path := PathOf(e)
 		live, err := m.load(path)
 		if err != nil {
