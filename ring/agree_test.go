@@ -179,6 +179,7 @@ func (m *member) learn(d *Document) {
 
 func (h *history) look(m *member) error {
 	switch m.proposer.Phase() {
+	case Preparing, Accepting:
 	case Outbid:
 		m.proposer.Again(h.rng.Uint64())
 	case Split:
@@ -337,4 +338,3 @@ func FuzzDecodeVotes(f *testing.F) {
 		}
 	})
 }
-

@@ -62,7 +62,7 @@ func godwit() rules {
 			"cmd/godwit":        {any: true, except: []string{"storage/...", "internal/sim", "internal/testcluster", "internal/mutants"}},
 
 			"internal/wan":            {},
-			"internal/node":           {imports: []string{"dc", "dc/rpc", "replication", "ring/gossip", "storage", "topology"}},
+			"internal/node":           {imports: []string{"dc", "dc/rpc", "replication", "ring", "ring/gossip", "storage", "topology"}},
 			"internal/emulated":       {imports: []string{"dc", "internal/node", "internal/wan", "replication", "topology"}},
 			"internal/history":        {},
 			"internal/history/driver": {imports: []string{"client", "internal/history"}},

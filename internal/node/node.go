@@ -9,6 +9,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/godwitdb/godwit/dc"
@@ -39,10 +41,12 @@ type Addrs struct {
 // Options configures Start. Zero fields take the default named beside them.
 type Options struct {
 	Topology *topology.Topology // required, checked
-	Node     string             // required: one of the topology's
+	Node     string             // required: one of the topology's, or that of Join
+	Join     *Join              // a node that the topology does not name; it does
 	Dir      string             // of the data; the topology's data_dir
-	// Addrs tells where the other nodes of this datacenter listen now; by
-	// default where the topology says.
+	Key      []byte             // of the cluster, rpc.KeyBytes long; none: on loopback only
+	// Addrs tells where the other nodes of this datacenter listen now. What it
+	// leaves empty they tell themselves, or the ring document or the topology do.
 	Addrs func(node string) Addrs
 	// Outbox tells where the broker of a node of another datacenter is reached
 	// now; by default where the topology says.
@@ -63,18 +67,17 @@ type Options struct {
 
 func (o Options) withDefaults() (Options, topology.Node, string, error) {
 	spec, dcName, ok := o.Topology.NodeByID(o.Node)
-	if !ok {
+	switch {
+	case !ok && o.Join == nil:
 		return o, spec, "", fmt.Errorf("the topology has no node %q", o.Node)
+	case !ok:
+		spec, dcName = o.Join.Spec, o.Join.DC
+	}
+	if len(o.Key) != 0 && len(o.Key) != rpc.KeyBytes {
+		return o, spec, "", fmt.Errorf("cluster key of %d bytes, want %d", len(o.Key), rpc.KeyBytes)
 	}
 	if o.Dir = cmp.Or(o.Dir, spec.DataDir); o.Dir == "" {
 		return o, spec, "", fmt.Errorf("node %s has no data directory: give one, or set data_dir in the topology", o.Node)
-	}
-	o.Heartbeat = cmp.Or(o.Heartbeat, 500*time.Millisecond)
-	if o.Addrs == nil {
-		o.Addrs = func(id string) Addrs {
-			n, _, _ := o.Topology.NodeByID(id)
-			return addrsOf(n)
-		}
 	}
 	if o.Outbox == nil {
 		o.Outbox = func(p replication.Peer) string {
@@ -94,6 +97,15 @@ func addrsOf(n topology.Node) Addrs {
 	return Addrs{GRPC: at(n.Ports.GRPC), Peer: at(n.Ports.Peer), Gossip: at(n.Ports.Gossip), NATS: at(n.Ports.NATS), HTTP: at(n.Ports.HTTP)}
 }
 
+// secret is what nodes prove to have: gossip encrypts with the key itself.
+func secret(key []byte) []byte {
+	if len(key) == 0 {
+		return nil
+	}
+	s := sha256.Sum256(append([]byte("godwit rpc key 1 "), key...))
+	return s[:]
+}
+
 // Node is one running node.
 type Node struct {
 	opts  Options
@@ -104,13 +116,15 @@ type Node struct {
 	grpcListener, peerListener net.Listener
 
 	node   *dc.Node
+	opened atomic.Pointer[dc.Node] // node, for what begins to run before it is there
 	server *rpc.Server
 	peers  *rpc.Peers
 	gossip *gossip.Gossip
 	broker *replication.Broker
 	link   *replication.NATSLink
 	repl   *replication.Replicator
-	work   sync.WaitGroup // the two servers
+	work   sync.WaitGroup // the two servers, and who follows the ring document
+	cancel context.CancelFunc
 
 	scratch string // directory of a broker whose data are in memory
 }
@@ -154,19 +168,10 @@ func (n *Node) listen(ctx context.Context) error {
 }
 
 func (n *Node) joinGossip(context.Context) error {
-	d, _ := n.opts.Topology.DC(n.dc)
-	seeds := func() []gossip.Seed {
-		var out []gossip.Seed
-		for _, other := range d.Nodes {
-			if addr := n.opts.Addrs(other.ID).Gossip; other.ID != n.opts.Node && addr != "" {
-				out = append(out, gossip.Seed{ID: other.ID, Addr: addr})
-			}
-		}
-		return out
-	}
 	g, err := gossip.Start(gossip.Options{
 		Cluster: n.opts.Topology.Cluster, DC: n.dc, Node: n.opts.Node,
-		BindAddr: n.spec.Advertise, BindPort: n.spec.Ports.Gossip, Seeds: seeds, Logger: n.opts.Logger,
+		BindAddr: n.spec.Advertise, BindPort: n.spec.Ports.Gossip, Seeds: n.seeds, Key: n.opts.Key,
+		Meta: n.meta(), Logger: n.opts.Logger,
 	})
 	if err != nil {
 		return err
@@ -180,10 +185,8 @@ type membership struct{ g *gossip.Gossip }
 
 // State is a method of dc.Membership.
 func (m membership) State(id string) string {
-	for _, p := range m.g.Members() {
-		if p.ID == id {
-			return p.State.String()
-		}
+	if p, ok := m.g.Find(id); ok {
+		return p.State.String()
 	}
 	return ""
 }
@@ -198,18 +201,20 @@ func (n *Node) open(context.Context) error {
 	if n.opts.Memory {
 		store.FS = storage.NewMemory()
 	}
+	o := dc.Options{
+		Topology: n.opts.Topology, Node: n.opts.Node, DC: n.dc, Transport: n.peers, Membership: membership{n.gossip},
+		Candidates: n.candidates, Links: n.opts.Links, Storage: store, Version: n.opts.Version, Logger: n.opts.Logger,
+		GRPCAddr: func(id string) string { return n.addrsAt(id).GRPC },
+	}
+	if n.opts.Join != nil {
+		o.Document = n.opts.Join.Document
+	}
 	var err error
-	n.node, err = dc.Open(dc.Options{
-		Topology: n.opts.Topology, Node: n.opts.Node, Transport: n.peers, Membership: membership{n.gossip}, Health: n.peers, PhiThreshold: n.opts.PhiThreshold, Heartbeat: n.opts.Heartbeat,
-		Links: n.opts.Links, Storage: store, Version: n.opts.Version, Logger: n.opts.Logger,
-		GRPCAddr: func(id string) string {
-			if id == n.opts.Node {
-				return n.addrs.GRPC
-			}
-			return n.opts.Addrs(id).GRPC
-		},
-	})
-	return err
+	if n.node, err = dc.Open(o); err != nil {
+		return err
+	}
+	n.opened.Store(n.node)
+	return nil
 }
 
 // replicate starts the broker, the link and replication, if there is another
@@ -234,6 +239,9 @@ func (n *Node) replicate(context.Context) error {
 		return fmt.Errorf("broker at %s: %w", at.NATS, err)
 	}
 	n.addrs.NATS = n.broker.Addr()
+	if err := n.gossip.Tell(n.meta()); err != nil {
+		return err
+	}
 	if n.link, err = replication.NewNATSLink(replication.LinkOptions{Broker: n.broker, Addr: n.opts.Outbox, Logger: n.opts.Logger}); err != nil {
 		return err
 	}
@@ -275,7 +283,10 @@ func (n *Node) placements(dcName string) []uint32 {
 }
 
 func (n *Node) serve(context.Context) error {
-	n.server = rpc.NewServer(n.node, rpc.ServerOptions{Logger: n.opts.Logger})
+	n.server = rpc.NewServer(n.node, rpc.ServerOptions{Introduce: n.introduction, Key: secret(n.opts.Key), Logger: n.opts.Logger})
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	n.work.Go(func() { n.follow(ctx) })
 	n.work.Go(func() { n.ended("peers", n.peers.Serve(n.peerListener, n.node.Serve)) })
 	n.work.Go(func() { n.ended("clients", n.server.Serve(n.grpcListener)) })
 	return nil
@@ -313,6 +324,9 @@ func (n *Node) Close() error {
 	}
 	if n.peerListener != nil {
 		_ = n.peerListener.Close() // the server has closed it, if it served
+	}
+	if n.cancel != nil {
+		n.cancel()
 	}
 	n.work.Wait()
 	if n.node != nil {

@@ -227,6 +227,9 @@ func (g *Gossip) Addr() string { return g.addr }
 // order of their names. Nodes that are gone stay in the list; see Peer.
 func (g *Gossip) Members() []Peer { return g.peers.list() }
 
+// Find returns what this node knows of one node, itself included.
+func (g *Gossip) Find(id string) (Peer, bool) { return g.peers.find(id) }
+
 // Changed returns a channel that is closed at the next change of Members or
 // Document. Take the channel first, then look: so no change is missed.
 func (g *Gossip) Changed() <-chan struct{} { return g.peers.changes() }

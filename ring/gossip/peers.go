@@ -90,6 +90,18 @@ func (p *peers) list() []Peer {
 	return out
 }
 
+func (p *peers) find(id string) (Peer, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	peer, ok := p.byID[id]
+	if !ok {
+		return Peer{}, false
+	}
+	c := *peer
+	c.Meta = maps.Clone(peer.Meta)
+	return c, true
+}
+
 func (p *peers) changes() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
