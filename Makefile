@@ -17,6 +17,8 @@ TEST_TIMEOUT ?= 10m# per package
 TESTFLAGS    ?=#     more flags for go test, such as -json or -run
 FUZZTIME     ?= 10s# per fuzz target
 BENCH        ?= .#   which benchmarks
+SEEDS        ?= 1000# of the simulation
+FROM         ?= 1#   the first of them
 NAME         ?=#     which mutants, a regular expression
 ARGS         ?=#     more arguments for the demo
 
@@ -41,6 +43,10 @@ test: ## run every test (TESTFLAGS, TEST_TIMEOUT)
 .PHONY: race
 race: ## run the tests under the race detector (RACE_PKGS)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout $(TEST_TIMEOUT) -p $(TEST_PROCS) $(TESTFLAGS) $(RACE_PKGS)
+
+.PHONY: sim
+sim: ## run datacenters in virtual time, with faults (SEEDS=1000, FROM=1); seeds that fail are run 20 times more
+	GO=$(GO) scripts/sim.sh $(FROM) $(SEEDS)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for a while (FUZZTIME=10s)

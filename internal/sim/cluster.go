@@ -1,0 +1,168 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/godwitdb/godwit/topology"
+)
+
+// Options configures New. Zero fields take the default named beside them.
+type Options struct {
+	Seed       uint64        // of every choice that the simulation makes
+	Nodes      int           // of a datacenter; 3
+	Replicas   int           // of every partition; 3
+	Partitions int           // 8
+	Exchange   time.Duration // between two comparisons of clocks; 500 ms
+	Timeout    time.Duration // of a request that has none; 5 s
+	LogBytes   int64         // budget of a node's event log; storage's
+	LyingDisk  bool          // syncs do nothing: a planted bug
+	Orphans    bool          // traces of events that were lost with a disk may be left
+	Logger     *slog.Logger  // discards
+}
+
+func (o Options) withDefaults() Options {
+	o.Nodes = cmp.Or(o.Nodes, 3)
+	o.Replicas = cmp.Or(o.Replicas, 3)
+	o.Partitions = cmp.Or(o.Partitions, 8)
+	o.Exchange = cmp.Or(o.Exchange, 500*time.Millisecond)
+	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// The buckets of every cluster.
+const (
+	bucketSync  = "default"
+	bucketAsync = "async" // acknowledged before it is durable
+)
+
+// Cluster is datacenters of nodes in a bubble. New and Close must be called
+// inside the same bubble.
+type Cluster struct {
+	Topology *topology.Topology
+	DCs      []*DC
+
+	opts  Options
+	net   *network
+	watch *watch
+
+	mu  sync.Mutex
+	rnd *rand.Rand
+}
+
+// DC is one datacenter.
+type DC struct {
+	Name  string
+	Nodes []*Node
+	index int
+}
+
+// New starts a cluster.
+func New(o Options) *Cluster {
+	o = o.withDefaults()
+	w := newWatch()
+	c := &Cluster{opts: o, net: newNetwork(o.Seed, w), watch: w, rnd: rand.New(rand.NewPCG(o.Seed, 10))}
+	c.Topology = &topology.Topology{
+		Version: 1, Cluster: "sim", Partitions: o.Partitions,
+		Buckets: []topology.Bucket{{Name: bucketAsync, Durability: "async"}},
+	}
+	placement := topology.Placement{Name: topology.DefaultPlacement, Replicas: map[string]int{}}
+	for i, name := range []string{"eu"} {
+		d := &DC{Name: name, index: i}
+		spec := topology.Datacenter{Name: name}
+		for j := range o.Nodes {
+			n := &Node{cluster: c, dc: d, id: fmt.Sprintf("%s%d", name, j+1), mem: vfs.NewCrashableMem()}
+			d.Nodes = append(d.Nodes, n)
+			c.net.nodes[n.id] = n
+			spec.Nodes = append(spec.Nodes, topology.Node{ID: n.id, Advertise: "127.0.0.1", Weight: 1})
+		}
+		placement.Replicas[name] = o.Replicas
+		c.DCs = append(c.DCs, d)
+		c.Topology.Datacenters = append(c.Topology.Datacenters, spec)
+	}
+	c.Topology.Placements = []topology.Placement{placement}
+	c.Topology.FillDefaults()
+	for n := range c.nodes {
+		n.Start()
+	}
+	return c
+}
+
+// nodes ranges over the nodes of all datacenters.
+func (c *Cluster) nodes(yield func(*Node) bool) {
+	for _, d := range c.DCs {
+		for _, n := range d.Nodes {
+			if !yield(n) {
+				return
+			}
+		}
+	}
+}
+
+// Close ends all nodes.
+func (c *Cluster) Close() {
+	c.net.clear()
+	for n := range c.nodes {
+		n.stop()
+	}
+}
+
+// State implements dc.Membership: it knows at once who runs.
+func (c *Cluster) State(id string) string {
+	c.net.mu.Lock()
+	n := c.net.nodes[id]
+	c.net.mu.Unlock()
+	switch {
+	case n == nil:
+		return ""
+	case n.Up():
+		return "alive"
+	}
+	return "dead"
+}
+
+// Cut stops messages from one node to another; Mend lets them pass.
+func (c *Cluster) Cut(from, to *Node) { c.net.setCut(from.id, to.id, true) }
+
+// Mend ends Cut.
+func (c *Cluster) Mend(from, to *Node) { c.net.setCut(from.id, to.id, false) }
+
+// Slow delays what a node sends and gets.
+func (c *Cluster) Slow(n *Node, by time.Duration) { c.net.setSlow(n.id, by) }
+
+// heal ends all faults and starts the nodes that are down.
+func (c *Cluster) heal() {
+	c.net.clear()
+	for n := range c.nodes {
+		n.Thaw()
+		n.Skew(0)
+		n.mendDisk()
+		n.Start()
+	}
+}
+
+// syncTime is how long syncs take at the most. It is nothing where nodes are no
+// owners of all partitions: dc then waits for locks that are held until something
+// is synced, and who waits for a lock stops virtual time.
+func (c *Cluster) syncTime() time.Duration {
+	if c.opts.Nodes > c.opts.Replicas {
+		return 0
+	}
+	return syncTime
+}
+
+// rand returns a source of its own for one choice, so that sources need no lock.
+func (c *Cluster) rand() *rand.Rand {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return rand.New(rand.NewPCG(c.rnd.Uint64(), c.rnd.Uint64()))
+}

@@ -1,0 +1,81 @@
+package sim
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/godwitdb/godwit/internal/history"
+)
+
+var (
+	seeds = flag.Int("seeds", 0, "how many seeds to run; 300, or 20 with -short")
+	from  = flag.Uint64("from", 1, "the first seed")
+	again = flag.Int("again", 1, "how often to run each seed")
+	dump  = flag.String("dump", "", "write the history of a seed that fails to this file")
+	loud  = flag.Bool("loud", false, "print what nodes log, and a line for each seed")
+)
+
+// one runs a seed in a bubble of its own.
+func one(t *testing.T, p Plan, change ...Change) (res *Result) {
+	t.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	if *loud {
+		logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	synctest.Test(t, func(*testing.T) { res = Run(p, logger, change...) })
+	return res
+}
+
+// TestSwarm runs seeds: each draws a cluster, a few faults and what clients do.
+func TestSwarm(t *testing.T) {
+	n := *seeds
+	switch {
+	case n > 0:
+	case testing.Short():
+		n = 20
+	default:
+		n = 300
+	}
+	for seed := *from; seed < *from+uint64(n); seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			for range *again {
+				began := time.Now()
+				res := one(t, NewPlan(seed))
+				if *loud {
+					t.Logf("%v: %v", time.Since(began).Round(time.Millisecond), res)
+				}
+				if len(res.Failures) > 0 {
+					writeHistory(t, res)
+					t.Errorf("%v\nrun it again: go test ./internal/sim -run TestSwarm -from %d -seeds 1 -again 20", res, seed)
+				}
+			}
+		})
+	}
+}
+
+// writeHistory keeps what clients did and were told, as a JSON object a line.
+func writeHistory(t *testing.T, res *Result) {
+	t.Helper()
+	if *dump == "" {
+		return
+	}
+	f, err := os.Create(*dump)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := history.NewRecorder(f)
+	for _, r := range res.Records {
+		if err := rec.Record(r); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := errors.Join(rec.Flush(), f.Close()); err != nil {
+		t.Error(err)
+	}
+}
