@@ -138,13 +138,16 @@ func (c *catchUp) fetch(ctx context.Context, peer string, id storage.ReplicaID, 
 	return page, next, c.n.moves.took(ctx, len(page))
 }
 
-// join pulls a whole partition with fetch and joins it, a page at a time, while
-// the replica goes on serving.
+// join pulls what differs of a partition with fetch and joins it, a page at a
+// time, while the replica goes on serving.
 func (n *Node) join(ctx context.Context, id storage.ReplicaID, fetch func(ctx context.Context, cursor []byte) (page, next []byte, err error)) error {
-	var j *storage.Join
-	var cursor []byte
-	for {
-		encoded, next, err := fetch(ctx, cursor)
+	j, err := n.store.Replica(id).BeginJoin()
+	if err != nil {
+		return err
+	}
+	defer j.Abandon()
+	for !j.Whole() {
+		encoded, _, err := fetch(ctx, j.Ask())
 		if err != nil {
 			return err
 		}
@@ -152,21 +155,12 @@ func (n *Node) join(ctx context.Context, id storage.ReplicaID, fetch func(ctx co
 		if err != nil {
 			return err
 		}
-		if j == nil {
-			if j, err = n.store.Replica(id).BeginJoin(page.Clock); err != nil {
-				return err
-			}
-			defer j.Abandon()
-		}
 		c, err := j.Page(page)
 		if err == nil {
 			err = c.Wait()
 		}
 		if err != nil {
 			return err
-		}
-		if cursor = next; len(cursor) == 0 {
-			break
 		}
 	}
 	c, err := j.Finish()

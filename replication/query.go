@@ -21,7 +21,7 @@ const (
 	maxAsked       = 4096    // replicas of one clocksQuery
 	pageBytes      = 1 << 20 // of what one answer carries, more or less
 	maxClockBytes  = 4 << 20
-	maxCursorBytes = 4 << 10
+	maxCursorBytes = 64 << 10
 	maxDeltas      = 64 << 10
 )
 

@@ -197,7 +197,7 @@ func TestExpiryTravels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := must(joined.BeginJoin(page.Clock))(t)
+	j := must(joined.BeginJoin())(t)
 	wait(t, must(j.Page(page))(t))
 	wait(t, must(j.Finish())(t))
 	a := must(src.Read(Query{Key: key}))(t)

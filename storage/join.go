@@ -2,125 +2,12 @@ package storage
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/storage/merkle"
 )
-
-// Page is a part of a partition: everything between two places, with the clock
-// that the replica had before the first page was read. Cells are read at or
-// after that clock, never before it, so pages need no snapshot held open. The
-// residue of the first page is that of the clock, and holds for all pages.
-type Page struct {
-	From, To []byte // data keys without table and placement; nil is the partition's end
-	crdt.Snapshot
-}
-
-// AppendPage appends the encoding of p to b.
-func AppendPage(b []byte, p *Page) []byte {
-	for _, place := range [][]byte{p.From, p.To} {
-		b = binary.AppendUvarint(b, uint64(len(place)))
-		b = append(b, place...)
-	}
-	return crdt.AppendSnapshot(b, &p.Snapshot)
-}
-
-// DecodePage decodes what AppendPage made.
-func DecodePage(b []byte) (*Page, error) {
-	var p Page
-	for _, place := range []*[]byte{&p.From, &p.To} {
-		var err error
-		if *place, b, err = cutPlace(b); err != nil {
-			return nil, err
-		}
-	}
-	s, err := crdt.DecodeSnapshot(b)
-	if err != nil {
-		return nil, err
-	}
-	p.Snapshot = *s
-	return &p, nil
-}
-
-// cutPlace splits a place off what AppendPage or cursor made.
-func cutPlace(b []byte) (place, rest []byte, err error) {
-	n, size := binary.Uvarint(b)
-	if size <= 0 || n > uint64(len(b)-size) || size > 1 && b[size-1] == 0 {
-		return nil, nil, fmt.Errorf("%w: place of a page", crdt.ErrEncoding)
-	}
-	if n == 0 {
-		return nil, b[size:], nil
-	}
-	return b[size : size+int(n)], b[size+int(n):], nil
-}
-
-// ReadPage reads a page of about maxBytes. The first page has no cursor; each
-// answer carries the cursor of the next, nil after the last. All of it is
-// durable here.
-func (r *Replica) ReadPage(cursor []byte, maxBytes int) (*Page, []byte, error) {
-	if err := r.store.enter(); err != nil {
-		return nil, nil, err
-	}
-	defer r.store.leave()
-	p := &Page{}
-	if len(cursor) > 0 {
-		if err := p.resume(cursor); err != nil {
-			return nil, nil, err
-		}
-	}
-	lo, hi := r.dataBounds(p.From)
-	// Residue and clock are of one instant: a dot leaves the one as it enters
-	// the other. The residue is whole, with every page: it is small.
-	r.mu.Lock()
-	p.Residue = r.state.Residue.Changes()
-	if len(cursor) == 0 {
-		p.Clock = r.state.Clock.Clone() // durable before it is told, see below
-	}
-	r.mu.Unlock()
-	size := 0
-	err := r.store.each(lo, hi, func(k, v []byte) error {
-		rec, err := parseRecord(k)
-		if err != nil {
-			return err
-		}
-		if rec.id.Kind.Collection() && rec.part == partHead {
-			return nil
-		}
-		if size > 0 && size+len(k)+len(v) > maxBytes {
-			p.To = bytes.Clone(k[5:])
-			return errEnough
-		}
-		c, err := crdt.DecodeCell(bytes.Clone(v))
-		p.Cells = append(p.Cells, crdt.CellState{ID: rec.id, Live: c})
-		size += len(k) + len(v)
-		return err
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return nil, nil, fmt.Errorf("read a page of %s: %w", r.id, err)
-	}
-	return p, p.cursor(), r.Barrier()
-}
-
-// cursor holds the clock of the first page and where the next one begins.
-func (p *Page) cursor() []byte {
-	if p.To == nil {
-		return nil
-	}
-	b := binary.AppendUvarint(nil, uint64(len(p.To)))
-	return crdt.AppendClock(append(b, p.To...), &p.Clock)
-}
-
-func (p *Page) resume(cursor []byte) error {
-	from, rest, err := cutPlace(cursor)
-	if err != nil || from == nil {
-		return errors.Join(fmt.Errorf("%w: cursor of a page", crdt.ErrEncoding), err)
-	}
-	p.From = from
-	p.Clock, err = crdt.DecodeClock(rest)
-	return err
-}
 
 // dataBounds returns the keys of the replica's data from a place on.
 func (r *Replica) dataBounds(from []byte) (lo, hi []byte) {
@@ -149,21 +36,32 @@ type Join struct {
 	r        *Replica
 	transfer *crdt.Transfer
 	residue  crdt.Residue // of the pages so far
+	begun    bool         // there was a page, and the transfer has its clock
 	next     []byte       // everything before it is joined
 	all      bool
+	asked    []merkle.Digest // leaves as Ask told them, from the one at which next stands or stood before
+	first    int             // of them
 }
 
-// BeginJoin begins to join a snapshot with this clock.
-func (r *Replica) BeginJoin(clock crdt.Clock) (*Join, error) {
+// BeginJoin begins to join what another replica holds. Its pages are asked for
+// with Ask.
+func (r *Replica) BeginJoin() (*Join, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state.Transfer != nil {
 		return nil, ErrJoining
 	}
 	j := &Join{r: r}
-	j.transfer = &crdt.Transfer{Clock: clock.Clone(), Joined: j.joined}
+	j.transfer = &crdt.Transfer{Joined: j.joined}
 	r.state.Transfer = j.transfer
 	return j, nil
+}
+
+// Whole reports whether every page has been joined.
+func (j *Join) Whole() bool {
+	j.r.mu.Lock()
+	defer j.r.mu.Unlock()
+	return j.all
 }
 
 // joined is called under the lock.
@@ -176,7 +74,9 @@ func (j *Join) joined(id crdt.CellID) bool {
 }
 
 // Page joins the next page (rule 3 for each of its cells, and for the cells
-// here that the peer does not have).
+// here that the peer does not have). Leaves that the peer found equal count as
+// joined now, as far as they are here what Ask told and neither side holds
+// residue in them; where one is not, the rest of the page is left to the next.
 func (j *Join) Page(p *Page) (*Commit, error) {
 	r := j.r
 	if err := r.store.enter(); err != nil {
@@ -191,7 +91,23 @@ func (j *Join) Page(p *Page) (*Commit, error) {
 	if j.all || !bytes.Equal(p.From, j.next) {
 		return nil, fmt.Errorf("join %s: a page is missing", r.id)
 	}
-	lo, hi := r.dataBounds(p.From)
+	if !j.begun { // nothing counts as joined before this page is
+		j.begun, j.transfer.Clock = true, p.Clock.Clone()
+	}
+	j.residue.Restore(p.Residue)
+	from := p.From
+	if p.Skip > 0 {
+		skipped, err := j.skip(p)
+		if err != nil {
+			return nil, err
+		}
+		if skipped < p.Skip || j.all {
+			r.state.JoinResidue(p.Residue)
+			return r.commit(r.newTxn(), crdt.Clock{}, nil, nil, false)
+		}
+		from = j.next
+	}
+	lo, hi := r.dataBounds(from)
 	if len(p.To) > 0 {
 		hi, _ = r.dataBounds(p.To)
 	}
@@ -209,12 +125,32 @@ func (j *Join) Page(p *Page) (*Commit, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.residue.Restore(p.Residue)
 	c, err := r.joinCells(theirs, &crdt.Peer{Clock: j.transfer.Clock, Residue: j.residue}, p.Residue)
 	if err == nil {
 		j.next, j.all = bytes.Clone(p.To), len(p.To) == 0
 	}
 	return c, err
+}
+
+// skip counts leaves as joined that are equal at both sides, and returns how
+// many. The caller holds the lock.
+func (j *Join) skip(p *Page) (int, error) {
+	r := j.r
+	if p.Skip > len(j.asked) || !bytes.Equal(j.next, r.leafPlace(j.first)) && !(j.first == 0 && len(j.next) == 0) {
+		return 0, fmt.Errorf("join %s: %w: page skips %d leaves, %d were told", r.id, crdt.ErrEncoding, p.Skip, len(j.asked))
+	}
+	waiting := r.leavesWithResidue()
+	for _, ch := range p.Residue {
+		waiting[r.leafOf(ch.ID.KeyID)] = true
+	}
+	n := 0
+	for n < p.Skip && r.treeReady && !waiting[j.first+n] && r.tree.Leaf(j.first+n) == j.asked[n] {
+		n++
+	}
+	if n > 0 {
+		j.next, j.all = r.leafPlace(j.first+n), j.first+n == r.tree.Len()
+	}
+	return n, nil
 }
 
 // Finish is rule 4, after the last page.

@@ -21,25 +21,17 @@ func openPeer(t testing.TB, node string) *Replica {
 // calls between before every page.
 func pull(t testing.TB, dst, src *Replica, maxBytes int, between func()) {
 	t.Helper()
-	var join *Join
-	var cursor []byte
-	for {
-		p, next, err := src.ReadPage(cursor, maxBytes)
+	join := must(dst.BeginJoin())(t)
+	defer join.Abandon()
+	for !join.Whole() {
+		p, _, err := src.ReadPage(join.Ask(), maxBytes)
 		if err != nil {
 			t.Fatal(err)
-		}
-		p = must(DecodePage(AppendPage(nil, p)))(t)
-		if join == nil {
-			join = must(dst.BeginJoin(p.Clock))(t)
-			defer join.Abandon()
-		}
-		wait(t, must(join.Page(p))(t))
-		if cursor = next; cursor == nil {
-			break
 		}
 		if between != nil {
 			between()
 		}
+		wait(t, must(join.Page(must(DecodePage(AppendPage(nil, p)))(t)))(t))
 	}
 	wait(t, must(join.Finish())(t))
 }
@@ -105,8 +97,8 @@ func TestJoinIsOneAtATime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := must(dst.BeginJoin(first.Clock))(t)
-	if _, err := dst.BeginJoin(first.Clock); !errors.Is(err, ErrJoining) {
+	j := must(dst.BeginJoin())(t)
+	if _, err := dst.BeginJoin(); !errors.Is(err, ErrJoining) {
 		t.Errorf("second BeginJoin: %v, want ErrJoining", err)
 	}
 	wait(t, must(j.Page(first))(t))
@@ -131,9 +123,9 @@ func TestJoinIsOneAtATime(t *testing.T) {
 		t.Error("Page took an abandoned join")
 	}
 
-	again := must(dst.BeginJoin(first.Clock))(t)
+	again := must(dst.BeginJoin())(t)
 	j.Abandon() // as a deferred call does; it must not end the join of somebody else
-	if _, err := dst.BeginJoin(first.Clock); !errors.Is(err, ErrJoining) {
+	if _, err := dst.BeginJoin(); !errors.Is(err, ErrJoining) {
 		t.Errorf("BeginJoin: %v, want ErrJoining: an old Abandon ended a join that is not its own", err)
 	}
 	again.Abandon()
@@ -151,7 +143,7 @@ func TestJoinIsAbandonedAfterItsLastPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := must(dst.BeginJoin(p.Clock))(t)
+	j := must(dst.BeginJoin())(t)
 	wait(t, must(j.Page(p))(t))
 	j.Abandon()
 	if c := dst.Clock(); !c.Empty() {
@@ -238,7 +230,7 @@ func TestTreeCountsWhatAJoinLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, bring := range map[string]func(r *Replica) (*Commit, error){
-		"join":   func(r *Replica) (*Commit, error) { return must(r.BeginJoin(p.Clock))(t).Page(p) },
+		"join":   func(r *Replica) (*Commit, error) { return must(r.BeginJoin())(t).Page(p) },
 		"repair": func(r *Replica) (*Commit, error) { return r.Repair(keys, &p.Snapshot) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -270,9 +262,7 @@ func TestCursorsStayInTheirPartition(t *testing.T) {
 		t.Fatal(cursor, err)
 	}
 	for _, to := range []string{"", "\x00", "\x40", "\xc0\x00\x00\x00\x00\x00\x00\x00", "\xff\xff\xff\xff\xff\xff\xff\xff\xff"} {
-		p := Page{To: []byte(to)}
-		p.Clock = r.Durable()
-		forged := (&p).cursor()
+		forged := (&question{from: []byte(to), begun: true, clock: r.Durable()}).encode()
 		got, _, err := r.ReadPage(forged, 1<<20)
 		if err == nil {
 			for _, c := range got.Cells {

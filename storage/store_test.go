@@ -182,7 +182,7 @@ func TestClosedStoreSaysSo(t *testing.T) {
 	r := s.Replica(testID)
 	k := testKey("k")
 	mutate(t, r, k, assign("v"))
-	join := must(r.BeginJoin(crdt.Clock{}))(t)
+	join := must(r.BeginJoin())(t)
 	shut(t, s)
 	var none crdt.Clock
 	calls := map[string]func() error{
