@@ -31,9 +31,12 @@ import (
 // and the value would fall below the bound, or below zero. It would be safe only
 // where the one who deletes holds every right that any event may have made.
 //
+// An actor that runs low asks for rights, for all to see, and the one that has
+// the most gives some of its own: see OpAsk.
+//
 // The rights of an actor that is gone stay its own, and are lost to all; why,
 // and how they could be had back, is docs/decisions/0004-rights-after-a-restart.md.
-// A replica that is to be closed can give its rights away first, which is safe
+// A replica that is to be closed gives its rights away first, which is safe
 // at any time. The value is right all the same.
 //
 // Source: Balegas, Serra, Duarte, Ferreira, Rodrigues, Preguiça, Shapiro,
@@ -57,6 +60,7 @@ var bcounterRow = kindRow{
 	mutate: map[OpCode]func(m *mutation) error{
 		OpAdd:      (*mutation).addBounded,
 		OpTransfer: (*mutation).transfer,
+		OpAsk:      (*mutation).ask,
 		OpDelete:   (*mutation).refuseDelete,
 	},
 	read: readBCounter,
@@ -189,6 +193,36 @@ func (m *mutation) transfer() error {
 		return err
 	}
 	if own, err = own.give(m.op.To, uint64(m.op.N)); err != nil {
+		return err
+	}
+	return m.book(live, own)
+}
+
+// ask says how many rights the actor would have, in its own ledger: what an
+// actor gives to itself changes nobody's rights, and is the sum of all that it
+// was given and has asked for. So an ask is answered by any transfer, it does
+// not add up, and the actor that asks is one that was open when it did.
+func (m *mutation) ask() error {
+	live, all, own, err := m.account()
+	switch {
+	case err != nil:
+		return err
+	case m.op.N <= 0:
+		return fmt.Errorf("%w: %d rights are asked for, one is the least", ErrTransfer, m.op.N)
+	case len(live) == 0:
+		return nil
+	}
+	want := all.given(m.dot.Actor)
+	if want > math.MaxUint64-uint64(m.op.N) {
+		return fmt.Errorf("%w: rights given to %s", ErrOverflow, m.dot.Actor)
+	}
+	if want += uint64(m.op.N); want <= own.gave(m.dot.Actor) {
+		return nil
+	}
+	if own.share, err = m.share(all); err != nil {
+		return err
+	}
+	if own, err = own.give(m.dot.Actor, want-own.gave(m.dot.Actor)); err != nil {
 		return err
 	}
 	return m.book(live, own)

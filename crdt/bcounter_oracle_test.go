@@ -33,11 +33,13 @@ func (o *tally) deed(op *Op, dot Dot, here observed, key KeyID) error {
 	if len(here[id]) == 0 {
 		next.share = op.Bound
 	}
+	if next.out == nil {
+		next.out = map[Actor]int64{}
+	}
 	switch {
+	case op.Code == OpAsk: // all that it was given, and what it would have
+		spent, next.out[dot.Actor] = 0, int64(booksOf(here[id]).given(dot.Actor))+op.N
 	case op.Code == OpTransfer:
-		if next.out == nil {
-			next.out = map[Actor]int64{}
-		}
 		next.out[op.To] += op.N
 	case op.N < 0:
 		next.down -= op.N

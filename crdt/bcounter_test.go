@@ -289,3 +289,35 @@ func FuzzDecodeAccount(f *testing.F) {
 		readBCounter(&v, []CellState{{Live: cell}})
 	})
 }
+
+func ask(n int64) Op { return Op{Code: OpAsk, Kind: BCounter, N: n} }
+
+func TestAsk(t *testing.T) {
+	a, b := newSite(t, 1), newSite(t, 2)
+	if d, _, err := b.try(ask(3)); d != nil || err != nil {
+		t.Errorf("asked of a counter that is not there: %v, %v", d, err)
+	}
+	b.apply(a.do(badd(10).bound(2)))
+	a.apply(b.do(ask(3)))
+	a.wantRights("who asks has no more than before", 10, 2, Rights{1, 8}, Rights{2, 0})
+	asked := func(what string, want ...Share) {
+		t.Helper()
+		if got := Shares(a.cell(BCounter)); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	asked("after an ask", Share{Rights{1, 8}, 0}, Share{Rights{2, 0}, 3})
+	if d, _, err := b.try(ask(2)); d != nil || err != nil {
+		t.Errorf("asks do not add up: %v, %v", d, err)
+	}
+	b.apply(a.do(give(2, 2)))
+	asked("it was given some", Share{Rights{1, 6}, 0}, Share{Rights{2, 2}, 1})
+	b.apply(a.do(give(2, 4)))
+	asked("it was given more", Share{Rights{1, 2}, 0}, Share{Rights{2, 6}, 0})
+	a.apply(b.do(badd(-6)))
+	a.apply(b.do(ask(1)))
+	a.wantRights("it was given six and has spent them", 4, 2, Rights{1, 2}, Rights{2, 0})
+	asked("and asks again", Share{Rights{1, 2}, 0}, Share{Rights{2, 0}, 1})
+	b.refused("less than one", ask(0), ErrTransfer)
+	b.refused("it asks, and does not give to itself", give(2, 1), ErrSelfTransfer)
+}

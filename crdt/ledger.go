@@ -203,6 +203,46 @@ func (b books) rights() map[Actor]wide {
 	return out
 }
 
+// given is how many rights an actor ever had from others.
+func (b books) given(to Actor) (n uint64) {
+	for a, l := range b {
+		if a != to {
+			n += l.gave(to)
+		}
+	}
+	return n
+}
+
+// gave is how many rights the ledger gives to an actor: to its own, what it
+// has had from others and has asked for.
+func (l ledger) gave(to Actor) uint64 {
+	i, found := slices.BinarySearchFunc(l.out, to, func(g grant, a Actor) int { return cmp.Compare(g.to, a) })
+	if !found {
+		return 0
+	}
+	return l.out[i].total
+}
+
+// Share is an actor's rights in a bcounter, and how many more it asks for.
+type Share struct {
+	Rights
+	Asks uint64
+}
+
+// Shares lists the rights in a bcounter's cell, in order of the actors.
+func Shares(c Cell) []Share {
+	b := booksOf(c)
+	var out []Share
+	for _, r := range sortedRights(b.rights()) {
+		s := Share{Rights: r}
+		if asked, given := b[r.Actor].gave(r.Actor), b.given(r.Actor); asked > given {
+			s.Asks = asked - given
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
 // restsOn returns the entries without which an actor's account could look
 // overdrawn: its own, those that paid for the bound, and of every actor whose
 // rights came to one of these.

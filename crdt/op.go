@@ -27,6 +27,7 @@ const (
 	OpKeep                       // every kind but Kind is deleted
 	OpExpire                     // every kind: At
 	OpSweep                      // every kind: removes what has expired, and nothing else
+	OpAsk                        // bcounter: asks all others for N rights
 )
 
 // Op is one typed operation on one key.

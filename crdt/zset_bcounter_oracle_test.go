@@ -73,6 +73,8 @@ func (o *tally) operation(w *world, key KeyID) Op {
 	case kind == BCounter && p < 9:
 		_, to := w.node()
 		op.Code, op.To, op.N = OpTransfer, to.actor, int64(1+w.r.IntN(6))
+	case kind == BCounter && p == 9:
+		op.Code, op.N = OpAsk, int64(1+w.r.IntN(6))
 	case kind == BCounter:
 		op.Code, op.N = OpAdd, int64(w.r.IntN(15)-7)
 		if w.r.IntN(3) == 0 {
@@ -94,7 +96,14 @@ func some(w *world, from []string) []string {
 	return from[i : i+1+w.r.IntN(len(from)-i)]
 }
 
-func (o *tally) nothing(op *Op, _ []Kind, here, seen observed, _ KeyID) error {
+func (o *tally) nothing(op *Op, _ []Kind, here, seen observed, key KeyID) error {
+	if op.Code == OpAsk { // of nothing, or for no more than what is on its way
+		c := here[CellID{key, BCounter, ""}]
+		if len(c) > 0 && !slices.ContainsFunc(Shares(c), func(s Share) bool { return s.Asks >= uint64(op.N) }) {
+			return fmt.Errorf("nobody asks for %d in %v", op.N, c)
+		}
+		return o.wrong
+	}
 	if op.Code != OpRemove && op.Code != OpDelete {
 		return fmt.Errorf("operation %d did nothing", op.Code)
 	}
@@ -190,7 +199,7 @@ func (o *tally) minted(op *Op, d *Delta, _ []Kind, here, seen observed, key KeyI
 				o.killSeen(dot, id, op, here, seen)
 			}
 		}
-	case OpAdd, OpTransfer:
+	case OpAdd, OpTransfer, OpAsk:
 		return errors.Join(o.wrong, o.deed(op, dot, here, key))
 	case OpAssign, OpReset, OpInsert, OpUpdate, OpDiscard, OpSwitch, OpObserve, OpKeep, OpExpire, OpSweep:
 		return fmt.Errorf("operation %d is of another kind", op.Code)

@@ -152,10 +152,11 @@ type Node struct {
 	watched *watched     // Options.Transport
 	hedges  *hedgeBudget
 
-	peers *catchUp // what is known of the clocks of others
-	moves *moves
-	agree *agreement
-	count Counters
+	peers  *catchUp // what is known of the clocks of others
+	moves  *moves
+	rights *rightsKeeper
+	agree  *agreement
+	count  Counters
 
 	repl struct {
 		sync.RWMutex
@@ -205,6 +206,7 @@ func Open(o Options) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers = newCatchUp(n)
 	n.moves = newMoves(n)
+	n.rights = newRightsKeeper()
 	if err := n.firstLayout(); err != nil {
 		return nil, errors.Join(err, n.store.Close())
 	}
@@ -222,11 +224,14 @@ func Open(o Options) (*Node, error) {
 	n.work.Go(n.trim)
 	n.work.Go(n.sweep)
 	n.work.Go(n.dropMarks)
+	n.work.Go(n.moveRights)
 	return n, nil
 }
 
 // Close stops background work and closes the data. Requests must have ended.
+// Before that, it gives rights away, see GiveRightsAway.
 func (n *Node) Close() error {
+	n.GiveRightsAway()
 	n.cancel()
 	n.work.Wait()
 	return n.store.Close()

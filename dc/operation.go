@@ -125,8 +125,8 @@ func zsetWords(op *crdt.Op, req *v1.UpdateRequest) error {
 }
 
 // transferWords moves rights to a replica of another datacenter. Rights given to
-// an actor of an earlier start would be lost, and only a node of which a single
-// actor is known leaves no doubt which one it is now.
+// an actor of an earlier start would be lost, so of a node of which several are
+// known it is the one that was heard last.
 func (n *Node) transferWords(t *target, op *crdt.Op, req *v1.Transfer) error {
 	op.Code, op.N, op.Kind = crdt.OpTransfer, req.GetAmount(), crdt.BCounter
 	clock := n.store.Replica(t.id).Clock()
@@ -137,15 +137,17 @@ func (n *Node) transferWords(t *target, op *crdt.Op, req *v1.Transfer) error {
 		}
 	}
 	for _, owner := range n.owners(req.GetTo(), t.id) {
-		if actors := byNode[owner]; len(actors) == 1 {
-			op.To = actors[0]
-			return nil
+		if actors := byNode[owner]; len(actors) > 0 {
+			if to, ok := n.rights.present(t.id, actors); ok {
+				op.To = to
+				return nil
+			}
 		}
 	}
 	if len(byNode) > 0 {
-		return refuse(FailedPrecondition, "NO_ACTOR", "every replica of datacenter %q has been restarted since this partition was created: which of its actors is the present one cannot be told", req.GetTo())
+		return refuse(FailedPrecondition, "NO_ACTOR", "replicas of datacenter %q have been restarted, and this node, started later, has not heard of a bounded counter from there since: which of their actors is the present one cannot be told; write to the key there first, adding 0 will do", req.GetTo())
 	}
-	return refuse(FailedPrecondition, "NO_ACTOR", "no replica of datacenter %q has written to this partition yet; write there first", req.GetTo())
+	return refuse(FailedPrecondition, "NO_ACTOR", "no replica of datacenter %q has written to this partition yet; write to the key there first, adding 0 will do", req.GetTo())
 }
 
 func checkCount(what string, n int) error {

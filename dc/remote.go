@@ -111,6 +111,7 @@ func (r Remote) Apply(ctx context.Context, id replication.Replica, encoded [][]b
 			return err
 		}
 		s.copied(n.id)
+		n.rights.took(sid, deltas...)
 	}
 	if !s.wait(ctx, leastQuorum) {
 		got, _ := s.copies()

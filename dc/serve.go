@@ -145,11 +145,15 @@ func (n *Node) serveApply(req *peerv1.Apply, epoch uint64) error {
 	if err := n.mine(req.GetReplica()); err != nil && !req.GetStandIn() {
 		return err
 	}
-	c, err := n.store.Replica(replicaID(req.GetReplica())).Apply(deltas, req.GetAsync())
-	if err != nil {
-		return err
+	id := replicaID(req.GetReplica())
+	c, err := n.store.Replica(id).Apply(deltas, req.GetAsync())
+	if err == nil {
+		err = c.Wait()
 	}
-	return c.Wait()
+	if err == nil {
+		n.rights.took(id, deltas...)
+	}
+	return err
 }
 
 func (n *Node) serveRead(req *peerv1.Read) (*peerv1.ReadDone, error) {
@@ -251,7 +255,7 @@ func (n *Node) serveForward(ctx context.Context, f *peerv1.Forward) (*peerv1.For
 			return nil, err
 		}
 		resp, err := n.update(ctx, t, of.Update)
-		return &peerv1.ForwardDone{Of: &peerv1.ForwardDone_Update{Update: resp}}, err
+		return &peerv1.ForwardDone{Of: &peerv1.ForwardDone_Update{Update: resp}}, n.explained(t, err)
 	}
 	return nil, refuse(InvalidArgument, "UNKNOWN_REQUEST", "forwarded request of a kind that this version does not know")
 }

@@ -35,7 +35,7 @@ func (n *Node) updateAnywhere(ctx context.Context, req *v1.UpdateRequest) (*v1.U
 		t.owners = []string{rich}
 		return n.forwardUpdate(ctx, t, req)
 	}
-	return resp, err
+	return resp, n.explained(t, err)
 }
 
 // withRights names the co-owner that has the rights which this node lacks, if
@@ -79,7 +79,9 @@ func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v
 	if err := n.lookFirst(ctx, t, op, w(len(t.owners))); err != nil {
 		return nil, err
 	}
-	return n.coordinate(ctx, t, op, request, w)
+	resp, err := n.coordinate(ctx, t, op, request, w)
+	n.watchRights(t, op, resp, err)
+	return resp, err
 }
 
 // coordinate is rule 1 at this replica, and at the same time the event goes to
@@ -122,6 +124,7 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 		return nil, fmt.Errorf("commit: %w", err)
 	}
 	s.copied(n.id)
+	n.rights.took(t.id, done.Delta)
 	if r := n.replicator(); r != nil && !done.Repeats {
 		r.Notify(replication.Replica(t.id), done.Delta.Actor, done.Delta.Hi)
 	}
