@@ -194,7 +194,7 @@ func (m membership) State(id string) string {
 func (n *Node) open(context.Context) error {
 	n.peers = rpc.NewPeers(rpc.PeerOptions{
 		Cluster: n.opts.Topology.Cluster, DC: n.dc, Node: n.opts.Node, TopologyVersion: n.opts.Topology.Version,
-		Addr: func(id string) string { return n.opts.Addrs(id).Peer }, Logger: n.opts.Logger, Heartbeat: n.opts.Heartbeat,
+		Addr: func(id string) string { return n.addrsAt(id).Peer }, Key: secret(n.opts.Key), Logger: n.opts.Logger, Heartbeat: n.opts.Heartbeat,
 		Detector: func() rpc.Detector { return gossip.NewPhi(gossip.PhiOptions{Every: n.opts.Heartbeat}) },
 	})
 	store := storage.Options{Dir: n.opts.Dir, CacheBytes: n.opts.CacheBytes, MemTable: n.opts.MemTable}
