@@ -205,6 +205,10 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		L0CompactionThreshold:      4,
 		Logger:                     s.failure,
 	}
+	o.Experimental.SpanPolicyFunc = func([]byte) (pebble.SpanPolicy, []byte, error) {
+		// What follows the user's key in ours is no version: all cells are read alike.
+		return pebble.SpanPolicy{DisableValueSeparationBySuffix: true}, nil, nil
+	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
