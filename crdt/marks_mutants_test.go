@@ -26,7 +26,7 @@ func bugsOfMarks() []mutants.Mutant {
 	} {
 		out = append(out, mutants.Mutant{
 			Name: "crdt/marks/" + b.name, File: "crdt/" + b.file, Old: b.was, New: b.now,
-			Packages: []string{"./crdt"}, Run: "^TestModelOfMarks$",
+			Packages: []string{"./crdt"}, Run: "^(TestDropMarks|TestSettling|TestModelOfMarks)$",
 		})
 	}
 	return out

@@ -45,6 +45,9 @@ func bugsOfScoresAndRights() []mutants.Mutant {
 		{"account-moves-alone", "remint.go", "\t\t\tcs.carryAlong(&ch, e)\n", "", "TestBCounterOrphans"},
 		{"bcounter-deleted-in-a-map", "removal.go", "\t\t\tif id.row().release == nil {\n\t\t\t\treturn ErrPermanent\n\t\t\t}\n\t\t\tvar ends", "\t\t\tif id.row().release == nil {\n\t\t\t\treturn nil\n\t\t\t}\n\t\t\tvar ends", "TestBCounterInAMap"},
 		{"account-of-another-continued", "bcounter.go", "e.Dot.Actor == m.dot.Actor && a.owner == m.dot.Actor", "e.Dot.Actor == m.dot.Actor", "TestBCounterOrphans"},
+		{"asks-add-up", "bcounter.go", "want <= own.gave(m.dot.Actor)", "want == 0", "TestAsk"},
+		{"asks-forget-what-was-given", "bcounter.go", "want := all.given(m.dot.Actor)", "want := uint64(0)", ""},
+		{"own-asks-count-as-given", "ledger.go", "\t\tif a != to {\n\t\t\tn += l.gave(to)", "\t\tif a != 0 {\n\t\t\tn += l.gave(to)", "TestAsk"},
 		{"total-of-rights-wraps", "ledger.go", "\tw.high += carry\n", "\t_ = carry\n", "TestBCounterLimits"},
 	} {
 		out = append(out, mutants.Mutant{
