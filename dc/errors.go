@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/ring"
 	"github.com/godwitdb/godwit/storage"
@@ -34,6 +35,7 @@ type Error struct {
 	Reason   string
 	Message  string
 	Metadata map[string]string
+	Session  *v1.Session // what the answer showed to a session; nil otherwise
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -48,6 +50,14 @@ func (e *Error) with(key, value string) *Error {
 	}
 	e.Metadata[key] = value
 	return e
+}
+
+// during is e as the answer to a request of a session. It leaves e alone: some
+// errors are shared.
+func (e *Error) during(s *v1.Session) *Error {
+	own := *e
+	own.Session = s
+	return &own
 }
 
 // ErrNotSent reports a request that never left this node, so it had no effect.
@@ -110,9 +120,9 @@ func AsError(err error) *Error {
 
 // status and fromStatus carry errors between peers.
 func (e *Error) status() *peerv1.Status {
-	return &peerv1.Status{Code: int32(e.Code), Message: e.Message, Reason: e.Reason, Metadata: e.Metadata}
+	return &peerv1.Status{Code: int32(e.Code), Message: e.Message, Reason: e.Reason, Metadata: e.Metadata, Session: e.Session}
 }
 
 func fromStatus(s *peerv1.Status) *Error {
-	return &Error{Code: Code(s.GetCode()), Reason: s.GetReason(), Message: s.GetMessage(), Metadata: s.GetMetadata()}
+	return &Error{Code: Code(s.GetCode()), Reason: s.GetReason(), Message: s.GetMessage(), Metadata: s.GetMetadata(), Session: s.GetSession()}
 }

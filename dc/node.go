@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/replication"
@@ -85,6 +87,7 @@ type Options struct {
 	Heartbeat    time.Duration // of the transport, for status
 	HedgeFloor   time.Duration // the least time that an asked node has before another is asked as well; 2 ms
 	HedgePercent float64       // hedges of 100 questions that reads put to other nodes, at the most; 5; negative: none
+	SessionWait  time.Duration // how long a request waits for what its session has seen; 2 s
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -96,6 +99,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.PhiThreshold = cmp.Or(o.PhiThreshold, 8)
 	o.HedgeFloor = cmp.Or(o.HedgeFloor, 2*time.Millisecond)
+	o.SessionWait = cmp.Or(o.SessionWait, 2*time.Second)
 	o.HedgePercent = max(cmp.Or(o.HedgePercent, 5), 0)
 	o.Exchange = cmp.Or(o.Exchange, time.Second)
 	o.SweepEvery = cmp.Or(o.SweepEvery, time.Second)
@@ -151,6 +155,9 @@ type Node struct {
 	fence   sync.RWMutex // held for reading while events of co-owners are taken under the present layout
 	watched *watched     // Options.Transport
 	hedges  *hedgeBudget
+
+	ahead        ahead
+	sessionPulls singleflight.Group
 
 	peers  *catchUp // what is known of the clocks of others
 	moves  *moves

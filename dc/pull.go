@@ -155,6 +155,7 @@ func (n *Node) join(ctx context.Context, id storage.ReplicaID, fetch func(ctx co
 		if err != nil {
 			return err
 		}
+		n.ahead.note(id, &page.Clock)
 		c, err := j.Page(page)
 		if err == nil {
 			err = c.Wait()

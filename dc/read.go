@@ -35,11 +35,25 @@ func (n *Node) get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, er
 	if err != nil {
 		return nil, err
 	}
+	v, err := n.enter(ctx, t, req.GetOptions().GetSession())
+	if err != nil {
+		return nil, err
+	}
 	a, err := n.readFrom(ctx, t, q, r(len(t.owners)))
 	if err != nil {
 		return nil, err
 	}
 	resp, err := n.answer(t, a, req)
+	if v != nil {
+		seen, bad := v.leave(&a.Clock, a.Cells)
+		if bad != nil {
+			return nil, bad
+		}
+		if err != nil { // that a key is absent is something to have seen as well
+			return nil, AsError(err).during(seen)
+		}
+		resp.Session = seen
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -194,6 +208,7 @@ func (n *Node) repair(t *target, replica *storage.Replica, joined *crdt.Snapshot
 	}
 	n.count.ReadRepairs.Add(1)
 	if behind[0] {
+		n.ahead.note(t.id, &joined.Clock)
 		if c, err := replica.Repair([]crdt.KeyID{t.key}, joined); err != nil {
 			n.opts.Logger.Warn("read repair", "replica", t.id.String(), "error", err)
 		} else if err := c.Wait(); err != nil {

@@ -197,6 +197,7 @@ func (n *Node) serveRepair(req *peerv1.Repair) error {
 		return err
 	}
 	key := crdt.KeyID{Bucket: req.GetBucket(), Key: string(req.GetKey())}
+	n.ahead.note(replicaID(req.GetReplica()), &s.Clock)
 	c, err := n.store.Replica(replicaID(req.GetReplica())).Repair([]crdt.KeyID{key}, s)
 	if err != nil {
 		return err

@@ -62,7 +62,6 @@ func (n *Node) withRights(t *target, err error) string {
 
 // update carries an operation out at this node, which is an owner.
 func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
-	t.strict = req.GetOptions().GetStrict()
 	op, err := n.operation(t, req)
 	if err != nil {
 		return nil, err
@@ -76,11 +75,19 @@ func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v
 		return nil, err
 	}
 	t.strict = req.GetOptions().GetStrict()
+	v, err := n.enter(ctx, t, req.GetOptions().GetSession())
+	if err != nil {
+		return nil, err
+	}
 	if err := n.lookFirst(ctx, t, op, w(len(t.owners))); err != nil {
 		return nil, err
 	}
 	resp, err := n.coordinate(ctx, t, op, request, w)
 	n.watchRights(t, op, resp, err)
+	if err != nil || v == nil {
+		return resp, err
+	}
+	resp.Session, err = v.wrote()
 	return resp, err
 }
 

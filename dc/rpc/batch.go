@@ -20,12 +20,19 @@ func (k *kvService) BatchGet(ctx context.Context, req *v1.BatchGetRequest) (*v1.
 	resp := &v1.BatchGetResponse{Results: make([]*v1.BatchGetResponse_Result, len(req.GetGets()))}
 	err := batch(ctx, k.opts, req.GetGets(), k.node.Get, func(i int, got *v1.GetResponse, e *dc.Error) {
 		if e != nil {
-			resp.Results[i] = &v1.BatchGetResponse_Result{Code: int32(e.Code), Message: clip(e.Message, maxErrorText)}
+			resp.Results[i] = &v1.BatchGetResponse_Result{Code: int32(e.Code), Message: clip(e.Message, maxErrorText), Session: e.Session}
 		} else {
 			resp.Results[i] = &v1.BatchGetResponse_Result{Response: got}
 		}
 	})
-	return resp, err
+	if err != nil {
+		return nil, err
+	}
+	seen := make([]*v1.Session, 0, 2*len(resp.GetResults()))
+	for _, r := range resp.GetResults() {
+		seen = append(seen, r.GetSession(), r.GetResponse().GetSession())
+	}
+	return resp, k.node.UniteSessions(seen)
 }
 
 // BatchUpdate implements v1.KVServer.
@@ -33,12 +40,19 @@ func (k *kvService) BatchUpdate(ctx context.Context, req *v1.BatchUpdateRequest)
 	resp := &v1.BatchUpdateResponse{Results: make([]*v1.BatchUpdateResponse_Result, len(req.GetUpdates()))}
 	err := batch(ctx, k.opts, req.GetUpdates(), k.node.Update, func(i int, got *v1.UpdateResponse, e *dc.Error) {
 		if e != nil {
-			resp.Results[i] = &v1.BatchUpdateResponse_Result{Code: int32(e.Code), Message: clip(e.Message, maxErrorText)}
+			resp.Results[i] = &v1.BatchUpdateResponse_Result{Code: int32(e.Code), Message: clip(e.Message, maxErrorText), Session: e.Session}
 		} else {
 			resp.Results[i] = &v1.BatchUpdateResponse_Result{Response: got}
 		}
 	})
-	return resp, err
+	if err != nil {
+		return nil, err
+	}
+	seen := make([]*v1.Session, 0, 2*len(resp.GetResults()))
+	for _, r := range resp.GetResults() {
+		seen = append(seen, r.GetSession(), r.GetResponse().GetSession())
+	}
+	return resp, k.node.UniteSessions(seen)
 }
 
 // perItem is about what an item of a batch costs in the answer beside its

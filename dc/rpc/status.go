@@ -52,6 +52,11 @@ func toStatus(err error) error {
 	if detailed, err := s.WithDetails(info); err == nil {
 		s = detailed
 	}
+	if e.Session != nil {
+		if detailed, err := s.WithDetails(e.Session); err == nil {
+			s = detailed
+		}
+	}
 	return s.Err()
 }
 
