@@ -32,7 +32,9 @@ func (c *Client) BatchGet(ctx context.Context, keys []string, opts ...CallOption
 	results := make([]GetResult, len(keys))
 	items := make([]batchItem, len(keys))
 	for i, key := range keys {
-		items[i] = batchItem{index: i, msg: &pb.GetRequest{Bucket: o.bucket, Key: []byte(key), Limit: pageLimit, Options: o.read()}}
+		req := &pb.GetRequest{Bucket: o.bucket, Key: []byte(key), Limit: pageLimit, Options: o.read()}
+		req.Options.Session = o.session.carry(o.bucket, req.GetKey())
+		items[i] = batchItem{index: i, msg: req}
 	}
 	send := func(ctx context.Context, a *attempt, items []*batchItem) ([]itemAnswer, error) {
 		req := &pb.BatchGetRequest{}
@@ -42,16 +44,19 @@ func (c *Client) BatchGet(ctx context.Context, keys []string, opts ...CallOption
 		resp, err := a.kv.BatchGet(ctx, req)
 		answers := make([]itemAnswer, len(resp.GetResults()))
 		for i, r := range resp.GetResults() {
-			answers[i] = itemAnswer{code: codes.Code(r.GetCode()), message: r.GetMessage(), get: r.GetResponse()}
+			answers[i] = itemAnswer{code: codes.Code(r.GetCode()), message: r.GetMessage(), get: r.GetResponse(), session: r.GetSession()}
 		}
 		return answers, err
 	}
 	c.batch(ctx, call{op: "BatchGet", timeout: o.timeout}, items, send)
 	for _, it := range items {
+		sent, _ := it.msg.(*pb.GetRequest)
 		if it.err != nil {
+			o.session.take(o.bucket, sent.GetOptions().GetSession(), it.err.session)
 			results[it.index].Err = it.err
 			continue
 		}
+		o.session.take(o.bucket, sent.GetOptions().GetSession(), it.answer.get.GetSession())
 		results[it.index].Value = valueOf(it.answer.get)
 	}
 	return results, nil
@@ -89,6 +94,8 @@ func (c *Client) BatchUpdate(ctx context.Context, ops []Op, opts ...CallOption) 
 			results[it.index].Err = it.err
 			continue
 		}
+		sent, _ := it.msg.(*pb.UpdateRequest)
+		o.session.take(sent.GetBucket(), sent.GetOptions().GetSession(), it.answer.update.GetSession())
 		r := resultOf(it.answer.update, it.tries)
 		results[it.index].Result = r
 		if o.result != nil {
@@ -106,7 +113,7 @@ func sendUpdates(ctx context.Context, a *attempt, items []*batchItem) ([]itemAns
 	resp, err := a.kv.BatchUpdate(ctx, req)
 	answers := make([]itemAnswer, len(resp.GetResults()))
 	for i, r := range resp.GetResults() {
-		answers[i] = itemAnswer{code: codes.Code(r.GetCode()), message: r.GetMessage(), update: r.GetResponse()}
+		answers[i] = itemAnswer{code: codes.Code(r.GetCode()), message: r.GetMessage(), update: r.GetResponse(), session: r.GetSession()}
 	}
 	return answers, err
 }
@@ -128,6 +135,7 @@ type itemAnswer struct {
 	message string
 	get     *pb.GetResponse
 	update  *pb.UpdateResponse
+	session *pb.Session
 }
 
 type sendItems func(context.Context, *attempt, []*batchItem) ([]itemAnswer, error)
@@ -204,7 +212,7 @@ func (it *batchItem) take(op string, a *attempt, answer itemAnswer) {
 		it.answer, it.err = answer, nil
 		return
 	}
-	e := &Error{Op: op, Addr: a.addr, Code: answer.code, Message: answer.message, Outcome: Failed}
+	e := &Error{Op: op, Addr: a.addr, Code: answer.code, Message: answer.message, Outcome: Failed, session: answer.session}
 	if a.write {
 		e.Outcome = writeOutcome(e.Code, e.Reason)
 	}

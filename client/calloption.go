@@ -27,6 +27,7 @@ type callOptions struct {
 	bound       int64
 	ttl         time.Duration
 	keepTTL     bool
+	session     *Session
 }
 
 // WithBucket names the bucket of the call.

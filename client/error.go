@@ -9,6 +9,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	pb "github.com/godwitdb/godwit/api/godwit/v1"
 )
 
 // errorDomain is the domain of ErrorInfo that godwit's own answers carry.
@@ -67,7 +69,8 @@ type Error struct {
 	Addr     string            // the node asked last; empty if none was
 	Outcome  Outcome           // of a write; always Failed for a read
 
-	cause error
+	session *pb.Session // what the answer showed to a session
+	cause   error
 }
 
 // Error says what was attempted, where and why it did not succeed.
@@ -159,6 +162,14 @@ func IsDenied(err error) bool {
 	return slices.Contains([]codes.Code{codes.PermissionDenied, codes.Unauthenticated}, CodeOf(err))
 }
 
+// seenIn is what an answer that is an error showed to a session; nil if nothing.
+func seenIn(err error) *pb.Session {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.session
+	}
+	return nil
+}
+
 // refuse makes the error of a call that this package does not even send.
 func refuse(op string, code codes.Code, reason, format string, args ...any) *Error {
 	return &Error{Op: op, Code: code, Reason: reason, Message: fmt.Sprintf(format, args...), Outcome: Failed}
@@ -177,6 +188,9 @@ func attemptError(op, addr string, err error, write, sent bool) *Error {
 			e.Code = status.FromContextError(err).Code()
 		}
 		for _, d := range s.Details() {
+			if seen, ok := d.(*pb.Session); ok {
+				e.session = seen
+			}
 			if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == errorDomain {
 				e.Reason, e.Metadata = info.GetReason(), info.GetMetadata()
 			}

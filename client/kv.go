@@ -23,14 +23,17 @@ func (c *Client) get(ctx context.Context, op string, req *pb.GetRequest, opts []
 		return nil, err
 	}
 	req.Bucket, req.Options = o.bucket, o.read()
+	req.Options.Session = o.session.carry(o.bucket, req.GetKey())
 	var resp *pb.GetResponse
 	err = c.do(ctx, o.readCall(op), func(ctx context.Context, a *attempt) error {
 		resp, err = a.kv.Get(ctx, req)
 		return err
 	})
 	if err != nil {
+		o.session.take(o.bucket, req.GetOptions().GetSession(), seenIn(err))
 		return nil, err
 	}
+	o.session.take(o.bucket, req.GetOptions().GetSession(), resp.GetSession())
 	return valueOf(resp), nil
 }
 
@@ -111,6 +114,7 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 	if err != nil {
 		return nil, err
 	}
+	o.session.take(req.GetBucket(), req.GetOptions().GetSession(), resp.GetSession())
 	r := resultOf(resp, tries)
 	if o.result != nil {
 		*o.result = *r
@@ -148,7 +152,11 @@ func (c *Client) request(op *Op, o *callOptions) (*pb.UpdateRequest, error) {
 		Bound: o.bound, TtlMs: uint64(o.ttl.Milliseconds()), KeepTtl: o.keepTTL,
 	}
 	op.fill(u)
-	return u, c.identify(op.name, u, o)
+	if err := c.identify(op.name, u, o); err != nil {
+		return nil, err
+	}
+	u.Options.Session = o.session.carry(bucket, u.GetKey())
+	return u, nil
 }
 
 // update sends a request by the method of the contract that is meant for it.

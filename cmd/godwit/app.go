@@ -78,7 +78,11 @@ func (s *session) leaf(sp spec) *cli.Command {
 					return usagef("unknown output %q: table or json", o)
 				}
 			}
-			return sp.run(in)
+			err := sp.run(in)
+			if keep := in.keepSession(); err == nil {
+				err = keep
+			}
+			return err
 		},
 	}
 }
@@ -88,6 +92,8 @@ type invocation struct {
 	*cli.Context
 	s    *session
 	args []string
+
+	session *client.Session // of --session, once it was asked for
 }
 
 // ctx bounds the command.
@@ -111,6 +117,7 @@ func clusterFlags(more ...cli.Flag) []cli.Flag {
 		&cli.UintFlag{Name: "r", Usage: "exactly `N` replicas must answer a read, whatever --consistency says"},
 		&cli.UintFlag{Name: "w", Usage: "exactly `N` copies of a write must be durable, whatever --consistency says"},
 		&cli.BoolFlag{Name: "strict", Usage: "count owners only, not nodes that stand in for them"},
+		&cli.PathFlag{Name: "session", Usage: "`FILE` of a session, which is read and updated: the command sees what earlier ones of the session saw and wrote"},
 		&cli.BoolFlag{Name: "raw", Usage: "print bare values, as off a terminal"},
 	})
 }
@@ -130,6 +137,13 @@ func (in *invocation) options() ([]client.CallOption, error) {
 	}
 	if in.Bool("strict") {
 		opts = append(opts, client.WithStrict())
+	}
+	session, err := in.openSession()
+	if err != nil {
+		return nil, err
+	}
+	if session != nil {
+		opts = append(opts, client.WithSession(session))
 	}
 	return opts, nil
 }
