@@ -208,8 +208,7 @@ func TestForgedSessionsAreRefused(t *testing.T) {
 		t.Fatalf("a good token: %v", err)
 	}
 	other := storage.ReplicaID{Placement: tgt.id.Placement, Partition: tgt.id.Partition ^ 1}
-	stranger := *n
-	stranger.contextKey = contextKey("another cluster")
+	stranger := &Node{contextKey: contextKey("another cluster")}
 	foreign := &token{}
 	foreign.clock.AddRange(actor, 1, 1)
 	version := bytes.Clone(good)
