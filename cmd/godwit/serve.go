@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -19,10 +20,20 @@ func (s *session) runCommands() []*cli.Command {
 				&cli.PathFlag{Name: "topology", Usage: "`FILE` that describes the cluster"},
 				&cli.StringFlag{Name: "node", Usage: "`ID` of this node in the topology"},
 				&cli.PathFlag{Name: "data", Usage: "data `DIR` (default: the topology's data_dir)"},
+				&cli.StringFlag{Name: "join", Usage: "instead of --topology: join a running datacenter, of which a node serves clients at `HOST:PORT`"},
+				&cli.StringFlag{Name: "dc", Usage: "with --join: `NAME` of the datacenter"},
+				&cli.StringFlag{Name: "rack", Usage: "with --join: `NAME` of the rack, whose nodes fail together"},
+				&cli.Float64Flag{Name: "weight", Value: 1, Usage: "with --join: how much it is to own in relation to others"},
+				&cli.StringFlag{Name: "advertise", Usage: "with --join: `ADDR` at which others reach it: HOST (ports of the system's choice) or HOST:PORT for clients, with the next four for peers, gossip, NATS and HTTP"},
+				&cli.PathFlag{Name: "cluster-key-file", Usage: "`FILE` with the key that all nodes of the cluster prove to have: 32 bytes, in hexadecimal or Base64; needed off loopback"},
 				&cli.StringFlag{Name: "log-level", Value: "info", Usage: "least `LEVEL` of what is logged: debug, info, warn or error"},
 				&cli.DurationFlag{Name: "heartbeat", Usage: "longest silence towards the other nodes of the datacenter, the same on all of them (default: 500ms)"},
 				&cli.Float64Flag{Name: "phi-threshold", Usage: "suspicion from which on a silent node is passed over (default: 8)"},
 				&cli.BoolFlag{Name: "allow-emulation", Usage: "start although the topology has emulated links"},
+				// The chaos tests need these two: a clock that is wrong, and a disk that
+				// a killed process leaves as a power failure would.
+				&cli.DurationFlag{Name: "test-clock-offset", Hidden: true, Usage: "put this on the wall clock"},
+				&cli.BoolFlag{Name: "test-volatile", Hidden: true, Usage: "lose what was not synced when the process is killed"},
 			},
 			run: serve,
 		}),
@@ -30,19 +41,54 @@ func (s *session) runCommands() []*cli.Command {
 }
 
 func serve(in *invocation) error {
-	file, id := in.Path("topology"), in.String("node")
-	if file == "" || id == "" {
-		return usagef("serve needs --topology FILE and --node ID")
-	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(in.String("log-level"))); err != nil {
 		return usagef("--log-level %q: debug, info, warn or error", in.String("log-level"))
 	}
-	t, err := in.loadTopology(file)
+	key, err := clusterKey(in.Path("cluster-key-file"))
 	if err != nil {
 		return err
 	}
-	spec, dcName, ok := t.NodeByID(id)
+	var o node.Options
+	switch {
+	case in.String("join") != "":
+		o, err = in.joining(key)
+	default:
+		o, err = in.ofTopologyFile()
+	}
+	if err != nil {
+		return err
+	}
+	o.Key, o.Version, o.Logger = key, in.s.version, slog.New(slog.NewTextHandler(in.s.err, &slog.HandlerOptions{Level: level}))
+	n, err := node.Start(in.ctx(), o)
+	if err != nil {
+		return err
+	}
+	o.Logger.Info("serving", "datacenter", n.DC().DC(), "node", o.Node, "grpc", n.Addrs().GRPC)
+	<-in.ctx().Done()
+	o.Logger.Info("stopping", "node", o.Node)
+	if err := n.Close(); err != nil {
+		return fmt.Errorf("stop node %s: %w", o.Node, err)
+	}
+	return nil
+}
+
+// ofTopologyFile is how a node starts that the topology names.
+func (in *invocation) ofTopologyFile() (node.Options, error) {
+	file, id := in.Path("topology"), in.String("node")
+	if file == "" || id == "" {
+		return node.Options{}, usagef("serve needs --node ID and either --topology FILE or --join HOST:PORT")
+	}
+	for _, name := range []string{"dc", "rack", "weight", "advertise"} {
+		if in.IsSet(name) {
+			return node.Options{}, usagef("--%s goes with --join: the topology says it of its own nodes", name)
+		}
+	}
+	t, err := in.loadTopology(file)
+	if err != nil {
+		return node.Options{}, err
+	}
+	spec, _, ok := t.NodeByID(id)
 	if !ok {
 		var ids []string
 		for _, d := range t.Datacenters {
@@ -50,30 +96,82 @@ func serve(in *invocation) error {
 				ids = append(ids, n.ID)
 			}
 		}
-		return usagef("%s has no node %q%s", file, id, didYouMean(id, ids))
+		return node.Options{}, usagef("%s has no node %q%s", file, id, didYouMean(id, ids))
 	}
 	if len(t.Links.Emulate) > 0 && !in.Bool("allow-emulation") {
-		return usagef("%s emulates links, which is for the demo and the load test: remove links.emulate, or start with --allow-emulation to leave it out", file)
+		return node.Options{}, usagef("%s emulates links, which is for the demo and the load test: remove links.emulate, or start with --allow-emulation to leave it out", file)
 	}
 	if in.Path("data") == "" && spec.DataDir == "" {
-		return usagef("node %s has no data directory: give --data DIR, or set data_dir in %s", id, file)
+		return node.Options{}, usagef("node %s has no data directory: give --data DIR, or set data_dir in %s", id, file)
 	}
-	log := slog.New(slog.NewTextHandler(in.s.err, &slog.HandlerOptions{Level: level}))
-	if in.Duration("heartbeat") < 0 || in.Float64("phi-threshold") < 0 {
-		return usagef("--heartbeat and --phi-threshold are not negative")
+	return node.Options{Topology: t, Node: id, Dir: in.Path("data")}, nil
+}
+
+// joining is how a node starts that a running datacenter tells all it needs.
+func (in *invocation) joining(key []byte) (node.Options, error) {
+	if in.Path("topology") != "" {
+		return node.Options{}, usagef("--join asks a running node for the topology: give --topology or --join")
 	}
-	n, err := node.Start(in.ctx(), node.Options{
-		Topology: t, Node: id, Dir: in.Path("data"), Version: in.s.version, Logger: log,
-		Heartbeat: in.Duration("heartbeat"), PhiThreshold: in.Float64("phi-threshold"),
-	})
+	for _, name := range []string{"dc", "node", "advertise", "data"} {
+		if in.String(name) == "" {
+			return node.Options{}, usagef("serve --join needs --%s as well", name)
+		}
+	}
+	if _, _, err := net.SplitHostPort(in.String("join")); err != nil {
+		return node.Options{}, usagef("--join %q: HOST:PORT at which a node serves clients", in.String("join"))
+	}
+	spec := topology.Node{ID: in.String("node"), Rack: in.String("rack"), Weight: in.Float64("weight"), DataDir: in.Path("data")}
+	if !(spec.Weight >= ring.MinWeight && spec.Weight <= ring.MaxWeight) {
+		return node.Options{}, usagef("--weight %v: %v to %v", spec.Weight, ring.MinWeight, ring.MaxWeight)
+	}
+	var err error
+	if spec.Advertise, spec.Ports, err = advertised(in.String("advertise")); err != nil {
+		return node.Options{}, err
+	}
+	ctx, cancel := context.WithTimeout(in.ctx(), joinTimeout)
+	defer cancel()
+	o, err := node.AskToJoin(ctx, in.String("join"), key, in.String("dc"), spec, in.Path("data"))
 	if err != nil {
-		return err
+		return o, unavailablef("join: %s", err)
 	}
-	log.Info("serving", "datacenter", dcName, "node", id, "grpc", n.Addrs().GRPC)
-	<-in.ctx().Done()
-	log.Info("stopping", "node", id)
-	if err := n.Close(); err != nil {
-		return fmt.Errorf("stop node %s: %w", id, err)
+	return o, nil
+}
+
+// joinTimeout bounds the question to the seed.
+const joinTimeout = 15 * time.Second
+
+// advertised takes an address apart: a port stands for itself and the four after it.
+func advertised(addr string) (host string, ports topology.Ports, err error) {
+	host, port, split := net.SplitHostPort(addr)
+	if split != nil {
+		return strings.Trim(addr, "[]"), topology.Ports{}, nil
 	}
-	return nil
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || n > 65535-4 {
+		return "", ports, usagef("--advertise %q: HOST, or HOST:PORT with a port from 1 to 65531", addr)
+	}
+	p := int(n)
+	return host, topology.Ports{GRPC: p, Peer: p + 1, Gossip: p + 2, NATS: p + 3, HTTP: p + 4}, nil
+}
+
+// clusterKey reads the cluster's key; none without a file.
+func clusterKey(file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usagef("--cluster-key-file: %s", err)
+	}
+	if len(b) == rpc.KeyBytes {
+		return b, nil
+	}
+	text := strings.TrimSpace(string(b))
+	if key, err := hex.DecodeString(text); err == nil && len(key) == rpc.KeyBytes {
+		return key, nil
+	}
+	if key, err := base64.StdEncoding.DecodeString(text); err == nil && len(key) == rpc.KeyBytes {
+		return key, nil
+	}
+	return nil, usagef("--cluster-key-file %s: want %d bytes, as they are or in hexadecimal or Base64; make one with: openssl rand -hex %d", file, rpc.KeyBytes, rpc.KeyBytes)
 }

@@ -53,6 +53,7 @@ type Options struct {
 	Outbox     func(p replication.Peer) string
 	Links      dc.LinkControl // none: links are real
 	Memory     bool           // keep the data in memory, for as long as the process lives
+	Volatile   bool           // lose what was not synced when the process dies, see storage.Volatile
 	CacheBytes int64          // block cache; 64 MiB
 	MemTable   uint64         // bytes of a memtable; 16 MiB
 	// Heartbeat is the longest that nodes of a datacenter are silent towards each
@@ -61,8 +62,9 @@ type Options struct {
 	// PhiThreshold is the suspicion from which on a silent node is passed over,
 	// about -log10 of the chance that this is wrong; 8.
 	PhiThreshold float64
-	Version      string       // of the program
-	Logger       *slog.Logger // discards
+	Wall         func() time.Time // of stamps, expiry and request ids; time.Now
+	Version      string           // of the program
+	Logger       *slog.Logger     // discards
 }
 
 func (o Options) withDefaults() (Options, topology.Node, string, error) {
@@ -197,9 +199,12 @@ func (n *Node) open(context.Context) error {
 		Addr: func(id string) string { return n.addrsAt(id).Peer }, Key: secret(n.opts.Key), Logger: n.opts.Logger, Heartbeat: n.opts.Heartbeat,
 		Detector: func() rpc.Detector { return gossip.NewPhi(gossip.PhiOptions{Every: n.opts.Heartbeat}) },
 	})
-	store := storage.Options{Dir: n.opts.Dir, CacheBytes: n.opts.CacheBytes, MemTable: n.opts.MemTable}
-	if n.opts.Memory {
+	store := storage.Options{Dir: n.opts.Dir, CacheBytes: n.opts.CacheBytes, MemTable: n.opts.MemTable, Wall: n.opts.Wall}
+	switch {
+	case n.opts.Memory:
 		store.FS = storage.NewMemory()
+	case n.opts.Volatile:
+		store.FS = storage.Volatile()
 	}
 	o := dc.Options{
 		Topology: n.opts.Topology, Node: n.opts.Node, DC: n.dc, Transport: n.peers, Membership: membership{n.gossip},

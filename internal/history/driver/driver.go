@@ -39,7 +39,8 @@ type Options struct {
 	Clients  []*client.Client  // required: one for each datacenter, with a DC label of its own
 	Recorder *history.Recorder // required
 	Ops      int               // operations of all workers together; no limit
-	Duration time.Duration     // of the run; 10 s, or no limit if Ops is given
+	Duration time.Duration     // of the run; 10 s, or no limit if Ops or Stop is given
+	Stop     <-chan struct{}   // closed, it ends the run as its time does; never
 	Workers  int               // of each datacenter; 4
 	Keys     int               // of each kind; 8
 	Mix      Mix               // 4 Incr, 3 SAdd, 1 SRem, 3 Put
@@ -50,7 +51,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() (Options, error) {
-	if o.Duration == 0 && o.Ops == 0 {
+	if o.Duration == 0 && o.Ops == 0 && o.Stop == nil {
 		o.Duration = 10 * time.Second
 	}
 	o.Workers = cmp.Or(o.Workers, 4)
@@ -114,11 +115,20 @@ func Run(ctx context.Context, o Options) (Totals, error) {
 		return Totals{}, err
 	}
 	// Workers see the end between operations, so that none is cut off by it.
-	begin := ctx
+	begin, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if o.Duration > 0 {
-		var cancel context.CancelFunc
-		begin, cancel = context.WithTimeout(ctx, o.Duration)
+		begin, cancel = context.WithTimeout(begin, o.Duration)
 		defer cancel()
+	}
+	if o.Stop != nil {
+		go func() {
+			select {
+			case <-o.Stop:
+				cancel()
+			case <-begin.Done():
+			}
+		}()
 	}
 	workers := newWorkers(&o)
 	var (

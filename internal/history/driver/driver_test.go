@@ -176,6 +176,17 @@ func TestRunEndsWithItsTime(t *testing.T) {
 	}
 }
 
+func TestRunEndsWhenStopped(t *testing.T) {
+	w := start(t, clienttest.Options{})
+	stop := make(chan struct{})
+	w.opts.Stop = stop
+	time.AfterFunc(30*time.Millisecond, func() { close(stop) })
+	totals, err := driver.Run(t.Context(), w.opts)
+	if err != nil || totals.Acked == 0 || totals.Failed+totals.Unknown != 0 {
+		t.Errorf("totals %+v, %v", totals, err)
+	}
+}
+
 func TestWaitEqual(t *testing.T) {
 	w := start(t, clienttest.Options{DCs: []string{"use1", "euw1"}, Apart: true})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
