@@ -1,6 +1,7 @@
 package dc
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/zeebo/xxh3"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	"github.com/godwitdb/godwit/crdt"
@@ -40,7 +43,11 @@ type standing struct {
 
 // heard is a co-owner's durable clock, now and a round ago, and as it was told
 // last: that is the whole clock of one moment, now holds receipts besides.
-type heard struct{ now, before, told crdt.Clock }
+type heard struct {
+	now, before, told crdt.Clock
+	root              []byte    // of the tree, as told with the clock; nil where it was not
+	unequal           time.Time // since when clocks are equal and roots are not; zero when that is not so
+}
 
 // remoteDC is what another datacenter reported: the clock of the replica that
 // answered, and what all its replicas have.
@@ -199,22 +206,20 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 	told, again := maps.Clone(c.told[peer]), c.told[peer] != nil && c.met[peer] == l.doc.Epoch
 	c.mu.Unlock()
 	req := &peerv1.Clocks{All: !again}
-	sent := map[storage.ReplicaID]crdt.Clock{}
+	sent := map[storage.ReplicaID]storage.State{}
 	hashes := map[storage.ReplicaID]uint64{}
 	for _, id := range shared {
-		clock := c.n.store.Replica(id).Durable()
-		if clock.Empty() {
+		state := c.n.store.Replica(id).State()
+		if state.Clock.Empty() {
 			continue
 		}
-		stable := c.stable(id, &clock)
-		hash := storage.ClockHash(&clock) ^ storage.ClockHash(&stable)<<1
+		rc := c.tell(id, &state)
+		hash := xxh3.HashSeed(rc.GetClock(), xxh3.HashSeed(rc.GetStable(), xxh3.Hash(rc.GetRoot())))
 		if told[id] == hash {
 			continue
 		}
-		sent[id], hashes[id] = clock, hash
-		req.Replicas = append(req.Replicas, &peerv1.ReplicaClock{
-			Replica: wireID(id), Clock: crdt.AppendClock(nil, &clock), Stable: crdt.AppendClock(nil, &stable),
-		})
+		sent[id], hashes[id] = state, hash
+		req.Replicas = append(req.Replicas, rc)
 	}
 	// Even when nothing changed: the exchange is the heartbeat as well.
 	resp, err := c.n.call(asking, peer, &peerv1.Request{Epoch: l.doc.Epoch, Of: &peerv1.Request_Clocks{Clocks: req}})
@@ -231,7 +236,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 		c.mu.Lock()
 		for _, id := range shared {
 			if c.at(id).peers[peer] == nil {
-				c.hear(peer, id, crdt.Clock{})
+				c.hear(peer, id, crdt.Clock{}, nil)
 			}
 		}
 		c.met[peer] = l.doc.Epoch
@@ -241,15 +246,16 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 }
 
 // took notes the answer to a round.
-func (c *catchUp) took(peer string, sent map[storage.ReplicaID]crdt.Clock, hashes map[storage.ReplicaID]uint64, done *peerv1.ClocksDone) error {
+func (c *catchUp) took(peer string, sent map[storage.ReplicaID]storage.State, hashes map[storage.ReplicaID]uint64, done *peerv1.ClocksDone) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.told[peer] == nil {
 		c.told[peer] = map[storage.ReplicaID]uint64{}
 	}
 	for id, hash := range hashes {
+		s := sent[id]
 		c.told[peer][id] = hash
-		c.hear(peer, id, sent[id])
+		c.hear(peer, id, sent[id].Clock, rootOf(&s)) // unless it says otherwise below
 	}
 	for _, rc := range done.GetReplicas() {
 		if err := c.note(peer, rc); err != nil {
@@ -270,19 +276,19 @@ func (c *catchUp) note(peer string, rc *peerv1.ReplicaClock) error {
 		return fmt.Errorf("stable clock of %s: %w", peer, err)
 	}
 	id := replicaID(rc.GetReplica())
-	c.hear(peer, id, clock)
+	c.hear(peer, id, clock, rc.GetRoot())
 	c.at(id).stable.Union(&stable)
 	return nil
 }
 
-func (c *catchUp) hear(peer string, id storage.ReplicaID, clock crdt.Clock) {
+func (c *catchUp) hear(peer string, id storage.ReplicaID, clock crdt.Clock, root []byte) {
 	s := c.at(id)
 	h := s.peers[peer]
 	if h == nil {
 		h = &heard{}
 		s.peers[peer] = h
 	}
-	h.now, h.told = clock.Clone(), clock.Clone()
+	h.now, h.told, h.root = clock.Clone(), clock.Clone(), root
 }
 
 // has notes that a peer has taken events durably.
@@ -335,24 +341,36 @@ func (c *catchUp) serveClocks(from string, req *peerv1.Clocks) (*peerv1.ClocksDo
 		if err != nil {
 			return nil, err
 		}
-		if clock := c.n.store.Replica(id).Durable(); !slices.Equal(crdt.AppendClock(nil, &clock), rc.GetClock()) {
-			done.Replicas = append(done.Replicas, c.tell(id, &clock))
+		state := c.n.store.Replica(id).State()
+		if own := c.tell(id, &state); !bytes.Equal(own.GetClock(), rc.GetClock()) || !bytes.Equal(own.GetRoot(), rc.GetRoot()) {
+			done.Replicas = append(done.Replicas, own)
 		}
 	}
 	if !req.GetAll() {
 		return done, nil
 	}
 	for _, id := range c.shared(c.n.layout(), from) {
-		if clock := c.n.store.Replica(id).Durable(); !named[id] && !clock.Empty() {
-			done.Replicas = append(done.Replicas, c.tell(id, &clock))
+		if state := c.n.store.Replica(id).State(); !named[id] && !state.Clock.Empty() {
+			done.Replicas = append(done.Replicas, c.tell(id, &state))
 		}
 	}
 	return done, nil
 }
 
-func (c *catchUp) tell(id storage.ReplicaID, clock *crdt.Clock) *peerv1.ReplicaClock {
-	stable := c.stable(id, clock)
-	return &peerv1.ReplicaClock{Replica: wireID(id), Clock: crdt.AppendClock(nil, clock), Stable: crdt.AppendClock(nil, &stable)}
+func (c *catchUp) tell(id storage.ReplicaID, s *storage.State) *peerv1.ReplicaClock {
+	stable := c.stable(id, &s.Clock)
+	return &peerv1.ReplicaClock{
+		Replica: wireID(id), Clock: crdt.AppendClock(nil, &s.Clock), Stable: crdt.AppendClock(nil, &stable), Root: rootOf(s),
+	}
+}
+
+// rootOf is the root of a replica's tree, as it is told: nil while it is not
+// that of the clock told with it.
+func rootOf(s *storage.State) []byte {
+	if !s.Ready || !s.Settled {
+		return nil
+	}
+	return s.Root[:]
 }
 
 // heardOf reports whether a peer ever told where its replica stands.

@@ -34,8 +34,9 @@ type Counters struct {
 	// PulledEvents are events, or runs of them, that were taken from a co-owner's
 	// log, and PulledBytes the bytes of those and of pages of joins.
 	PulledEvents, PulledBytes atomic.Uint64
-	// Joins are those of a whole partition, from a co-owner.
-	Joins atomic.Uint64
+	// Joins are those of a whole partition, from a co-owner, and TreeRepairs those
+	// of them that were made because trees differed while clocks did not.
+	Joins, TreeRepairs atomic.Uint64
 	// StaleRings are requests of others refused because their ring was out of date.
 	StaleRings atomic.Uint64
 	// SessionWaits are requests whose session had seen more than this node's

@@ -135,14 +135,14 @@ func TestReceiptsSettleNothing(t *testing.T) {
 	own := told.Clone()
 	own.Add(crdt.Dot{Actor: 2, Seq: 1})
 	for _, peer := range []string{"b", "c"} {
-		c.hear(peer, id, told)
+		c.hear(peer, id, told, nil)
 		c.has(peer, id, &crdt.Delta{Actor: 2, Lo: 1, Hi: 1})
 	}
 	if settled, _ := c.settled(id, &own, time.Now()); !settled.Equal(&told) {
 		t.Errorf("settled: %v, want what was told, %v", settled, told)
 	}
 	for _, peer := range []string{"b", "c"} {
-		c.hear(peer, id, own)
+		c.hear(peer, id, own, nil)
 	}
 	if settled, _ := c.settled(id, &own, time.Now()); !settled.Equal(&own) {
 		t.Errorf("settled: %v, want %v", settled, own)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/ring"
 	"github.com/godwitdb/godwit/storage"
 )
@@ -233,4 +234,42 @@ func TestDroppedReplicaComesBackUnderANewActor(t *testing.T) {
 		t.Errorf("actor %v after the drop, %v before", after, before)
 	}
 	eventually(t, "all are level", func() bool { return level(nodes) })
+}
+
+// The effect of an event stands ahead of every clock at one replica, and the
+// event is lost: only the trees tell.
+func TestTreesTellWhatClocksDoNot(t *testing.T) {
+	_, nodes := startDC(t, 3, 3)
+	if _, err := nodes[0].Update(t.Context(), put("k", "v")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all are level", func() bool { return level(nodes) })
+	at, err := nodes[0].target("default", []byte("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := crdt.Dot{Actor: 7, Seq: 9}
+	r := nodes[1].store.Replica(at.id)
+	s := &crdt.Snapshot{Cells: []crdt.CellState{{
+		ID:   crdt.CellID{KeyID: crdt.KeyID{Bucket: "default", Key: "k"}, Kind: crdt.Set, Path: crdt.PathOf("e")},
+		Live: crdt.Cell{{Dot: lost}},
+	}}}
+	c, err := r.Repair([]crdt.KeyID{{Bucket: "default", Key: "k"}}, s)
+	if err == nil {
+		err = c.Wait()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if level(nodes) {
+		t.Fatal("the trees should differ")
+	}
+	eventually(t, "the trees are equal", func() bool { return level(nodes) })
+	var repairs uint64
+	for _, n := range nodes {
+		repairs += n.count.TreeRepairs.Load()
+	}
+	if repairs == 0 {
+		t.Error("nobody joined because of a tree")
+	}
 }

@@ -1,8 +1,10 @@
 package dc
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	"github.com/godwitdb/godwit/crdt"
@@ -25,6 +27,13 @@ func (c *catchUp) pullAll(ctx context.Context, peer string, shared []storage.Rep
 		h.before = h.now.Clone()
 		c.mu.Unlock()
 		if clock.Covers(&want) {
+			if !c.differs(peer, id) {
+				continue
+			}
+			c.n.count.TreeRepairs.Add(1)
+			if err := c.takeWhole(ctx, peer, id); err != nil {
+				return fmt.Errorf("join what differs at %s of %s: %w", peer, id, err)
+			}
 			continue
 		}
 		if err := c.pull(ctx, peer, id, &want); err != nil {
@@ -33,6 +42,34 @@ func (c *catchUp) pullAll(ctx context.Context, peer string, shared []storage.Rep
 	}
 	return nil
 }
+
+// differs reports whether a peer's replica has had this one's clock for a while,
+// but another tree. That is so after an event was lost that repair had carried
+// the effect of to some replicas: no clock tells of it.
+func (c *catchUp) differs(peer string, id storage.ReplicaID) bool {
+	s := c.n.store.Replica(id).State()
+	root := rootOf(&s)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.at(id).peers[peer]
+	if root == nil || h.root == nil || bytes.Equal(root, h.root) || !s.Clock.Equal(&h.told) {
+		h.unequal = time.Time{}
+		return false
+	}
+	now := time.Now()
+	if h.unequal.IsZero() {
+		h.unequal = now
+	}
+	if now.Sub(h.unequal) < unequalRounds*c.n.opts.Exchange {
+		return false
+	}
+	h.unequal = time.Time{}
+	return true
+}
+
+// unequalRounds is for how many exchanges of clocks trees may differ at equal
+// clocks before they are joined: a repair may be on its way.
+const unequalRounds = 3
 
 // lock waits for the turn to pull a replica; the caller calls unlock.
 func (c *catchUp) lock(ctx context.Context, id storage.ReplicaID) (unlock func(), err error) {

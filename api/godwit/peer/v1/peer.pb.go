@@ -1607,6 +1607,7 @@ type ReplicaClock struct {
 	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
 	Clock         []byte                 `protobuf:"bytes,3,opt,name=clock,proto3" json:"clock,omitempty"`   // the durable clock, where it is told
 	Stable        []byte                 `protobuf:"bytes,4,opt,name=stable,proto3" json:"stable,omitempty"` // what every replica of every datacenter is known to have
+	Root          []byte                 `protobuf:"bytes,5,opt,name=root,proto3" json:"root,omitempty"`     // of the replica's Merkle tree; empty while it changes or is being built
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1662,9 +1663,16 @@ func (x *ReplicaClock) GetStable() []byte {
 	return nil
 }
 
+func (x *ReplicaClock) GetRoot() []byte {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
 type ClocksDone struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// replicas whose clock differs from the one that was sent.
+	// replicas whose clock or root differs from the one that was sent.
 	Replicas      []*ReplicaClock `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3433,11 +3441,12 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"RepairDone\"T\n" +
 	"\x06Clocks\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x10\n" +
-	"\x03all\x18\x02 \x01(\bR\x03all\"o\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\"\x83\x01\n" +
 	"\fReplicaClock\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
 	"\x05clock\x18\x03 \x01(\fR\x05clock\x12\x16\n" +
-	"\x06stable\x18\x04 \x01(\fR\x06stable\"F\n" +
+	"\x06stable\x18\x04 \x01(\fR\x06stable\x12\x12\n" +
+	"\x04root\x18\x05 \x01(\fR\x04root\"F\n" +
 	"\n" +
 	"ClocksDone\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\"\x87\x01\n" +
