@@ -44,7 +44,7 @@ func (c *Client) BatchGet(ctx context.Context, keys []string, opts ...CallOption
 		resp, err := a.kv.BatchGet(ctx, req)
 		answers := make([]itemAnswer, len(resp.GetResults()))
 		for i, r := range resp.GetResults() {
-			answers[i] = itemAnswer{code: codes.Code(r.GetCode()), message: r.GetMessage(), get: r.GetResponse(), session: r.GetSession()}
+			answers[i] = itemAnswer{code: codes.Code(r.GetCode()), message: r.GetMessage(), reason: r.GetReason(), metadata: r.GetMetadata(), get: r.GetResponse(), session: r.GetSession()}
 		}
 		return answers, err
 	}
@@ -113,7 +113,7 @@ func sendUpdates(ctx context.Context, a *attempt, items []*batchItem) ([]itemAns
 	resp, err := a.kv.BatchUpdate(ctx, req)
 	answers := make([]itemAnswer, len(resp.GetResults()))
 	for i, r := range resp.GetResults() {
-		answers[i] = itemAnswer{code: codes.Code(r.GetCode()), message: r.GetMessage(), update: r.GetResponse(), session: r.GetSession()}
+		answers[i] = itemAnswer{code: codes.Code(r.GetCode()), message: r.GetMessage(), reason: r.GetReason(), metadata: r.GetMetadata(), update: r.GetResponse(), session: r.GetSession()}
 	}
 	return answers, err
 }
@@ -131,11 +131,13 @@ type batchItem struct {
 
 // itemAnswer is what the server says of one item.
 type itemAnswer struct {
-	code    codes.Code
-	message string
-	get     *pb.GetResponse
-	update  *pb.UpdateResponse
-	session *pb.Session
+	code     codes.Code
+	message  string
+	reason   string
+	metadata map[string]string
+	get      *pb.GetResponse
+	update   *pb.UpdateResponse
+	session  *pb.Session
 }
 
 type sendItems func(context.Context, *attempt, []*batchItem) ([]itemAnswer, error)
@@ -212,7 +214,7 @@ func (it *batchItem) take(op string, a *attempt, answer itemAnswer) {
 		it.answer, it.err = answer, nil
 		return
 	}
-	e := &Error{Op: op, Addr: a.addr, Code: answer.code, Message: answer.message, Outcome: Failed, session: answer.session}
+	e := &Error{Op: op, Addr: a.addr, Code: answer.code, Message: answer.message, Reason: answer.reason, Metadata: answer.metadata, Outcome: Failed, session: answer.session}
 	if a.write {
 		e.Outcome = writeOutcome(e.Code, e.Reason)
 	}

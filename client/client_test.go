@@ -242,7 +242,7 @@ func TestBatch(t *testing.T) {
 	if results[0].Err != nil || results[0].Result.Kind != client.Register {
 		t.Errorf("put: %+v", results[0])
 	}
-	if !client.IsPrecondition(results[1].Err) || client.OutcomeOf(results[1].Err) != client.Failed {
+	if !client.IsPrecondition(results[1].Err) || client.OutcomeOf(results[1].Err) != client.Failed || client.ReasonOf(results[1].Err) != "WRONG_KIND" {
 		t.Errorf("increment of a register: %v", results[1].Err)
 	}
 	if results[301].Err != nil || results[301].Result.Integer != 299 {

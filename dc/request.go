@@ -1,6 +1,7 @@
 package dc
 
 import (
+	"fmt"
 	"strings"
 
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
@@ -31,7 +32,7 @@ func (n *Node) target(bucketName string, key []byte) (*target, error) {
 	case bucketName == "":
 		return nil, refuse(InvalidArgument, "NO_BUCKET", "bucket is missing")
 	case b == nil:
-		return nil, refuse(InvalidArgument, "UNKNOWN_BUCKET", "unknown bucket %.80q", bucketName).with("bucket", bucketName)
+		return nil, refuse(InvalidArgument, "UNKNOWN_BUCKET", "unknown bucket %.80q", bucketName).with("bucket", fmt.Sprintf("%.80s", bucketName))
 	case len(key) == 0:
 		return nil, refuse(InvalidArgument, "NO_KEY", "key is empty")
 	case len(key) > crdt.MaxKeyBytes:

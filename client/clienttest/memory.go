@@ -47,6 +47,15 @@ func Refuse(code codes.Code, reason, message string) error {
 	return s.Err()
 }
 
+func reasonOf(s *status.Status) string {
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
+}
+
 // kv serves one node. It remembers the writes that it carried out.
 type kv struct {
 	pb.UnimplementedKVServer
@@ -189,7 +198,7 @@ func (s *kv) BatchGet(ctx context.Context, req *pb.BatchGetRequest) (*pb.BatchGe
 	for _, g := range req.GetGets() {
 		r, err := s.Get(ctx, g)
 		st := status.Convert(err)
-		resp.Results = append(resp.Results, &pb.BatchGetResponse_Result{Code: int32(st.Code()), Message: st.Message(), Response: r})
+		resp.Results = append(resp.Results, &pb.BatchGetResponse_Result{Code: int32(st.Code()), Message: st.Message(), Reason: reasonOf(st), Response: r})
 	}
 	return resp, nil
 }
@@ -199,7 +208,7 @@ func (s *kv) BatchUpdate(ctx context.Context, req *pb.BatchUpdateRequest) (*pb.B
 	for _, u := range req.GetUpdates() {
 		r, err := s.Update(ctx, u)
 		st := status.Convert(err)
-		resp.Results = append(resp.Results, &pb.BatchUpdateResponse_Result{Code: int32(st.Code()), Message: st.Message(), Response: r})
+		resp.Results = append(resp.Results, &pb.BatchUpdateResponse_Result{Code: int32(st.Code()), Message: st.Message(), Reason: reasonOf(st), Response: r})
 	}
 	return resp, nil
 }

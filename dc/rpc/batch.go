@@ -20,7 +20,7 @@ func (k *kvService) BatchGet(ctx context.Context, req *v1.BatchGetRequest) (*v1.
 	resp := &v1.BatchGetResponse{Results: make([]*v1.BatchGetResponse_Result, len(req.GetGets()))}
 	err := batch(ctx, k.opts, req.GetGets(), k.node.Get, func(i int, got *v1.GetResponse, e *dc.Error) {
 		if e != nil {
-			resp.Results[i] = &v1.BatchGetResponse_Result{Code: int32(e.Code), Message: clip(e.Message, maxErrorText), Session: e.Session}
+			resp.Results[i] = &v1.BatchGetResponse_Result{Code: int32(e.Code), Message: clip(e.Message, maxErrorText), Reason: e.Reason, Metadata: metadata(e), Session: e.Session}
 		} else {
 			resp.Results[i] = &v1.BatchGetResponse_Result{Response: got}
 		}
@@ -40,7 +40,7 @@ func (k *kvService) BatchUpdate(ctx context.Context, req *v1.BatchUpdateRequest)
 	resp := &v1.BatchUpdateResponse{Results: make([]*v1.BatchUpdateResponse_Result, len(req.GetUpdates()))}
 	err := batch(ctx, k.opts, req.GetUpdates(), k.node.Update, func(i int, got *v1.UpdateResponse, e *dc.Error) {
 		if e != nil {
-			resp.Results[i] = &v1.BatchUpdateResponse_Result{Code: int32(e.Code), Message: clip(e.Message, maxErrorText), Session: e.Session}
+			resp.Results[i] = &v1.BatchUpdateResponse_Result{Code: int32(e.Code), Message: clip(e.Message, maxErrorText), Reason: e.Reason, Metadata: metadata(e), Session: e.Session}
 		} else {
 			resp.Results[i] = &v1.BatchUpdateResponse_Result{Response: got}
 		}

@@ -39,16 +39,7 @@ func toStatus(err error) error {
 	}
 	e := dc.AsError(err)
 	s := status.New(codes.Code(e.Code), clip(e.Message, maxErrorText))
-	info := &errdetails.ErrorInfo{Reason: e.Reason, Domain: errorDomain}
-	for _, k := range slices.Sorted(maps.Keys(e.Metadata)) {
-		if len(info.Metadata) == maxErrorPairs {
-			break
-		}
-		if info.Metadata == nil {
-			info.Metadata = map[string]string{}
-		}
-		info.Metadata[clip(k, maxErrorValue)] = clip(e.Metadata[k], maxErrorValue)
-	}
+	info := &errdetails.ErrorInfo{Reason: e.Reason, Domain: errorDomain, Metadata: metadata(e)}
 	if detailed, err := s.WithDetails(info); err == nil {
 		s = detailed
 	}
@@ -58,6 +49,21 @@ func toStatus(err error) error {
 		}
 	}
 	return s.Err()
+}
+
+// metadata is that of an error, within bounds.
+func metadata(e *dc.Error) map[string]string {
+	var out map[string]string
+	for _, k := range slices.Sorted(maps.Keys(e.Metadata)) {
+		if len(out) == maxErrorPairs {
+			break
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[clip(k, maxErrorValue)] = clip(e.Metadata[k], maxErrorValue)
+	}
+	return out
 }
 
 // clip makes a text of at most n bytes that protobuf takes.
