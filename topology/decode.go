@@ -216,7 +216,7 @@ func (d *document) size(into *int64) decoder {
 
 // rate reads a number of bytes per second such as 50MiB/s or 1Gbit.
 func (d *document) rate(into *int64) decoder {
-	return parsed(d, into, "a rate such as 50MiB/s or 1Gbit", parseRate)
+	return parsed(d, into, "a rate such as 50MiB/s or 1Gbit", ParseRate)
 }
 
 // parsed reads a scalar that has a syntax of its own.

@@ -41,8 +41,9 @@ func bitUnits() []unit {
 // parseSize reads a number of bytes: 1048576, 1MiB, 1MB.
 func parseSize(s string) (int64, error) { return parseQuantity(s, sizeUnits()) }
 
-// parseRate reads a number of bytes per second: 50MiB/s, 1Gbit, 1Gbit/s, 1000.
-func parseRate(s string) (int64, error) {
+// ParseRate reads a number of bytes per second as topology files have it:
+// 50MiB/s, 1Gbit, 1Gbit/s, 1000. It is not negative.
+func ParseRate(s string) (int64, error) {
 	return parseQuantity(strings.TrimSuffix(s, "/s"), append(bitUnits(), sizeUnits()...))
 }
 
@@ -72,7 +73,7 @@ func formatSize(n int64) string {
 	return strconv.FormatInt(n, 10) + "B"
 }
 
-// formatRate writes a number of bytes per second so that parseRate reads it back.
+// formatRate writes a number of bytes per second so that ParseRate reads it back.
 func formatRate(n int64) string {
 	if n == 0 {
 		return "0"

@@ -36,8 +36,8 @@ func TestParseQuantities(t *testing.T) {
 		if got, err := parseSize(tt.text); (err != nil) != (tt.size < 0) || err == nil && got != tt.size {
 			t.Errorf("parseSize(%q) = %d, %v, want %d", tt.text, got, err, tt.size)
 		}
-		if got, err := parseRate(tt.text); (err != nil) != (tt.rate < 0) || err == nil && got != tt.rate {
-			t.Errorf("parseRate(%q) = %d, %v, want %d", tt.text, got, err, tt.rate)
+		if got, err := ParseRate(tt.text); (err != nil) != (tt.rate < 0) || err == nil && got != tt.rate {
+			t.Errorf("ParseRate(%q) = %d, %v, want %d", tt.text, got, err, tt.rate)
 		}
 	}
 }
@@ -64,8 +64,8 @@ func TestFormatQuantities(t *testing.T) {
 		if got := formatRate(tt.n); got != tt.rate {
 			t.Errorf("formatRate(%d) = %s, want %s", tt.n, got, tt.rate)
 		}
-		if got, err := parseRate(tt.rate); err != nil || got != tt.n {
-			t.Errorf("parseRate(%s) = %d, %v, want %d", tt.rate, got, err, tt.n)
+		if got, err := ParseRate(tt.rate); err != nil || got != tt.n {
+			t.Errorf("ParseRate(%s) = %d, %v, want %d", tt.rate, got, err, tt.n)
 		}
 	}
 }

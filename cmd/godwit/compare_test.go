@@ -121,22 +121,3 @@ func TestExitCode(t *testing.T) {
 		}
 	}
 }
-
-func TestParseRate(t *testing.T) {
-	tests := []struct {
-		text string
-		want uint64
-	}{
-		{"1Gbit", 125_000_000}, {"8kbit/s", 1000}, {"50MiB/s", 52_428_800}, {"1000", 1000}, {"0", 0}, {"3MB", 3_000_000},
-	}
-	for _, tt := range tests {
-		if got, err := parseRate(tt.text); err != nil || got != tt.want {
-			t.Errorf("parseRate(%q) = %d, %v, want %d", tt.text, got, err, tt.want)
-		}
-	}
-	for _, text := range []string{"fast", "-1", "1.5Gbit", "99999999999999GiB", "1Tbit"} {
-		if got, err := parseRate(text); err == nil {
-			t.Errorf("parseRate(%q) = %d, want an error", text, got)
-		}
-	}
-}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/topology"
 )
 
 // wanCommands change the emulated links of a demo or a load test.
@@ -100,10 +100,11 @@ func setLink(in *invocation) error {
 		*field = &us
 	}
 	if text := in.String("bandwidth"); text != "" {
-		rate, err := parseRate(text)
+		n, err := topology.ParseRate(text)
 		if err != nil {
-			return err
+			return usagef("--bandwidth %q is no rate: a whole number with a unit, as in 1Gbit or 50MiB/s", text)
 		}
+		rate := uint64(n)
 		req.BandwidthBytes = &rate
 	}
 	if req.LatencyUs == nil && req.JitterUs == nil && req.BandwidthBytes == nil {
@@ -114,39 +115,6 @@ func setLink(in *invocation) error {
 		return err
 	}
 	return in.s.json(linksOf(resp))
-}
-
-// parseRate reads a bandwidth as topology files have it, in bytes a second.
-func parseRate(text string) (uint64, error) {
-	units := []struct {
-		suffix string
-		bytes  uint64
-	}{
-		{"Gbit", 1e9 / 8},
-		{"Mbit", 1e6 / 8},
-		{"kbit", 1e3 / 8},
-		{"GiB", 1 << 30},
-		{"MiB", 1 << 20},
-		{"KiB", 1 << 10},
-		{"GB", 1e9},
-		{"MB", 1e6},
-		{"kB", 1e3},
-		{"B", 1},
-		{"", 1},
-	}
-	number := strings.TrimSuffix(text, "/s")
-	for _, u := range units {
-		digits, ok := strings.CutSuffix(number, u.suffix)
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseUint(strings.TrimSpace(digits), 10, 64)
-		if err != nil || n > math.MaxInt64/u.bytes {
-			break
-		}
-		return n * u.bytes, nil
-	}
-	return 0, usagef("--bandwidth %q is no rate: a whole number with a unit, as in 1Gbit or 50MiB/s", text)
 }
 
 // healed is the JSON of wan heal.
