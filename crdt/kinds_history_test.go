@@ -2,12 +2,14 @@ package crdt
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"maps"
 	"math/bits"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -44,6 +46,42 @@ func TestOracle(t *testing.T) {
 	t.Logf("comparisons: %d", comparisons)
 	if want := int(n) * 20; n >= 1_000 && comparisons < want { // a harness that does nothing passes as well
 		t.Errorf("%d comparisons, want at least %d", comparisons, want)
+	}
+}
+
+var moreHistories = flag.String("histories", "", "histories of TestOracleOfKind, as `KIND=N`, such as counter=500000")
+
+// TestOracleOfKind plays histories of keys of one kind each, with every kind in
+// turn or, with -histories, very many of one.
+func TestOracleOfKind(t *testing.T) {
+	kinds, n := slices.Compact(slices.Sorted(slices.Values(historyKinds()))), uint64(100)
+	if os.Getenv("GODWIT_MUTANT") != "" {
+		n = 20
+	}
+	if *moreHistories != "" {
+		name, count, _ := strings.Cut(*moreHistories, "=")
+		kind, err := ParseKind(name)
+		if err == nil {
+			n, err = strconv.ParseUint(count, 10, 32)
+		}
+		if err != nil || !slices.Contains(kinds, kind) {
+			t.Fatalf("-histories %s: want KIND=N, with one of the kinds %v (%v)", *moreHistories, kinds, err)
+		}
+		kinds = []Kind{kind}
+	}
+	for _, kind := range kinds {
+		t.Run(kind.String(), func(t *testing.T) {
+			counted := map[string]int{}
+			for seed := *modelFirst; seed < *modelFirst+n; seed++ {
+				w := newWorldOf(seed, []Kind{kind}, newChronicle())
+				if err := w.run(counted); err != nil {
+					t.Fatalf("history %d (again with -run TestOracleOfKind -seed %d -histories %s=1): %v\n%s", seed, seed, kind, err, strings.Join(w.trace, "\n"))
+				}
+			}
+			for _, what := range slices.Sorted(maps.Keys(counted)) {
+				t.Logf("%s: %d", what, counted[what])
+			}
+		})
 	}
 }
 
