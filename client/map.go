@@ -98,26 +98,22 @@ func (c *Client) HSet(ctx context.Context, key string, values map[string]string,
 }
 
 // HIncr adds n to a counter in a field of a map and returns its value
-// afterwards. Where the answer to the write does not tell, that value is read
-// by a second call, which may see later increments as well.
+// afterwards, as the coordinating replica knows it. Where the answer to the
+// write does not tell, as that to a retry whose field was removed since, it is
+// read by a second call.
 func (c *Client) HIncr(ctx context.Context, key, field string, n int64, opts ...CallOption) (int64, error) {
 	r, err := c.Update(ctx, MapOp(key, IncrOp(field, n)), opts...)
-	if err != nil || r.Told {
-		return r.integer(), err
+	if err != nil {
+		return 0, err
+	}
+	if told := r.Field(field); told != nil {
+		return told.Integer, nil
 	}
 	v, err := c.HGet(ctx, key, Way(field), opts...)
 	if err != nil {
 		return 0, carriedOut(err)
 	}
 	return v.Integer, nil
-}
-
-// integer is the value that a result tells; r may be nil.
-func (r *Result) integer() int64 {
-	if r == nil {
-		return 0
-	}
-	return r.Integer
 }
 
 // carriedOut is the error of reading back what was written: of the write, which

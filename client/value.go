@@ -58,13 +58,15 @@ type Answer struct {
 // Result is the answer to a write.
 type Result struct {
 	Kind    Kind
-	Integer int64   // the value after the change, of a counter
-	Score   float64 // the score after the change, of the last member of a zset that it named
-	Told    bool    // the server gave Integer or Score
-	Changed uint64  // elements, members or fields added or removed; 1 or 0 otherwise
-	Context []byte  // what was observed and written, for WithContext
-	Dot     Dot     // of the event; zero if there was nothing to change
-	Tries   int     // attempts made; 1 unless something went wrong
+	Integer int64    // the value after the change, of a counter
+	Score   float64  // the score after the change, of the last member of a zset that it named
+	Told    bool     // the server gave Integer or Score
+	Members []Member // of a zset: those that the change named, with their scores after it
+	Fields  []Field  // of a map: the counters and zsets that the change named, after it; see Field
+	Changed uint64   // elements, members or fields added or removed; 1 or 0 otherwise
+	Context []byte   // what was observed and written, for WithContext
+	Dot     Dot      // of the event; zero if there was nothing to change
+	Tries   int      // attempts made; 1 unless something went wrong
 	Answer  Answer
 }
 
@@ -108,13 +110,46 @@ func contentOf(kind Kind, p *pb.Value, siblings []*pb.Sibling) *Value {
 
 func resultOf(r *pb.UpdateResponse, tries int) *Result {
 	out := &Result{
-		Kind: Kind(r.GetKind()), Integer: r.GetValue().GetInteger(), Told: r.GetValue() != nil, Changed: r.GetChanged(),
+		Kind: Kind(r.GetKind()), Integer: r.GetValue().GetInteger(), Changed: r.GetChanged(),
 		Context: r.GetContext(), Dot: dotOf(r.GetDot()), Tries: tries, Answer: answerOf(r.GetAnswer()),
 	}
-	for _, m := range r.GetValue().GetZset().GetMembers() {
-		out.Score = m.GetScore()
+	if r.GetValue() == nil {
+		return out
 	}
+	content := contentOf(out.Kind, r.GetValue(), nil)
+	out.Members, out.Fields = content.Members, content.Fields
+	for _, m := range out.Members {
+		out.Score = m.Score
+	}
+	out.Told = len(out.Fields) == 0
 	return out
+}
+
+// Field is what the server told of a field of a map, which lies in other maps
+// where the way to it has several names; nil where it told nothing, or of
+// several fields of that name. Of a zset it tells those members that the change
+// named.
+func (r *Result) Field(way ...string) *Value {
+	fields := r.Fields
+	for i, name := range way {
+		last := i == len(way)-1
+		var found *Value
+		for j := range fields {
+			f := &fields[j]
+			switch {
+			case f.Name != name || !last && f.Kind != Map:
+			case found != nil:
+				return nil
+			default:
+				found = &f.Value
+			}
+		}
+		if found == nil || last {
+			return found
+		}
+		fields = found.Fields
+	}
+	return nil
 }
 
 func stringsOf(in [][]byte) []string {

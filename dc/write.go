@@ -104,13 +104,7 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 		Kind: v1.Kind(done.Kind), Changed: uint64(done.Changed),
 		Answer: &v1.Answer{Copies: 1, Replicas: uint32(len(t.owners)), Dc: n.dc, Node: n.id},
 	}
-	switch {
-	case done.Kind == crdt.Counter || done.Kind == crdt.GCounter || done.Kind == crdt.BCounter:
-		resp.Value = &v1.Value{Of: &v1.Value_Integer{Integer: done.Total}}
-	case done.Kind == crdt.ZSet && len(op.Members) > 0:
-		last := op.Members[len(op.Members)-1].Member
-		resp.Value = &v1.Value{Of: &v1.Value_Zset{Zset: &v1.Members{Members: []*v1.Member{{Member: []byte(last), Score: done.Score}}}}}
-	}
+	resp.Value = valueAfter(op, done)
 	if done.Delta == nil { // nothing to change; but what it saw must not be lost either
 		err := replica.Barrier()
 		switch {

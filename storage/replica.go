@@ -194,6 +194,11 @@ type Done struct {
 	Dot     crdt.Dot    // of the event; Delta may be a run that contains it
 	Commit  *Commit     // to be waited for
 	Repeats bool        // the request was carried out before; Result is what it was then
+
+	// After is the counters and members of zsets that the event changed, as this
+	// replica holds them with it, where Result does not tell them: of maps, of
+	// several members and, as they are now, of requests that repeat.
+	After []crdt.CellState
 }
 
 // Mutate is rule 1: it reads the cells, mints the next dot and applies the
@@ -238,8 +243,14 @@ func (r *Replica) Mutate(m *Mutation) (*Done, error) {
 	var gained crdt.Clock
 	gained.Add(dot)
 	record := func(b *pebble.Batch) error { return r.writeRequest(b, m.Request, dot, result) }
-	c, err := r.commit(t, gained, []*crdt.Delta{d}, record, m.Async)
-	return &Done{Result: result, Delta: d, Dot: dot, Commit: c}, err
+	done := &Done{Result: result, Delta: d, Dot: dot}
+	if m.Op.Code == crdt.OpUpdate || len(m.Op.Members) > 1 {
+		if done.After, err = t.after(d); err != nil {
+			return nil, err
+		}
+	}
+	done.Commit, err = r.commit(t, gained, []*crdt.Delta{d}, record, m.Async)
+	return done, err
 }
 
 // mint makes the event of an operation, nil where there is nothing to change.

@@ -83,6 +83,9 @@ func (r *Replica) repeated(m *Mutation) (*Done, error) {
 	if err == nil {
 		done.Delta, err = st.coalesce()
 	}
+	if err == nil {
+		done.After, err = r.newTxn().after(done.Delta)
+	}
 	return done, err
 }
 

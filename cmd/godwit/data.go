@@ -214,7 +214,17 @@ func (in *invocation) apply(op client.Op, way []string) (*client.Result, time.Du
 	}
 	began := in.s.now()
 	r, err := c.Update(in.ctx(), op, opts...)
-	return r, in.s.now().Sub(began), err
+	took := in.s.now().Sub(began)
+	if err != nil || len(way) == 0 {
+		return r, took, err
+	}
+	if told := r.Field(way...); told != nil {
+		r.Integer, r.Told = told.Integer, true
+		for _, m := range told.Members {
+			r.Score = m.Score
+		}
+	}
+	return r, took, nil
 }
 
 func (in *invocation) printResult(key string, way []string, r *client.Result, took time.Duration, friendly, bare func(*client.Result) string) error {
@@ -261,7 +271,7 @@ func (in *invocation) resultJSON(key string, way []string, r *client.Result) any
 	}
 	switch {
 	case !r.Told:
-	case r.Kind == client.ZSet:
+	case r.Kind == client.ZSet, len(way) > 0 && r.Field(way...) != nil && r.Field(way...).Kind == client.ZSet:
 		out.Value = r.Score
 	default:
 		out.Value = r.Integer

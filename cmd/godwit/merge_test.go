@@ -190,6 +190,7 @@ func TestEveryKindMergesAsPredicted(t *testing.T) {
 		})
 	}
 	t.Run("expire", func(t *testing.T) { expiresEverywhere(t, tm) })
+	t.Run("told", func(t *testing.T) { tellsWhatFieldsHold(t, tm) })
 	t.Run("explain", func(t *testing.T) { explainsEvents(t, tm, explained) })
 	t.Run("two kinds", func(t *testing.T) { keepsOneKind(t, tm) })
 	t.Run("resolve", func(t *testing.T) { keepsOneValue(t, tm) })
@@ -237,6 +238,17 @@ func expiresEverywhere(t *testing.T, tm *terminal) {
 	}
 	tm.want(3, "", "expire", "brief", "1h")
 	tm.want(3, "", "ttl", "brief")
+}
+
+// What a change of a map answers is the numbers that it left, without a read.
+func tellsWhatFieldsHold(t *testing.T, tm *terminal) {
+	tm.want(0, "2.5\n", "zincr", "told", "2.5", "ada", "--field", "board", "--dc", "use1")
+	tm.want(0, "3\n", "zincr", "told", "0.5", "ada", "--field", "board", "--dc", "use1")
+	tm.want(0, "4\n", "incr", "told", "4", "--field", "home", "--field", "rooms", "--dc", "use1")
+	tm.want(0, "6\n", "hincr", "told", "visits", "6", "--dc", "use1")
+	if f := tm.fields(0, "zincr", "told", "1", "ada", "--field", "board", "--dc", "use1"); f["value"] != 4.0 {
+		t.Errorf("zincr in a map: %v", f)
+	}
 }
 
 func explainsEvents(t *testing.T, tm *terminal, during string) {

@@ -103,9 +103,11 @@ func zincr(in *invocation) error {
 	if err != nil {
 		return err
 	}
-	told := func(r *client.Result) string { return scoreText(r.Score) }
-	if len(in.StringSlice("field")) > 0 { // the answer tells scores of keys only
-		told = changed
+	told := func(r *client.Result) string {
+		if !r.Told {
+			return changed(r)
+		}
+		return scoreText(r.Score)
 	}
 	return in.write(client.ZIncrOp(in.args[0], member, by), func(r *client.Result) string { return " " + shown(member) + " = " + told(r) }, told)
 }

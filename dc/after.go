@@ -1,0 +1,55 @@
+package dc
+
+import (
+	"slices"
+
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/storage"
+)
+
+// valueAfter is what an answer tells of the value that a change left: counters,
+// scores and, of a map, the fields of these kinds, all at the instant of the
+// change. What was answered to a request that repeats may not be known here, so
+// it is told what this replica holds now, with the change in it.
+func valueAfter(op *crdt.Op, done *storage.Done) *v1.Value {
+	switch kind := done.Kind; {
+	case kind == crdt.Counter || kind == crdt.GCounter || kind == crdt.BCounter:
+		if len(done.After) > 0 {
+			v := crdt.ReadValue(kind, done.After)
+			return value(&v, 0)
+		}
+		if done.Repeats && done.Delta != nil { // it was deleted since
+			return nil
+		}
+		return &v1.Value{Of: &v1.Value_Integer{Integer: done.Total}}
+	case kind == crdt.ZSet && len(op.Members) > 0:
+		return &v1.Value{Of: &v1.Value_Zset{Zset: &v1.Members{Members: scoresAfter(op, done)}}}
+	case kind == crdt.Map && len(done.After) > 0:
+		v := crdt.ReadValue(kind, done.After)
+		return value(&v, 0)
+	}
+	return nil
+}
+
+// scoresAfter lists the members that an operation named once each, in the order
+// of their last naming.
+func scoresAfter(op *crdt.Op, done *storage.Done) (out []*v1.Member) {
+	last := op.Members[len(op.Members)-1].Member
+	if len(done.After) == 0 && !done.Repeats {
+		return []*v1.Member{{Member: []byte(last), Score: done.Score}}
+	}
+	now := map[string]float64{}
+	v := crdt.ReadValue(crdt.ZSet, done.After)
+	for _, m := range v.Members {
+		now[m.Member] = m.Score
+	}
+	for _, m := range slices.Backward(op.Members) {
+		if score, there := now[m.Member]; there {
+			out = append(out, &v1.Member{Member: []byte(m.Member), Score: score})
+			delete(now, m.Member)
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
