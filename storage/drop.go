@@ -65,6 +65,21 @@ func (r *Replica) Drop(generation uint64) (bool, error) {
 	return true, b.Close()
 }
 
+// ErrDropped reports that what was being read has been dropped meanwhile.
+var ErrDropped = errors.New("replica was dropped while it was read")
+
+// still reports ErrDropped if the replica does not have a clock that it had: its
+// cells may be gone as well, and cells that lack what their clock contains would
+// be taken for deletes.
+func (r *Replica) still(had *crdt.Clock) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.state.Clock.Covers(had) {
+		return fmt.Errorf("read %s: %w", r.id, ErrDropped)
+	}
+	return nil
+}
+
 // logSize is the size of the replica's log. The caller holds the lock.
 func (r *Replica) logSize() (sum int64, err error) {
 	prefix := replicaPrefix(tableLog, r.id)

@@ -79,6 +79,9 @@ func (r *Replica) Missing(have *crdt.Clock, maxBytes int) (*Missing, error) {
 			m.More = st.full || left <= 0
 		}
 	}
+	if err := r.still(&m.Clock); err != nil {
+		return nil, err
+	}
 	if len(m.Deltas) > 0 {
 		return m, r.Barrier() // the cells may be newer than the clock
 	}
@@ -92,9 +95,8 @@ func (r *Replica) Collect(actor crdt.Actor, after uint64, maxBytes int) (*crdt.D
 		return nil, err
 	}
 	defer r.store.leave()
-	r.mu.Lock()
-	last := r.durable.Last(actor)
-	r.mu.Unlock()
+	clock := r.Durable()
+	last := clock.Last(actor)
 	if last <= after {
 		return nil, nil
 	}
@@ -104,6 +106,9 @@ func (r *Replica) Collect(actor crdt.Actor, after uint64, maxBytes int) (*crdt.D
 		return nil, err // trimmed: the others find it by clocks
 	}
 	d, err := st.coalesce()
+	if err == nil {
+		err = r.still(&clock)
+	}
 	if err != nil {
 		return nil, err
 	}

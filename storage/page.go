@@ -199,6 +199,9 @@ func (r *Replica) ReadPage(cursor []byte, maxBytes int) (*Page, []byte, error) {
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, nil, fmt.Errorf("read a page of %s: %w", r.id, err)
 	}
+	if err := r.still(&p.Clock); err != nil {
+		return nil, nil, err
+	}
 	var next []byte
 	if p.To != nil {
 		next = (&question{from: p.To, begun: true, clock: p.Clock}).encode()
