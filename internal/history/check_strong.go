@@ -43,7 +43,7 @@ func before(writes []*Record, read *Record, strong Strong) []*Record {
 	for _, w := range writes {
 		switch {
 		case w.Start > read.End:
-		case w.Outcome == OK && !(strong(w) && w.End < read.Start):
+		case w.Outcome == OK && (!strong(w) || w.End >= read.Start):
 			maybe := *w
 			maybe.Outcome, maybe.Dot = Unknown, nil
 			out = append(out, &maybe)
@@ -102,22 +102,26 @@ func CheckDeletes(history []*Record, final State, strong Strong) *Report {
 func deadValues(history []*Record, strong Strong) map[Key]map[string]*Record {
 	dead := map[Key]map[string]*Record{}
 	for k, w := range group(history) {
+		dead[k] = map[string]*Record{}
 		for _, p := range w.puts {
-			if p.Outcome != OK || p.Tries > 1 || !strong(p) {
-				continue
-			}
-			for _, d := range w.clears {
-				if d.Op != Delete || d.Outcome != OK || !strong(d) || d.Start <= p.End {
-					continue
-				}
-				if dead[k] == nil {
-					dead[k] = map[string]*Record{}
-				}
-				if first := dead[k][p.Arg[0]]; first == nil || d.End < first.End {
+			if p.Outcome == OK && p.Tries <= 1 && strong(p) {
+				if d := firstDelete(w.clears, p.End, strong); d != nil {
 					dead[k][p.Arg[0]] = d
 				}
 			}
 		}
 	}
 	return dead
+}
+
+// firstDelete is the strong delete that ended first of those that began after a
+// moment, nil if there is none.
+func firstDelete(clears []*Record, after int64, strong Strong) *Record {
+	var first *Record
+	for _, d := range clears {
+		if d.Op == Delete && d.Outcome == OK && strong(d) && d.Start > after && (first == nil || d.End < first.End) {
+			first = d
+		}
+	}
+	return first
 }

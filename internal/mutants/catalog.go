@@ -14,6 +14,7 @@ func Catalog() []Mutant {
 		houseMutants(),
 		ringMutants(),
 		storageMutants(),
+		simMutants(),
 	)
 }
 

@@ -23,6 +23,7 @@ type Options struct {
 	Timeout    time.Duration // of a request that has none; 5 s
 	LogBytes   int64         // budget of a node's event log; storage's
 	LyingDisk  bool          // syncs do nothing: a planted bug
+	SameActors bool          // actors are drawn again as in earlier lives: a planted bug
 	Orphans    bool          // traces of events that were lost with a disk may be left
 	Logger     *slog.Logger  // discards
 }

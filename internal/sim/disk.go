@@ -102,7 +102,7 @@ func (f *logFile) Sync() error { return f.sync(f.File.Sync) }
 // SyncData is a method of vfs.File.
 func (f *logFile) SyncData() error { return f.sync(f.File.SyncData) }
 
-func (f *logFile) sync(sync func() error) error {
+func (f *logFile) sync(carryOut func() error) error {
 	if f.disk.dying.CompareAndSwap(true, false) {
 		for range lull {
 			runtime.Gosched()
@@ -113,5 +113,5 @@ func (f *logFile) sync(sync func() error) error {
 	if f.disk.lies {
 		return nil
 	}
-	return sync()
+	return carryOut()
 }

@@ -26,10 +26,10 @@ type Node struct {
 	mem    *vfs.MemFS // what is on the disk, while the node is down
 	lives  int
 
-	mu    sync.Mutex
-	life  *life // nil while the node is down
-	ice   chan struct{} // while the node stands still: closed when it goes on
-	ends  sync.WaitGroup
+	mu   sync.Mutex
+	life *life         // nil while the node is down
+	ice  chan struct{} // while the node stands still: closed when it goes on
+	ends sync.WaitGroup
 }
 
 // life is a node from one start to its end. Nothing leaves it after its end.
@@ -97,12 +97,16 @@ func (n *Node) Start() {
 	}
 	n.lives++
 	c := n.cluster
-	seed := c.opts.Seed<<16 ^ uint64(n.dc.index)<<12 ^ uint64(n.index())<<8 ^ uint64(n.lives)
+	seed := c.opts.Seed<<20 + uint64(n.dc.index)<<16 + uint64(n.index())<<12 + uint64(n.lives)
+	chance := seed
+	if c.opts.SameActors {
+		chance -= uint64(n.lives)
+	}
 	l := &life{node: n, id: n.id}
 	l.disk = newDisk(n.mem, seed, c.opts.LyingDisk, func() { n.kill(l, c.rand().IntN(unsyncedMost)) })
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	so := storage.Options{
-		Dir: "/data", FS: l.disk, Wall: n.wall, Rand: rand.New(rand.NewPCG(seed, 13)), Ballast: -1,
+		Dir: "/data", FS: l.disk, Wall: n.wall, Rand: rand.New(rand.NewPCG(chance, 13)), Ballast: -1,
 		CacheBytes: 1 << 20, MemTable: 256 << 10, LogBytes: c.opts.LogBytes,
 		Exit: func(int) { c.watch.fail("node %s ended its process", n.id) },
 	}

@@ -1,0 +1,77 @@
+package mutants
+
+import "time"
+
+// simMutants are bugs that only whole datacenters show, when messages are lost,
+// machines lose their power or disks come back old.
+func simMutants() []Mutant {
+	var out []Mutant
+	for _, m := range []Mutant{
+		{
+			Name: "sim/one-copy-fewer", File: "dc/spread.go",
+			Old: "copies < want(len(set)) {", New: "copies < want(len(set))-1 {",
+		},
+		{
+			Name: "sim/acknowledged-before-it-is-durable", File: "dc/write.go",
+			Old: "if err := done.Commit.Wait(); err != nil {\n\t\treturn nil, fmt.Errorf(\"commit", New: "go done.Commit.Wait()\n\tif err := ctx.Err(); err != nil {\n\t\treturn nil, fmt.Errorf(\"commit",
+		},
+		{
+			Name: "sim/actor-kept", File: "storage/store.go",
+			Old: "crdt.Actor(s.rand.Uint32())\n\t\tif a != 0 && c.Last(a) == 0 {", New: "1\n\t\tif a != 0 && c != nil {",
+		},
+		{
+			Name: "sim/residue-ignored", File: "crdt/replica.go",
+			Old: "return !r.saw(id, e.Dot) && !r.Residue.Contains(id, e)", New: "return !r.saw(id, e.Dot)",
+		},
+		{
+			Name: "sim/log-trimmed-before-stable", File: "storage/log.go",
+			Old: "case t.stable.ContainsRange(d.Actor, d.Lo, d.Hi):", New: "case d.Hi > 0:",
+		},
+		{
+			Name: "sim/read-answers-with-older-value", File: "dc/read.go",
+			Old: "out.Snapshot = *crdt.Merge(pages...)", New: "out.Snapshot = *crdt.Merge(pages[:1]...)",
+		},
+		{
+			Name: "sim/clock-advanced-before-apply", File: "crdt/replica.go",
+			Old: "\tfor i := range d.Changes {\n\t\tif err := r.applyChange(", New: "\tr.Clock.AddRange(d.Actor, d.Lo, d.Hi)\n\tfor i := range d.Changes {\n\t\tif err := r.applyChange(",
+		},
+		{
+			Name: "sim/join-of-a-clock-without-cells", File: "storage/join.go",
+			Old: "\tif !j.all {\n", New: "\tif !j.all && j.r == nil {\n",
+		},
+		{
+			Name: "sim/guest-dropped-before-cover", File: "dc/guest.go",
+			Old: "if !theirs.Covers(&clock) {", New: "if theirs.Empty() && !clock.Empty() {",
+		},
+		{
+			Name: "sim/delete-does-not-look", File: "dc/write.go",
+			Old: "if !removes || op.Context != nil {", New: "if removes || op.Context != nil {",
+		},
+		{
+			Name: "sim/request-forgotten", File: "storage/requests.go",
+			Old: "if q == (crdt.RequestID{}) {", New: "if q != (crdt.RequestID{}) {",
+		},
+		{ // found by the simulation: a retry was told the first dot of a run
+			Name: "sim/repeat-names-another-event", File: "storage/requests.go",
+			Old: "done := &Done{Result: res, Dot: dot, Repeats: true}", New: "done := &Done{Result: res, Dot: crdt.Dot{Actor: dot.Actor, Seq: 1}, Repeats: true}",
+		},
+		{ // found by the simulation: a retry was acknowledged with one copy
+			Name: "sim/repeat-needs-no-copies", File: "dc/repeat.go",
+			Old: "stable.Contains(dot) {", New: "stable.Contains(dot) || !own.Empty() {",
+		},
+		{ // found by the simulation: a guest was dropped while an owner read its pages, and took what was missing for deletes
+			Name: "sim/pages-of-a-dropped-guest", File: "storage/drop.go", Packages: []string{"./storage"}, Run: "TestPagesOfADropped",
+			Old: "if !r.state.Clock.Covers(had) {", New: "if had == nil {",
+		},
+		{ // found by the simulation: overlapping runs made a message that nobody could read
+			Name: "sim/request-told-twice", File: "crdt/coalesce.go", Packages: []string{"./crdt"}, Run: "TestRunsThatOverlap",
+			Old: "\tout.Requests = slices.CompactFunc(", New: "\t_ = slices.CompactFunc(",
+		},
+	} {
+		if m.Packages == nil {
+			m.Packages, m.Run, m.Timeout = []string{"./internal/sim"}, "TestSwarm$", 5*time.Minute
+		}
+		out = append(out, m)
+	}
+	return out
+}
