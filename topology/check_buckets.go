@@ -79,7 +79,7 @@ func (c checker) buckets() {
 	names := map[string]bool{}
 	for i, b := range c.t.Buckets {
 		path := fmt.Sprintf("buckets[%d]", i)
-		c.form(path+".name", "bucket", b.Name, bucketForm)
+		c.named(path, b)
 		if names[b.Name] && b.Name != "" {
 			c.errorf(path+".name", ruleDuplicateName, "bucket %s is already defined", quote(b.Name))
 		}
