@@ -59,7 +59,10 @@ func (n *Node) proposeAfter(ctx context.Context, c ring.Change, epoch uint64) (*
 		return nil, fmt.Errorf("wait for another change of the ring: %w", ctx.Err())
 	}
 	base := n.Document()
-	if epoch != 0 && base.Epoch != epoch {
+	switch {
+	case epoch != 0 && base.Epoch == epoch+1 && base.Note == c.String():
+		return base, nil // it came before: this is a retry, or another operator wants the same
+	case epoch != 0 && base.Epoch != epoch:
 		return nil, changedFirst(base)
 	}
 	want, err := base.Apply(c)

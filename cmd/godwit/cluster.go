@@ -24,6 +24,7 @@ func (s *session) clusterCommands() []*cli.Command {
 			category: categoryCluster, name: "ring", usage: "show who owns what in every datacenter, or in --dc",
 			flags: clusterFlags(&cli.StringFlag{Name: "key", Usage: "only the owners of `KEY`"}), run: showRing,
 		}),
+		s.nodeCommands(),
 		{Name: "conflicts", Category: categoryCluster, Usage: "concurrent values that wait for a decision", Subcommands: []*cli.Command{
 			s.resolveCommand(),
 			s.leaf(spec{

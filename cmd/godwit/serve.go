@@ -1,13 +1,23 @@
 package main
 
 import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/godwitdb/godwit/dc/rpc"
 	"github.com/godwitdb/godwit/internal/node"
+	"github.com/godwitdb/godwit/ring"
+	"github.com/godwitdb/godwit/topology"
 )
 
 // runCommands run nodes. A demo's prompt does not have them.
@@ -59,7 +69,14 @@ func serve(in *invocation) error {
 	if err != nil {
 		return err
 	}
+	if in.Duration("heartbeat") < 0 || in.Float64("phi-threshold") < 0 {
+		return usagef("--heartbeat and --phi-threshold are not negative")
+	}
 	o.Key, o.Version, o.Logger = key, in.s.version, slog.New(slog.NewTextHandler(in.s.err, &slog.HandlerOptions{Level: level}))
+	o.Heartbeat, o.PhiThreshold, o.Volatile = in.Duration("heartbeat"), in.Float64("phi-threshold"), in.Bool("test-volatile")
+	if offset := in.Duration("test-clock-offset"); offset != 0 {
+		o.Wall = func() time.Time { return time.Now().Add(offset) }
+	}
 	n, err := node.Start(in.ctx(), o)
 	if err != nil {
 		return err
@@ -77,7 +94,7 @@ func serve(in *invocation) error {
 func (in *invocation) ofTopologyFile() (node.Options, error) {
 	file, id := in.Path("topology"), in.String("node")
 	if file == "" || id == "" {
-		return node.Options{}, usagef("serve needs --node ID and either --topology FILE or --join HOST:PORT")
+		return node.Options{}, usagef("serve needs --topology FILE and --node ID, or --join HOST:PORT")
 	}
 	for _, name := range []string{"dc", "rack", "weight", "advertise"} {
 		if in.IsSet(name) {
@@ -113,7 +130,7 @@ func (in *invocation) joining(key []byte) (node.Options, error) {
 		return node.Options{}, usagef("--join asks a running node for the topology: give --topology or --join")
 	}
 	for _, name := range []string{"dc", "node", "advertise", "data"} {
-		if in.String(name) == "" {
+		if !in.IsSet(name) {
 			return node.Options{}, usagef("serve --join needs --%s as well", name)
 		}
 	}

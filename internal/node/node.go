@@ -68,6 +68,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() (Options, topology.Node, string, error) {
+	o.Heartbeat = cmp.Or(o.Heartbeat, 500*time.Millisecond)
 	spec, dcName, ok := o.Topology.NodeByID(o.Node)
 	switch {
 	case !ok && o.Join == nil:
@@ -208,6 +209,7 @@ func (n *Node) open(context.Context) error {
 	}
 	o := dc.Options{
 		Topology: n.opts.Topology, Node: n.opts.Node, DC: n.dc, Transport: n.peers, Membership: membership{n.gossip},
+		Health: n.peers, PhiThreshold: n.opts.PhiThreshold, Heartbeat: n.opts.Heartbeat,
 		Candidates: n.candidates, Links: n.opts.Links, Storage: store, Version: n.opts.Version, Logger: n.opts.Logger,
 		GRPCAddr: func(id string) string { return n.addrsAt(id).GRPC },
 	}
@@ -310,6 +312,9 @@ func (n *Node) Close() error {
 		n.server.Close()
 	} else if n.grpcListener != nil {
 		_ = n.grpcListener.Close() // nobody was served yet
+	}
+	if n.node != nil {
+		n.node.GiveRightsAway() // while peers can be reached
 	}
 	if n.repl != nil {
 		n.repl.Close()
