@@ -160,6 +160,61 @@ func (Consistency) EnumDescriptor() ([]byte, []int) {
 	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{1}
 }
 
+type ResyncReason int32
+
+const (
+	ResyncReason_RESYNC_REASON_UNSPECIFIED ResyncReason = 0
+	ResyncReason_RESYNC_REASON_INITIAL     ResyncReason = 1 // it was asked for
+	ResyncReason_RESYNC_REASON_TRIMMED     ResyncReason = 2 // no log of an owner reaches back to the cursor
+	ResyncReason_RESYNC_REASON_LOST        ResyncReason = 3 // no owner has got all that was told; it may be lost
+	ResyncReason_RESYNC_REASON_CURSOR      ResyncReason = 4 // the cursor had no room for the partition
+)
+
+// Enum value maps for ResyncReason.
+var (
+	ResyncReason_name = map[int32]string{
+		0: "RESYNC_REASON_UNSPECIFIED",
+		1: "RESYNC_REASON_INITIAL",
+		2: "RESYNC_REASON_TRIMMED",
+		3: "RESYNC_REASON_LOST",
+		4: "RESYNC_REASON_CURSOR",
+	}
+	ResyncReason_value = map[string]int32{
+		"RESYNC_REASON_UNSPECIFIED": 0,
+		"RESYNC_REASON_INITIAL":     1,
+		"RESYNC_REASON_TRIMMED":     2,
+		"RESYNC_REASON_LOST":        3,
+		"RESYNC_REASON_CURSOR":      4,
+	}
+)
+
+func (x ResyncReason) Enum() *ResyncReason {
+	p := new(ResyncReason)
+	*p = x
+	return p
+}
+
+func (x ResyncReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResyncReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_godwit_v1_kv_proto_enumTypes[2].Descriptor()
+}
+
+func (ResyncReason) Type() protoreflect.EnumType {
+	return &file_godwit_v1_kv_proto_enumTypes[2]
+}
+
+func (x ResyncReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResyncReason.Descriptor instead.
+func (ResyncReason) EnumDescriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{2}
+}
+
 type ReadOptions struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Consistency Consistency            `protobuf:"varint,1,opt,name=consistency,proto3,enum=godwit.v1.Consistency" json:"consistency,omitempty"`
@@ -3182,6 +3237,463 @@ func (x *ScanResponse) GetNextPage() []byte {
 	return nil
 }
 
+type WatchRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Bucket string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	// prefix of the keys that are told of; empty for all.
+	Prefix []byte `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// cursor of an earlier Progress, to go on from there; empty begins now.
+	Cursor []byte `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// values asks for the value with each change.
+	Values bool `protobuf:"varint,4,opt,name=values,proto3" json:"values,omitempty"`
+	// initial asks for all keys first, where there is no cursor: each partition
+	// begins with a Resync.
+	Initial       bool `protobuf:"varint,5,opt,name=initial,proto3" json:"initial,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *WatchRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetPrefix() []byte {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetValues() bool {
+	if x != nil {
+		return x.Values
+	}
+	return false
+}
+
+func (x *WatchRequest) GetInitial() bool {
+	if x != nil {
+		return x.Initial
+	}
+	return false
+}
+
+// WatchResponse is delivered at least once: a watch that is resumed may tell
+// again what it told.
+type WatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Of:
+	//
+	//	*WatchResponse_Changes
+	//	*WatchResponse_Progress
+	//	*WatchResponse_Resync
+	Of            isWatchResponse_Of `protobuf_oneof:"of"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *WatchResponse) GetOf() isWatchResponse_Of {
+	if x != nil {
+		return x.Of
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetChanges() *Changes {
+	if x != nil {
+		if x, ok := x.Of.(*WatchResponse_Changes); ok {
+			return x.Changes
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetProgress() *Progress {
+	if x != nil {
+		if x, ok := x.Of.(*WatchResponse_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetResync() *Resync {
+	if x != nil {
+		if x, ok := x.Of.(*WatchResponse_Resync); ok {
+			return x.Resync
+		}
+	}
+	return nil
+}
+
+type isWatchResponse_Of interface {
+	isWatchResponse_Of()
+}
+
+type WatchResponse_Changes struct {
+	Changes *Changes `protobuf:"bytes,1,opt,name=changes,proto3,oneof"`
+}
+
+type WatchResponse_Progress struct {
+	Progress *Progress `protobuf:"bytes,2,opt,name=progress,proto3,oneof"`
+}
+
+type WatchResponse_Resync struct {
+	Resync *Resync `protobuf:"bytes,3,opt,name=resync,proto3,oneof"`
+}
+
+func (*WatchResponse_Changes) isWatchResponse_Of() {}
+
+func (*WatchResponse_Progress) isWatchResponse_Of() {}
+
+func (*WatchResponse_Resync) isWatchResponse_Of() {}
+
+// Changes are of one partition.
+type Changes struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Changes []*Change              `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// session, carried by a read, makes it see no less than these changes.
+	Session       *Session `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Changes) Reset() {
+	*x = Changes{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Changes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Changes) ProtoMessage() {}
+
+func (x *Changes) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Changes.ProtoReflect.Descriptor instead.
+func (*Changes) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *Changes) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *Changes) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+// Change says what a key is now, after one or several events.
+type Change struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Key          []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Kind         Kind                   `protobuf:"varint,2,opt,name=kind,proto3,enum=godwit.v1.Kind" json:"kind,omitempty"` // unspecified where it was deleted, or has several kinds
+	Deleted      bool                   `protobuf:"varint,3,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	KindConflict bool                   `protobuf:"varint,4,opt,name=kind_conflict,json=kindConflict,proto3" json:"kind_conflict,omitempty"` // created under several kinds at once
+	Value        *GetResponse           `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`                                    // where it was asked for, with one page of elements; not with kind_conflict
+	// datacenter and node where the last of the events was coordinated, empty where
+	// that is not known.
+	Dc            string `protobuf:"bytes,6,opt,name=dc,proto3" json:"dc,omitempty"`
+	Node          string `protobuf:"bytes,7,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *Change) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Change) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_KIND_UNSPECIFIED
+}
+
+func (x *Change) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *Change) GetKindConflict() bool {
+	if x != nil {
+		return x.KindConflict
+	}
+	return false
+}
+
+func (x *Change) GetValue() *GetResponse {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Change) GetDc() string {
+	if x != nil {
+		return x.Dc
+	}
+	return ""
+}
+
+func (x *Change) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+// Progress says that everything up to its cursor was told. It comes about once a
+// second, or once for a thousand changes.
+type Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// cursor is empty where it is that of the Progress before.
+	Cursor []byte `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// waiting is the number of partitions of which no owner can tell at present.
+	Waiting       uint32 `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Progress) Reset() {
+	*x = Progress{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Progress) ProtoMessage() {}
+
+func (x *Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
+func (*Progress) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *Progress) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+func (x *Progress) GetWaiting() uint32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+// Resync says that what happened to the keys of a partition can no longer be
+// told. All that it holds of the bucket follows as changes, and then a Resync
+// that is over: keys that were not named in between are not there any more.
+type Resync struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        ResyncReason           `protobuf:"varint,1,opt,name=reason,proto3,enum=godwit.v1.ResyncReason" json:"reason,omitempty"`
+	Partition     uint32                 `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	Partitions    uint32                 `protobuf:"varint,3,opt,name=partitions,proto3" json:"partitions,omitempty"` // of the cluster; see Session
+	Over          bool                   `protobuf:"varint,4,opt,name=over,proto3" json:"over,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resync) Reset() {
+	*x = Resync{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resync) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resync) ProtoMessage() {}
+
+func (x *Resync) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resync.ProtoReflect.Descriptor instead.
+func (*Resync) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *Resync) GetReason() ResyncReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ResyncReason_RESYNC_REASON_UNSPECIFIED
+}
+
+func (x *Resync) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *Resync) GetPartitions() uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *Resync) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
 type BatchGetResponse_Result struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Code     int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"` // google.rpc.Code
@@ -3198,7 +3710,7 @@ type BatchGetResponse_Result struct {
 
 func (x *BatchGetResponse_Result) Reset() {
 	*x = BatchGetResponse_Result{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[44]
+	mi := &file_godwit_v1_kv_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3210,7 +3722,7 @@ func (x *BatchGetResponse_Result) String() string {
 func (*BatchGetResponse_Result) ProtoMessage() {}
 
 func (x *BatchGetResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[44]
+	mi := &file_godwit_v1_kv_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3284,7 +3796,7 @@ type BatchUpdateResponse_Result struct {
 
 func (x *BatchUpdateResponse_Result) Reset() {
 	*x = BatchUpdateResponse_Result{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[46]
+	mi := &file_godwit_v1_kv_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3296,7 +3808,7 @@ func (x *BatchUpdateResponse_Result) String() string {
 func (*BatchUpdateResponse_Result) ProtoMessage() {}
 
 func (x *BatchUpdateResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[46]
+	mi := &file_godwit_v1_kv_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3364,7 +3876,7 @@ type ScanResponse_Item struct {
 
 func (x *ScanResponse_Item) Reset() {
 	*x = ScanResponse_Item{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[48]
+	mi := &file_godwit_v1_kv_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3888,7 @@ func (x *ScanResponse_Item) String() string {
 func (*ScanResponse_Item) ProtoMessage() {}
 
 func (x *ScanResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[48]
+	mi := &file_godwit_v1_kv_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3640,7 +4152,39 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\tnext_page\x18\x02 \x01(\fR\bnextPage\x1a=\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12#\n" +
-	"\x04kind\x18\x02 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind*\xf4\x01\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\"\x88\x01\n" +
+	"\fWatchRequest\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\fR\x06prefix\x12\x16\n" +
+	"\x06cursor\x18\x03 \x01(\fR\x06cursor\x12\x16\n" +
+	"\x06values\x18\x04 \x01(\bR\x06values\x12\x18\n" +
+	"\ainitial\x18\x05 \x01(\bR\ainitial\"\xa5\x01\n" +
+	"\rWatchResponse\x12.\n" +
+	"\achanges\x18\x01 \x01(\v2\x12.godwit.v1.ChangesH\x00R\achanges\x121\n" +
+	"\bprogress\x18\x02 \x01(\v2\x13.godwit.v1.ProgressH\x00R\bprogress\x12+\n" +
+	"\x06resync\x18\x03 \x01(\v2\x11.godwit.v1.ResyncH\x00R\x06resyncB\x04\n" +
+	"\x02of\"d\n" +
+	"\aChanges\x12+\n" +
+	"\achanges\x18\x01 \x03(\v2\x11.godwit.v1.ChangeR\achanges\x12,\n" +
+	"\asession\x18\x02 \x01(\v2\x12.godwit.v1.SessionR\asession\"\xd0\x01\n" +
+	"\x06Change\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12#\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\x12\x18\n" +
+	"\adeleted\x18\x03 \x01(\bR\adeleted\x12#\n" +
+	"\rkind_conflict\x18\x04 \x01(\bR\fkindConflict\x12,\n" +
+	"\x05value\x18\x05 \x01(\v2\x16.godwit.v1.GetResponseR\x05value\x12\x0e\n" +
+	"\x02dc\x18\x06 \x01(\tR\x02dc\x12\x12\n" +
+	"\x04node\x18\a \x01(\tR\x04node\"<\n" +
+	"\bProgress\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\fR\x06cursor\x12\x18\n" +
+	"\awaiting\x18\x02 \x01(\rR\awaiting\"\x8b\x01\n" +
+	"\x06Resync\x12/\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x17.godwit.v1.ResyncReasonR\x06reason\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\rR\tpartition\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x03 \x01(\rR\n" +
+	"partitions\x12\x12\n" +
+	"\x04over\x18\x04 \x01(\bR\x04over*\xf4\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rKIND_REGISTER\x10\x01\x12\x13\n" +
@@ -3662,7 +4206,13 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\x17CONSISTENCY_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fCONSISTENCY_ONE\x10\x01\x12\x16\n" +
 	"\x12CONSISTENCY_QUORUM\x10\x02\x12\x13\n" +
-	"\x0fCONSISTENCY_ALL\x10\x032\xbf\x03\n" +
+	"\x0fCONSISTENCY_ALL\x10\x03*\x95\x01\n" +
+	"\fResyncReason\x12\x1d\n" +
+	"\x19RESYNC_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15RESYNC_REASON_INITIAL\x10\x01\x12\x19\n" +
+	"\x15RESYNC_REASON_TRIMMED\x10\x02\x12\x16\n" +
+	"\x12RESYNC_REASON_LOST\x10\x03\x12\x18\n" +
+	"\x14RESYNC_REASON_CURSOR\x10\x042\xfd\x03\n" +
 	"\x02KV\x124\n" +
 	"\x03Get\x12\x15.godwit.v1.GetRequest\x1a\x16.godwit.v1.GetResponse\x127\n" +
 	"\x03Put\x12\x15.godwit.v1.PutRequest\x1a\x19.godwit.v1.UpdateResponse\x12=\n" +
@@ -3670,7 +4220,8 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\x06Update\x12\x18.godwit.v1.UpdateRequest\x1a\x19.godwit.v1.UpdateResponse\x12C\n" +
 	"\bBatchGet\x12\x1a.godwit.v1.BatchGetRequest\x1a\x1b.godwit.v1.BatchGetResponse\x12L\n" +
 	"\vBatchUpdate\x12\x1d.godwit.v1.BatchUpdateRequest\x1a\x1e.godwit.v1.BatchUpdateResponse\x129\n" +
-	"\x04Scan\x12\x16.godwit.v1.ScanRequest\x1a\x17.godwit.v1.ScanResponse0\x01B3Z1github.com/godwitdb/godwit/api/godwit/v1;godwitv1b\x06proto3"
+	"\x04Scan\x12\x16.godwit.v1.ScanRequest\x1a\x17.godwit.v1.ScanResponse0\x01\x12<\n" +
+	"\x05Watch\x12\x17.godwit.v1.WatchRequest\x1a\x18.godwit.v1.WatchResponse0\x01B3Z1github.com/godwitdb/godwit/api/godwit/v1;godwitv1b\x06proto3"
 
 var (
 	file_godwit_v1_kv_proto_rawDescOnce sync.Once
@@ -3684,148 +4235,165 @@ func file_godwit_v1_kv_proto_rawDescGZIP() []byte {
 	return file_godwit_v1_kv_proto_rawDescData
 }
 
-var file_godwit_v1_kv_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_godwit_v1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_godwit_v1_kv_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_godwit_v1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_godwit_v1_kv_proto_goTypes = []any{
 	(Kind)(0),                          // 0: godwit.v1.Kind
 	(Consistency)(0),                   // 1: godwit.v1.Consistency
-	(*ReadOptions)(nil),                // 2: godwit.v1.ReadOptions
-	(*Session)(nil),                    // 3: godwit.v1.Session
-	(*WriteOptions)(nil),               // 4: godwit.v1.WriteOptions
-	(*GetRequest)(nil),                 // 5: godwit.v1.GetRequest
-	(*FieldName)(nil),                  // 6: godwit.v1.FieldName
-	(*ZRange)(nil),                     // 7: godwit.v1.ZRange
-	(*GetResponse)(nil),                // 8: godwit.v1.GetResponse
-	(*Rights)(nil),                     // 9: godwit.v1.Rights
-	(*Value)(nil),                      // 10: godwit.v1.Value
-	(*Elements)(nil),                   // 11: godwit.v1.Elements
-	(*Fields)(nil),                     // 12: godwit.v1.Fields
-	(*Field)(nil),                      // 13: godwit.v1.Field
-	(*Members)(nil),                    // 14: godwit.v1.Members
-	(*Member)(nil),                     // 15: godwit.v1.Member
-	(*Sibling)(nil),                    // 16: godwit.v1.Sibling
-	(*Dot)(nil),                        // 17: godwit.v1.Dot
-	(*Answer)(nil),                     // 18: godwit.v1.Answer
-	(*PutRequest)(nil),                 // 19: godwit.v1.PutRequest
-	(*DeleteRequest)(nil),              // 20: godwit.v1.DeleteRequest
-	(*UpdateRequest)(nil),              // 21: godwit.v1.UpdateRequest
-	(*Assign)(nil),                     // 22: godwit.v1.Assign
-	(*Remove)(nil),                     // 23: godwit.v1.Remove
-	(*CounterAdd)(nil),                 // 24: godwit.v1.CounterAdd
-	(*CounterReset)(nil),               // 25: godwit.v1.CounterReset
-	(*SetAdd)(nil),                     // 26: godwit.v1.SetAdd
-	(*SetRemove)(nil),                  // 27: godwit.v1.SetRemove
-	(*MapUpdate)(nil),                  // 28: godwit.v1.MapUpdate
-	(*FieldUpdate)(nil),                // 29: godwit.v1.FieldUpdate
-	(*MapRemove)(nil),                  // 30: godwit.v1.MapRemove
-	(*FlagSet)(nil),                    // 31: godwit.v1.FlagSet
-	(*ZAdd)(nil),                       // 32: godwit.v1.ZAdd
-	(*ZIncr)(nil),                      // 33: godwit.v1.ZIncr
-	(*ZRemove)(nil),                    // 34: godwit.v1.ZRemove
-	(*HllAdd)(nil),                     // 35: godwit.v1.HllAdd
-	(*Expire)(nil),                     // 36: godwit.v1.Expire
-	(*Transfer)(nil),                   // 37: godwit.v1.Transfer
-	(*Keep)(nil),                       // 38: godwit.v1.Keep
-	(*UpdateResponse)(nil),             // 39: godwit.v1.UpdateResponse
-	(*BatchGetRequest)(nil),            // 40: godwit.v1.BatchGetRequest
-	(*BatchGetResponse)(nil),           // 41: godwit.v1.BatchGetResponse
-	(*BatchUpdateRequest)(nil),         // 42: godwit.v1.BatchUpdateRequest
-	(*BatchUpdateResponse)(nil),        // 43: godwit.v1.BatchUpdateResponse
-	(*ScanRequest)(nil),                // 44: godwit.v1.ScanRequest
-	(*ScanResponse)(nil),               // 45: godwit.v1.ScanResponse
-	(*BatchGetResponse_Result)(nil),    // 46: godwit.v1.BatchGetResponse.Result
-	nil,                                // 47: godwit.v1.BatchGetResponse.Result.MetadataEntry
-	(*BatchUpdateResponse_Result)(nil), // 48: godwit.v1.BatchUpdateResponse.Result
-	nil,                                // 49: godwit.v1.BatchUpdateResponse.Result.MetadataEntry
-	(*ScanResponse_Item)(nil),          // 50: godwit.v1.ScanResponse.Item
+	(ResyncReason)(0),                  // 2: godwit.v1.ResyncReason
+	(*ReadOptions)(nil),                // 3: godwit.v1.ReadOptions
+	(*Session)(nil),                    // 4: godwit.v1.Session
+	(*WriteOptions)(nil),               // 5: godwit.v1.WriteOptions
+	(*GetRequest)(nil),                 // 6: godwit.v1.GetRequest
+	(*FieldName)(nil),                  // 7: godwit.v1.FieldName
+	(*ZRange)(nil),                     // 8: godwit.v1.ZRange
+	(*GetResponse)(nil),                // 9: godwit.v1.GetResponse
+	(*Rights)(nil),                     // 10: godwit.v1.Rights
+	(*Value)(nil),                      // 11: godwit.v1.Value
+	(*Elements)(nil),                   // 12: godwit.v1.Elements
+	(*Fields)(nil),                     // 13: godwit.v1.Fields
+	(*Field)(nil),                      // 14: godwit.v1.Field
+	(*Members)(nil),                    // 15: godwit.v1.Members
+	(*Member)(nil),                     // 16: godwit.v1.Member
+	(*Sibling)(nil),                    // 17: godwit.v1.Sibling
+	(*Dot)(nil),                        // 18: godwit.v1.Dot
+	(*Answer)(nil),                     // 19: godwit.v1.Answer
+	(*PutRequest)(nil),                 // 20: godwit.v1.PutRequest
+	(*DeleteRequest)(nil),              // 21: godwit.v1.DeleteRequest
+	(*UpdateRequest)(nil),              // 22: godwit.v1.UpdateRequest
+	(*Assign)(nil),                     // 23: godwit.v1.Assign
+	(*Remove)(nil),                     // 24: godwit.v1.Remove
+	(*CounterAdd)(nil),                 // 25: godwit.v1.CounterAdd
+	(*CounterReset)(nil),               // 26: godwit.v1.CounterReset
+	(*SetAdd)(nil),                     // 27: godwit.v1.SetAdd
+	(*SetRemove)(nil),                  // 28: godwit.v1.SetRemove
+	(*MapUpdate)(nil),                  // 29: godwit.v1.MapUpdate
+	(*FieldUpdate)(nil),                // 30: godwit.v1.FieldUpdate
+	(*MapRemove)(nil),                  // 31: godwit.v1.MapRemove
+	(*FlagSet)(nil),                    // 32: godwit.v1.FlagSet
+	(*ZAdd)(nil),                       // 33: godwit.v1.ZAdd
+	(*ZIncr)(nil),                      // 34: godwit.v1.ZIncr
+	(*ZRemove)(nil),                    // 35: godwit.v1.ZRemove
+	(*HllAdd)(nil),                     // 36: godwit.v1.HllAdd
+	(*Expire)(nil),                     // 37: godwit.v1.Expire
+	(*Transfer)(nil),                   // 38: godwit.v1.Transfer
+	(*Keep)(nil),                       // 39: godwit.v1.Keep
+	(*UpdateResponse)(nil),             // 40: godwit.v1.UpdateResponse
+	(*BatchGetRequest)(nil),            // 41: godwit.v1.BatchGetRequest
+	(*BatchGetResponse)(nil),           // 42: godwit.v1.BatchGetResponse
+	(*BatchUpdateRequest)(nil),         // 43: godwit.v1.BatchUpdateRequest
+	(*BatchUpdateResponse)(nil),        // 44: godwit.v1.BatchUpdateResponse
+	(*ScanRequest)(nil),                // 45: godwit.v1.ScanRequest
+	(*ScanResponse)(nil),               // 46: godwit.v1.ScanResponse
+	(*WatchRequest)(nil),               // 47: godwit.v1.WatchRequest
+	(*WatchResponse)(nil),              // 48: godwit.v1.WatchResponse
+	(*Changes)(nil),                    // 49: godwit.v1.Changes
+	(*Change)(nil),                     // 50: godwit.v1.Change
+	(*Progress)(nil),                   // 51: godwit.v1.Progress
+	(*Resync)(nil),                     // 52: godwit.v1.Resync
+	(*BatchGetResponse_Result)(nil),    // 53: godwit.v1.BatchGetResponse.Result
+	nil,                                // 54: godwit.v1.BatchGetResponse.Result.MetadataEntry
+	(*BatchUpdateResponse_Result)(nil), // 55: godwit.v1.BatchUpdateResponse.Result
+	nil,                                // 56: godwit.v1.BatchUpdateResponse.Result.MetadataEntry
+	(*ScanResponse_Item)(nil),          // 57: godwit.v1.ScanResponse.Item
 }
 var file_godwit_v1_kv_proto_depIdxs = []int32{
 	1,  // 0: godwit.v1.ReadOptions.consistency:type_name -> godwit.v1.Consistency
-	3,  // 1: godwit.v1.ReadOptions.session:type_name -> godwit.v1.Session
+	4,  // 1: godwit.v1.ReadOptions.session:type_name -> godwit.v1.Session
 	1,  // 2: godwit.v1.WriteOptions.consistency:type_name -> godwit.v1.Consistency
-	3,  // 3: godwit.v1.WriteOptions.session:type_name -> godwit.v1.Session
-	2,  // 4: godwit.v1.GetRequest.options:type_name -> godwit.v1.ReadOptions
-	6,  // 5: godwit.v1.GetRequest.fields:type_name -> godwit.v1.FieldName
-	7,  // 6: godwit.v1.GetRequest.range:type_name -> godwit.v1.ZRange
+	4,  // 3: godwit.v1.WriteOptions.session:type_name -> godwit.v1.Session
+	3,  // 4: godwit.v1.GetRequest.options:type_name -> godwit.v1.ReadOptions
+	7,  // 5: godwit.v1.GetRequest.fields:type_name -> godwit.v1.FieldName
+	8,  // 6: godwit.v1.GetRequest.range:type_name -> godwit.v1.ZRange
 	0,  // 7: godwit.v1.FieldName.kind:type_name -> godwit.v1.Kind
 	0,  // 8: godwit.v1.GetResponse.kind:type_name -> godwit.v1.Kind
-	10, // 9: godwit.v1.GetResponse.value:type_name -> godwit.v1.Value
-	16, // 10: godwit.v1.GetResponse.siblings:type_name -> godwit.v1.Sibling
-	18, // 11: godwit.v1.GetResponse.answer:type_name -> godwit.v1.Answer
-	9,  // 12: godwit.v1.GetResponse.rights:type_name -> godwit.v1.Rights
-	3,  // 13: godwit.v1.GetResponse.session:type_name -> godwit.v1.Session
-	11, // 14: godwit.v1.Value.set:type_name -> godwit.v1.Elements
-	12, // 15: godwit.v1.Value.map:type_name -> godwit.v1.Fields
-	14, // 16: godwit.v1.Value.zset:type_name -> godwit.v1.Members
-	13, // 17: godwit.v1.Fields.fields:type_name -> godwit.v1.Field
+	11, // 9: godwit.v1.GetResponse.value:type_name -> godwit.v1.Value
+	17, // 10: godwit.v1.GetResponse.siblings:type_name -> godwit.v1.Sibling
+	19, // 11: godwit.v1.GetResponse.answer:type_name -> godwit.v1.Answer
+	10, // 12: godwit.v1.GetResponse.rights:type_name -> godwit.v1.Rights
+	4,  // 13: godwit.v1.GetResponse.session:type_name -> godwit.v1.Session
+	12, // 14: godwit.v1.Value.set:type_name -> godwit.v1.Elements
+	13, // 15: godwit.v1.Value.map:type_name -> godwit.v1.Fields
+	15, // 16: godwit.v1.Value.zset:type_name -> godwit.v1.Members
+	14, // 17: godwit.v1.Fields.fields:type_name -> godwit.v1.Field
 	0,  // 18: godwit.v1.Field.kind:type_name -> godwit.v1.Kind
-	10, // 19: godwit.v1.Field.value:type_name -> godwit.v1.Value
-	16, // 20: godwit.v1.Field.siblings:type_name -> godwit.v1.Sibling
-	15, // 21: godwit.v1.Members.members:type_name -> godwit.v1.Member
-	17, // 22: godwit.v1.Sibling.dot:type_name -> godwit.v1.Dot
+	11, // 19: godwit.v1.Field.value:type_name -> godwit.v1.Value
+	17, // 20: godwit.v1.Field.siblings:type_name -> godwit.v1.Sibling
+	16, // 21: godwit.v1.Members.members:type_name -> godwit.v1.Member
+	18, // 22: godwit.v1.Sibling.dot:type_name -> godwit.v1.Dot
 	0,  // 23: godwit.v1.PutRequest.kind:type_name -> godwit.v1.Kind
-	4,  // 24: godwit.v1.PutRequest.options:type_name -> godwit.v1.WriteOptions
-	4,  // 25: godwit.v1.DeleteRequest.options:type_name -> godwit.v1.WriteOptions
+	5,  // 24: godwit.v1.PutRequest.options:type_name -> godwit.v1.WriteOptions
+	5,  // 25: godwit.v1.DeleteRequest.options:type_name -> godwit.v1.WriteOptions
 	0,  // 26: godwit.v1.UpdateRequest.kind:type_name -> godwit.v1.Kind
-	22, // 27: godwit.v1.UpdateRequest.assign:type_name -> godwit.v1.Assign
-	23, // 28: godwit.v1.UpdateRequest.remove:type_name -> godwit.v1.Remove
-	24, // 29: godwit.v1.UpdateRequest.counter_add:type_name -> godwit.v1.CounterAdd
-	25, // 30: godwit.v1.UpdateRequest.counter_reset:type_name -> godwit.v1.CounterReset
-	26, // 31: godwit.v1.UpdateRequest.set_add:type_name -> godwit.v1.SetAdd
-	27, // 32: godwit.v1.UpdateRequest.set_remove:type_name -> godwit.v1.SetRemove
-	28, // 33: godwit.v1.UpdateRequest.map_update:type_name -> godwit.v1.MapUpdate
-	30, // 34: godwit.v1.UpdateRequest.map_remove:type_name -> godwit.v1.MapRemove
-	31, // 35: godwit.v1.UpdateRequest.flag_set:type_name -> godwit.v1.FlagSet
-	32, // 36: godwit.v1.UpdateRequest.zadd:type_name -> godwit.v1.ZAdd
-	33, // 37: godwit.v1.UpdateRequest.zincr:type_name -> godwit.v1.ZIncr
-	34, // 38: godwit.v1.UpdateRequest.zremove:type_name -> godwit.v1.ZRemove
-	35, // 39: godwit.v1.UpdateRequest.hll_add:type_name -> godwit.v1.HllAdd
-	36, // 40: godwit.v1.UpdateRequest.expire:type_name -> godwit.v1.Expire
-	37, // 41: godwit.v1.UpdateRequest.transfer:type_name -> godwit.v1.Transfer
-	38, // 42: godwit.v1.UpdateRequest.keep:type_name -> godwit.v1.Keep
-	4,  // 43: godwit.v1.UpdateRequest.options:type_name -> godwit.v1.WriteOptions
-	29, // 44: godwit.v1.MapUpdate.fields:type_name -> godwit.v1.FieldUpdate
-	21, // 45: godwit.v1.FieldUpdate.update:type_name -> godwit.v1.UpdateRequest
-	6,  // 46: godwit.v1.MapRemove.fields:type_name -> godwit.v1.FieldName
-	15, // 47: godwit.v1.ZAdd.members:type_name -> godwit.v1.Member
+	23, // 27: godwit.v1.UpdateRequest.assign:type_name -> godwit.v1.Assign
+	24, // 28: godwit.v1.UpdateRequest.remove:type_name -> godwit.v1.Remove
+	25, // 29: godwit.v1.UpdateRequest.counter_add:type_name -> godwit.v1.CounterAdd
+	26, // 30: godwit.v1.UpdateRequest.counter_reset:type_name -> godwit.v1.CounterReset
+	27, // 31: godwit.v1.UpdateRequest.set_add:type_name -> godwit.v1.SetAdd
+	28, // 32: godwit.v1.UpdateRequest.set_remove:type_name -> godwit.v1.SetRemove
+	29, // 33: godwit.v1.UpdateRequest.map_update:type_name -> godwit.v1.MapUpdate
+	31, // 34: godwit.v1.UpdateRequest.map_remove:type_name -> godwit.v1.MapRemove
+	32, // 35: godwit.v1.UpdateRequest.flag_set:type_name -> godwit.v1.FlagSet
+	33, // 36: godwit.v1.UpdateRequest.zadd:type_name -> godwit.v1.ZAdd
+	34, // 37: godwit.v1.UpdateRequest.zincr:type_name -> godwit.v1.ZIncr
+	35, // 38: godwit.v1.UpdateRequest.zremove:type_name -> godwit.v1.ZRemove
+	36, // 39: godwit.v1.UpdateRequest.hll_add:type_name -> godwit.v1.HllAdd
+	37, // 40: godwit.v1.UpdateRequest.expire:type_name -> godwit.v1.Expire
+	38, // 41: godwit.v1.UpdateRequest.transfer:type_name -> godwit.v1.Transfer
+	39, // 42: godwit.v1.UpdateRequest.keep:type_name -> godwit.v1.Keep
+	5,  // 43: godwit.v1.UpdateRequest.options:type_name -> godwit.v1.WriteOptions
+	30, // 44: godwit.v1.MapUpdate.fields:type_name -> godwit.v1.FieldUpdate
+	22, // 45: godwit.v1.FieldUpdate.update:type_name -> godwit.v1.UpdateRequest
+	7,  // 46: godwit.v1.MapRemove.fields:type_name -> godwit.v1.FieldName
+	16, // 47: godwit.v1.ZAdd.members:type_name -> godwit.v1.Member
 	0,  // 48: godwit.v1.Keep.kind:type_name -> godwit.v1.Kind
 	0,  // 49: godwit.v1.UpdateResponse.kind:type_name -> godwit.v1.Kind
-	10, // 50: godwit.v1.UpdateResponse.value:type_name -> godwit.v1.Value
-	17, // 51: godwit.v1.UpdateResponse.dot:type_name -> godwit.v1.Dot
-	18, // 52: godwit.v1.UpdateResponse.answer:type_name -> godwit.v1.Answer
-	3,  // 53: godwit.v1.UpdateResponse.session:type_name -> godwit.v1.Session
-	5,  // 54: godwit.v1.BatchGetRequest.gets:type_name -> godwit.v1.GetRequest
-	46, // 55: godwit.v1.BatchGetResponse.results:type_name -> godwit.v1.BatchGetResponse.Result
-	21, // 56: godwit.v1.BatchUpdateRequest.updates:type_name -> godwit.v1.UpdateRequest
-	48, // 57: godwit.v1.BatchUpdateResponse.results:type_name -> godwit.v1.BatchUpdateResponse.Result
-	2,  // 58: godwit.v1.ScanRequest.options:type_name -> godwit.v1.ReadOptions
-	50, // 59: godwit.v1.ScanResponse.items:type_name -> godwit.v1.ScanResponse.Item
-	8,  // 60: godwit.v1.BatchGetResponse.Result.response:type_name -> godwit.v1.GetResponse
-	47, // 61: godwit.v1.BatchGetResponse.Result.metadata:type_name -> godwit.v1.BatchGetResponse.Result.MetadataEntry
-	3,  // 62: godwit.v1.BatchGetResponse.Result.session:type_name -> godwit.v1.Session
-	39, // 63: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
-	49, // 64: godwit.v1.BatchUpdateResponse.Result.metadata:type_name -> godwit.v1.BatchUpdateResponse.Result.MetadataEntry
-	3,  // 65: godwit.v1.BatchUpdateResponse.Result.session:type_name -> godwit.v1.Session
-	0,  // 66: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
-	5,  // 67: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
-	19, // 68: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
-	20, // 69: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
-	21, // 70: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
-	40, // 71: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
-	42, // 72: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
-	44, // 73: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
-	8,  // 74: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
-	39, // 75: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
-	39, // 76: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
-	39, // 77: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
-	41, // 78: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
-	43, // 79: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
-	45, // 80: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
-	74, // [74:81] is the sub-list for method output_type
-	67, // [67:74] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	11, // 50: godwit.v1.UpdateResponse.value:type_name -> godwit.v1.Value
+	18, // 51: godwit.v1.UpdateResponse.dot:type_name -> godwit.v1.Dot
+	19, // 52: godwit.v1.UpdateResponse.answer:type_name -> godwit.v1.Answer
+	4,  // 53: godwit.v1.UpdateResponse.session:type_name -> godwit.v1.Session
+	6,  // 54: godwit.v1.BatchGetRequest.gets:type_name -> godwit.v1.GetRequest
+	53, // 55: godwit.v1.BatchGetResponse.results:type_name -> godwit.v1.BatchGetResponse.Result
+	22, // 56: godwit.v1.BatchUpdateRequest.updates:type_name -> godwit.v1.UpdateRequest
+	55, // 57: godwit.v1.BatchUpdateResponse.results:type_name -> godwit.v1.BatchUpdateResponse.Result
+	3,  // 58: godwit.v1.ScanRequest.options:type_name -> godwit.v1.ReadOptions
+	57, // 59: godwit.v1.ScanResponse.items:type_name -> godwit.v1.ScanResponse.Item
+	49, // 60: godwit.v1.WatchResponse.changes:type_name -> godwit.v1.Changes
+	51, // 61: godwit.v1.WatchResponse.progress:type_name -> godwit.v1.Progress
+	52, // 62: godwit.v1.WatchResponse.resync:type_name -> godwit.v1.Resync
+	50, // 63: godwit.v1.Changes.changes:type_name -> godwit.v1.Change
+	4,  // 64: godwit.v1.Changes.session:type_name -> godwit.v1.Session
+	0,  // 65: godwit.v1.Change.kind:type_name -> godwit.v1.Kind
+	9,  // 66: godwit.v1.Change.value:type_name -> godwit.v1.GetResponse
+	2,  // 67: godwit.v1.Resync.reason:type_name -> godwit.v1.ResyncReason
+	9,  // 68: godwit.v1.BatchGetResponse.Result.response:type_name -> godwit.v1.GetResponse
+	54, // 69: godwit.v1.BatchGetResponse.Result.metadata:type_name -> godwit.v1.BatchGetResponse.Result.MetadataEntry
+	4,  // 70: godwit.v1.BatchGetResponse.Result.session:type_name -> godwit.v1.Session
+	40, // 71: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
+	56, // 72: godwit.v1.BatchUpdateResponse.Result.metadata:type_name -> godwit.v1.BatchUpdateResponse.Result.MetadataEntry
+	4,  // 73: godwit.v1.BatchUpdateResponse.Result.session:type_name -> godwit.v1.Session
+	0,  // 74: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
+	6,  // 75: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
+	20, // 76: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
+	21, // 77: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
+	22, // 78: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
+	41, // 79: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
+	43, // 80: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
+	45, // 81: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
+	47, // 82: godwit.v1.KV.Watch:input_type -> godwit.v1.WatchRequest
+	9,  // 83: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
+	40, // 84: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
+	40, // 85: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
+	40, // 86: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
+	42, // 87: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
+	44, // 88: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
+	46, // 89: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
+	48, // 90: godwit.v1.KV.Watch:output_type -> godwit.v1.WatchResponse
+	83, // [83:91] is the sub-list for method output_type
+	75, // [75:83] is the sub-list for method input_type
+	75, // [75:75] is the sub-list for extension type_name
+	75, // [75:75] is the sub-list for extension extendee
+	0,  // [0:75] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_kv_proto_init() }
@@ -3862,13 +4430,18 @@ func file_godwit_v1_kv_proto_init() {
 		(*UpdateRequest_Transfer)(nil),
 		(*UpdateRequest_Keep)(nil),
 	}
+	file_godwit_v1_kv_proto_msgTypes[45].OneofWrappers = []any{
+		(*WatchResponse_Changes)(nil),
+		(*WatchResponse_Progress)(nil),
+		(*WatchResponse_Resync)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_v1_kv_proto_rawDesc), len(file_godwit_v1_kv_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   49,
+			NumEnums:      3,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

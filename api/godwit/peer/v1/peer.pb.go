@@ -335,6 +335,7 @@ type Request struct {
 	//	*Request_Agree
 	//	*Request_Learn
 	//	*Request_Recall
+	//	*Request_Tail
 	Of isRequest_Of `protobuf_oneof:"of"`
 	// epoch of the ring that the sender acts under, 0 where it does not matter. A
 	// receiver under a later one refuses with STALE_RING; under an earlier one it
@@ -514,6 +515,15 @@ func (x *Request) GetRecall() *Recall {
 	return nil
 }
 
+func (x *Request) GetTail() *Tail {
+	if x != nil {
+		if x, ok := x.Of.(*Request_Tail); ok {
+			return x.Tail
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetEpoch() uint64 {
 	if x != nil {
 		return x.Epoch
@@ -581,6 +591,10 @@ type Request_Recall struct {
 	Recall *Recall `protobuf:"bytes,30,opt,name=recall,proto3,oneof"`
 }
 
+type Request_Tail struct {
+	Tail *Tail `protobuf:"bytes,31,opt,name=tail,proto3,oneof"`
+}
+
 func (*Request_Apply) isRequest_Of() {}
 
 func (*Request_Read) isRequest_Of() {}
@@ -609,6 +623,8 @@ func (*Request_Learn) isRequest_Of() {}
 
 func (*Request_Recall) isRequest_Of() {}
 
+func (*Request_Tail) isRequest_Of() {}
+
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// status is set instead of an answer when the request was refused.
@@ -631,6 +647,7 @@ type Response struct {
 	//	*Response_Agree
 	//	*Response_Learn
 	//	*Response_Recall
+	//	*Response_Tail
 	Of            isResponse_Of `protobuf_oneof:"of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -813,6 +830,15 @@ func (x *Response) GetRecall() *RecallDone {
 	return nil
 }
 
+func (x *Response) GetTail() *TailDone {
+	if x != nil {
+		if x, ok := x.Of.(*Response_Tail); ok {
+			return x.Tail
+		}
+	}
+	return nil
+}
+
 type isResponse_Of interface {
 	isResponse_Of()
 }
@@ -873,6 +899,10 @@ type Response_Recall struct {
 	Recall *RecallDone `protobuf:"bytes,30,opt,name=recall,proto3,oneof"`
 }
 
+type Response_Tail struct {
+	Tail *TailDone `protobuf:"bytes,31,opt,name=tail,proto3,oneof"`
+}
+
 func (*Response_Apply) isResponse_Of() {}
 
 func (*Response_Read) isResponse_Of() {}
@@ -900,6 +930,8 @@ func (*Response_Agree) isResponse_Of() {}
 func (*Response_Learn) isResponse_Of() {}
 
 func (*Response_Recall) isResponse_Of() {}
+
+func (*Response_Tail) isResponse_Of() {}
 
 type Status struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3323,6 +3355,337 @@ func (*LearnDone) Descriptor() ([]byte, []int) {
 	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
 }
 
+// Tail asks which keys events have touched that clocks do not hold, for watches.
+// It is answered when there is something to tell, or after wait_ms.
+type Tail struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Parts         []*TailPart            `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
+	Bucket        string                 `protobuf:"bytes,2,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	Prefix        []byte                 `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Values        bool                   `protobuf:"varint,4,opt,name=values,proto3" json:"values,omitempty"`
+	WaitMs        uint64                 `protobuf:"varint,5,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
+	MaxBytes      uint64                 `protobuf:"varint,6,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"` // of the answer, about
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tail) Reset() {
+	*x = Tail{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tail) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tail) ProtoMessage() {}
+
+func (x *Tail) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tail.ProtoReflect.Descriptor instead.
+func (*Tail) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Tail) GetParts() []*TailPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *Tail) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *Tail) GetPrefix() []byte {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *Tail) GetValues() bool {
+	if x != nil {
+		return x.Values
+	}
+	return false
+}
+
+func (x *Tail) GetWaitMs() uint64 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+func (x *Tail) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+type TailPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	Clock         []byte                 `protobuf:"bytes,2,opt,name=clock,proto3,oneof" json:"clock,omitempty"` // what was told; none: only the clock is asked for
+	Seen          []byte                 `protobuf:"bytes,3,opt,name=seen,proto3" json:"seen,omitempty"`         // a clock that the teller must hold besides; may be empty
+	List          bool                   `protobuf:"varint,4,opt,name=list,proto3" json:"list,omitempty"`        // all keys are asked for, behind after
+	After         []byte                 `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailPart) Reset() {
+	*x = TailPart{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailPart) ProtoMessage() {}
+
+func (x *TailPart) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailPart.ProtoReflect.Descriptor instead.
+func (*TailPart) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *TailPart) GetReplica() *Replica {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+func (x *TailPart) GetClock() []byte {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+func (x *TailPart) GetSeen() []byte {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+func (x *TailPart) GetList() bool {
+	if x != nil {
+		return x.List
+	}
+	return false
+}
+
+func (x *TailPart) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+type TailDone struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// of the parts of which there is something to tell, in the order of the request.
+	Parts         []*TailPartDone `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
+	More          bool            `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"` // cut at max_bytes: later parts were not looked at
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailDone) Reset() {
+	*x = TailDone{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailDone) ProtoMessage() {}
+
+func (x *TailDone) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailDone.ProtoReflect.Descriptor instead.
+func (*TailDone) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *TailDone) GetParts() []*TailPartDone {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *TailDone) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type TailPartDone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	Clock         []byte                 `protobuf:"bytes,2,opt,name=clock,proto3" json:"clock,omitempty"` // all up to here is told; of a list, where it began
+	Seen          []byte                 `protobuf:"bytes,3,opt,name=seen,proto3" json:"seen,omitempty"`   // what the teller held when it had read the values, where that is more
+	Changes       []*v1.Change           `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`
+	More          bool                   `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`            // there is more to be told of the part at once
+	After         []byte                 `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"`           // of a list with more: where it goes on
+	Trimmed       bool                   `protobuf:"varint,7,opt,name=trimmed,proto3" json:"trimmed,omitempty"`      // the log no longer reaches back
+	Behind        bool                   `protobuf:"varint,8,opt,name=behind,proto3" json:"behind,omitempty"`        // the teller does not hold the clocks of the question
+	Token         []byte                 `protobuf:"bytes,9,opt,name=token,proto3" json:"token,omitempty"`           // of a session, of what was told
+	Truncated     bool                   `protobuf:"varint,10,opt,name=truncated,proto3" json:"truncated,omitempty"` // the token is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailPartDone) Reset() {
+	*x = TailPartDone{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailPartDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailPartDone) ProtoMessage() {}
+
+func (x *TailPartDone) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailPartDone.ProtoReflect.Descriptor instead.
+func (*TailPartDone) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *TailPartDone) GetReplica() *Replica {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+func (x *TailPartDone) GetClock() []byte {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+func (x *TailPartDone) GetSeen() []byte {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+func (x *TailPartDone) GetChanges() []*v1.Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *TailPartDone) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *TailPartDone) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *TailPartDone) GetTrimmed() bool {
+	if x != nil {
+		return x.Trimmed
+	}
+	return false
+}
+
+func (x *TailPartDone) GetBehind() bool {
+	if x != nil {
+		return x.Behind
+	}
+	return false
+}
+
+func (x *TailPartDone) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *TailPartDone) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
 var File_godwit_peer_v1_peer_proto protoreflect.FileDescriptor
 
 const file_godwit_peer_v1_peer_proto_rawDesc = "" +
@@ -3345,7 +3708,7 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x05proof\x18\x06 \x01(\fR\x05proof\"E\n" +
 	"\aReplica\x12\x1c\n" +
 	"\tplacement\x18\x01 \x01(\rR\tplacement\x12\x1c\n" +
-	"\tpartition\x18\x02 \x01(\rR\tpartition\"\x92\x06\n" +
+	"\tpartition\x18\x02 \x01(\rR\tpartition\"\xbe\x06\n" +
 	"\aRequest\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x01 \x01(\x04R\ttimeoutMs\x12-\n" +
@@ -3363,9 +3726,10 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\bdocument\x18\f \x01(\v2\x1b.godwit.peer.v1.DocumentAskH\x00R\bdocument\x12-\n" +
 	"\x05agree\x18\r \x01(\v2\x15.godwit.peer.v1.AgreeH\x00R\x05agree\x12-\n" +
 	"\x05learn\x18\x0e \x01(\v2\x15.godwit.peer.v1.LearnH\x00R\x05learn\x120\n" +
-	"\x06recall\x18\x1e \x01(\v2\x16.godwit.peer.v1.RecallH\x00R\x06recall\x12\x14\n" +
+	"\x06recall\x18\x1e \x01(\v2\x16.godwit.peer.v1.RecallH\x00R\x06recall\x12*\n" +
+	"\x04tail\x18\x1f \x01(\v2\x14.godwit.peer.v1.TailH\x00R\x04tail\x12\x14\n" +
 	"\x05epoch\x18\x14 \x01(\x04R\x05epochB\x04\n" +
-	"\x02of\"\xde\x06\n" +
+	"\x02of\"\x8e\a\n" +
 	"\bResponse\x12.\n" +
 	"\x06status\x18\x01 \x01(\v2\x16.godwit.peer.v1.StatusR\x06status\x12!\n" +
 	"\fdocument_now\x18\x14 \x01(\fR\vdocumentNow\x121\n" +
@@ -3383,7 +3747,8 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\bdocument\x18\f \x01(\v2\x1c.godwit.peer.v1.DocumentDoneH\x00R\bdocument\x121\n" +
 	"\x05agree\x18\r \x01(\v2\x19.godwit.peer.v1.AgreeDoneH\x00R\x05agree\x121\n" +
 	"\x05learn\x18\x0e \x01(\v2\x19.godwit.peer.v1.LearnDoneH\x00R\x05learn\x124\n" +
-	"\x06recall\x18\x1e \x01(\v2\x1a.godwit.peer.v1.RecallDoneH\x00R\x06recallB\x04\n" +
+	"\x06recall\x18\x1e \x01(\v2\x1a.godwit.peer.v1.RecallDoneH\x00R\x06recall\x12.\n" +
+	"\x04tail\x18\x1f \x01(\v2\x18.godwit.peer.v1.TailDoneH\x00R\x04tailB\x04\n" +
 	"\x02of\"\xfb\x01\n" +
 	"\x06Status\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
@@ -3546,7 +3911,36 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x02id\x18\x02 \x01(\x06R\x02id\"#\n" +
 	"\x05Learn\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\fR\bdocument\"\v\n" +
-	"\tLearnDone2D\n" +
+	"\tLearnDone\"\xb4\x01\n" +
+	"\x04Tail\x12.\n" +
+	"\x05parts\x18\x01 \x03(\v2\x18.godwit.peer.v1.TailPartR\x05parts\x12\x16\n" +
+	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x16\n" +
+	"\x06prefix\x18\x03 \x01(\fR\x06prefix\x12\x16\n" +
+	"\x06values\x18\x04 \x01(\bR\x06values\x12\x17\n" +
+	"\await_ms\x18\x05 \x01(\x04R\x06waitMs\x12\x1b\n" +
+	"\tmax_bytes\x18\x06 \x01(\x04R\bmaxBytes\"\xa0\x01\n" +
+	"\bTailPart\x121\n" +
+	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x19\n" +
+	"\x05clock\x18\x02 \x01(\fH\x00R\x05clock\x88\x01\x01\x12\x12\n" +
+	"\x04seen\x18\x03 \x01(\fR\x04seen\x12\x12\n" +
+	"\x04list\x18\x04 \x01(\bR\x04list\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\fR\x05afterB\b\n" +
+	"\x06_clock\"R\n" +
+	"\bTailDone\x122\n" +
+	"\x05parts\x18\x01 \x03(\v2\x1c.godwit.peer.v1.TailPartDoneR\x05parts\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xa8\x02\n" +
+	"\fTailPartDone\x121\n" +
+	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
+	"\x05clock\x18\x02 \x01(\fR\x05clock\x12\x12\n" +
+	"\x04seen\x18\x03 \x01(\fR\x04seen\x12+\n" +
+	"\achanges\x18\x04 \x03(\v2\x11.godwit.v1.ChangeR\achanges\x12\x12\n" +
+	"\x04more\x18\x05 \x01(\bR\x04more\x12\x14\n" +
+	"\x05after\x18\x06 \x01(\fR\x05after\x12\x18\n" +
+	"\atrimmed\x18\a \x01(\bR\atrimmed\x12\x16\n" +
+	"\x06behind\x18\b \x01(\bR\x06behind\x12\x14\n" +
+	"\x05token\x18\t \x01(\fR\x05token\x12\x1c\n" +
+	"\ttruncated\x18\n" +
+	" \x01(\bR\ttruncated2D\n" +
 	"\x04Peer\x12<\n" +
 	"\bExchange\x12\x15.godwit.peer.v1.Frame\x1a\x15.godwit.peer.v1.Frame(\x010\x01B6Z4github.com/godwitdb/godwit/api/godwit/peer/v1;peerv1b\x06proto3"
 
@@ -3562,7 +3956,7 @@ func file_godwit_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_godwit_peer_v1_peer_proto_rawDescData
 }
 
-var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Frame)(nil),                // 0: godwit.peer.v1.Frame
 	(*Message)(nil),              // 1: godwit.peer.v1.Message
@@ -3606,27 +4000,32 @@ var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Ballot)(nil),               // 39: godwit.peer.v1.Ballot
 	(*Learn)(nil),                // 40: godwit.peer.v1.Learn
 	(*LearnDone)(nil),            // 41: godwit.peer.v1.LearnDone
-	nil,                          // 42: godwit.peer.v1.Status.MetadataEntry
-	(*v1.Session)(nil),           // 43: godwit.v1.Session
-	(v1.Kind)(0),                 // 44: godwit.v1.Kind
-	(*v1.GetRequest)(nil),        // 45: godwit.v1.GetRequest
-	(*v1.UpdateRequest)(nil),     // 46: godwit.v1.UpdateRequest
-	(*v1.GetResponse)(nil),       // 47: godwit.v1.GetResponse
-	(*v1.UpdateResponse)(nil),    // 48: godwit.v1.UpdateResponse
-	(*v1.StatusRequest)(nil),     // 49: godwit.v1.StatusRequest
-	(*v1.VerifyRequest)(nil),     // 50: godwit.v1.VerifyRequest
-	(*v1.LagRequest)(nil),        // 51: godwit.v1.LagRequest
-	(*v1.ConflictsRequest)(nil),  // 52: godwit.v1.ConflictsRequest
-	(*v1.LeavesRequest)(nil),     // 53: godwit.v1.LeavesRequest
-	(*v1.KeysRequest)(nil),       // 54: godwit.v1.KeysRequest
-	(*v1.CellsRequest)(nil),      // 55: godwit.v1.CellsRequest
-	(*v1.NodeStatus)(nil),        // 56: godwit.v1.NodeStatus
-	(*v1.VerifyResponse)(nil),    // 57: godwit.v1.VerifyResponse
-	(*v1.LagResponse)(nil),       // 58: godwit.v1.LagResponse
-	(*v1.LeavesResponse)(nil),    // 59: godwit.v1.LeavesResponse
-	(*v1.KeysResponse)(nil),      // 60: godwit.v1.KeysResponse
-	(*v1.CellsResponse)(nil),     // 61: godwit.v1.CellsResponse
-	(*v1.ConflictsResponse)(nil), // 62: godwit.v1.ConflictsResponse
+	(*Tail)(nil),                 // 42: godwit.peer.v1.Tail
+	(*TailPart)(nil),             // 43: godwit.peer.v1.TailPart
+	(*TailDone)(nil),             // 44: godwit.peer.v1.TailDone
+	(*TailPartDone)(nil),         // 45: godwit.peer.v1.TailPartDone
+	nil,                          // 46: godwit.peer.v1.Status.MetadataEntry
+	(*v1.Session)(nil),           // 47: godwit.v1.Session
+	(v1.Kind)(0),                 // 48: godwit.v1.Kind
+	(*v1.GetRequest)(nil),        // 49: godwit.v1.GetRequest
+	(*v1.UpdateRequest)(nil),     // 50: godwit.v1.UpdateRequest
+	(*v1.GetResponse)(nil),       // 51: godwit.v1.GetResponse
+	(*v1.UpdateResponse)(nil),    // 52: godwit.v1.UpdateResponse
+	(*v1.StatusRequest)(nil),     // 53: godwit.v1.StatusRequest
+	(*v1.VerifyRequest)(nil),     // 54: godwit.v1.VerifyRequest
+	(*v1.LagRequest)(nil),        // 55: godwit.v1.LagRequest
+	(*v1.ConflictsRequest)(nil),  // 56: godwit.v1.ConflictsRequest
+	(*v1.LeavesRequest)(nil),     // 57: godwit.v1.LeavesRequest
+	(*v1.KeysRequest)(nil),       // 58: godwit.v1.KeysRequest
+	(*v1.CellsRequest)(nil),      // 59: godwit.v1.CellsRequest
+	(*v1.NodeStatus)(nil),        // 60: godwit.v1.NodeStatus
+	(*v1.VerifyResponse)(nil),    // 61: godwit.v1.VerifyResponse
+	(*v1.LagResponse)(nil),       // 62: godwit.v1.LagResponse
+	(*v1.LeavesResponse)(nil),    // 63: godwit.v1.LeavesResponse
+	(*v1.KeysResponse)(nil),      // 64: godwit.v1.KeysResponse
+	(*v1.CellsResponse)(nil),     // 65: godwit.v1.CellsResponse
+	(*v1.ConflictsResponse)(nil), // 66: godwit.v1.ConflictsResponse
+	(*v1.Change)(nil),            // 67: godwit.v1.Change
 }
 var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: godwit.peer.v1.Frame.messages:type_name -> godwit.peer.v1.Message
@@ -3647,71 +4046,78 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	37, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
 	40, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
 	7,  // 17: godwit.peer.v1.Request.recall:type_name -> godwit.peer.v1.Recall
-	6,  // 18: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
-	11, // 19: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
-	13, // 20: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
-	15, // 21: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
-	18, // 22: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
-	20, // 23: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
-	22, // 24: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
-	28, // 25: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
-	30, // 26: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
-	33, // 27: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
-	24, // 28: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
-	26, // 29: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
-	38, // 30: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
-	41, // 31: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
-	8,  // 32: godwit.peer.v1.Response.recall:type_name -> godwit.peer.v1.RecallDone
-	42, // 33: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
-	43, // 34: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
-	3,  // 35: godwit.peer.v1.Recall.replica:type_name -> godwit.peer.v1.Replica
-	44, // 36: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
-	3,  // 37: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
-	9,  // 38: godwit.peer.v1.Apply.results:type_name -> godwit.peer.v1.RequestResult
-	3,  // 39: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
-	44, // 40: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
-	3,  // 41: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
-	17, // 42: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 43: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
-	17, // 44: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 45: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 46: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 47: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
-	45, // 48: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
-	46, // 49: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
-	47, // 50: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
-	48, // 51: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
-	3,  // 52: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
-	31, // 53: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
-	44, // 54: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
-	49, // 55: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
-	50, // 56: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
-	51, // 57: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
-	52, // 58: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.v1.ConflictsRequest
-	53, // 59: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
-	54, // 60: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
-	55, // 61: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
-	35, // 62: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
-	56, // 63: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
-	57, // 64: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
-	58, // 65: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
-	34, // 66: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
-	59, // 67: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
-	60, // 68: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
-	61, // 69: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
-	36, // 70: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
-	62, // 71: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
-	62, // 72: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
-	39, // 73: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
-	39, // 74: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
-	39, // 75: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
-	0,  // 76: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
-	0,  // 77: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
-	77, // [77:78] is the sub-list for method output_type
-	76, // [76:77] is the sub-list for method input_type
-	76, // [76:76] is the sub-list for extension type_name
-	76, // [76:76] is the sub-list for extension extendee
-	0,  // [0:76] is the sub-list for field type_name
+	42, // 18: godwit.peer.v1.Request.tail:type_name -> godwit.peer.v1.Tail
+	6,  // 19: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
+	11, // 20: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
+	13, // 21: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
+	15, // 22: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
+	18, // 23: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
+	20, // 24: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
+	22, // 25: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
+	28, // 26: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
+	30, // 27: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
+	33, // 28: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
+	24, // 29: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
+	26, // 30: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
+	38, // 31: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
+	41, // 32: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
+	8,  // 33: godwit.peer.v1.Response.recall:type_name -> godwit.peer.v1.RecallDone
+	44, // 34: godwit.peer.v1.Response.tail:type_name -> godwit.peer.v1.TailDone
+	46, // 35: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
+	47, // 36: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
+	3,  // 37: godwit.peer.v1.Recall.replica:type_name -> godwit.peer.v1.Replica
+	48, // 38: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
+	3,  // 39: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
+	9,  // 40: godwit.peer.v1.Apply.results:type_name -> godwit.peer.v1.RequestResult
+	3,  // 41: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
+	48, // 42: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
+	3,  // 43: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
+	17, // 44: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 45: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
+	17, // 46: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 47: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 48: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 49: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
+	49, // 50: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
+	50, // 51: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
+	51, // 52: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
+	52, // 53: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
+	3,  // 54: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
+	31, // 55: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
+	48, // 56: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
+	53, // 57: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
+	54, // 58: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
+	55, // 59: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
+	56, // 60: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.v1.ConflictsRequest
+	57, // 61: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
+	58, // 62: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
+	59, // 63: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
+	35, // 64: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
+	60, // 65: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
+	61, // 66: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
+	62, // 67: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
+	34, // 68: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
+	63, // 69: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
+	64, // 70: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
+	65, // 71: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
+	36, // 72: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
+	66, // 73: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
+	66, // 74: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
+	39, // 75: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
+	39, // 76: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
+	39, // 77: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
+	43, // 78: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
+	3,  // 79: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
+	45, // 80: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
+	3,  // 81: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
+	67, // 82: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
+	0,  // 83: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
+	0,  // 84: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
+	84, // [84:85] is the sub-list for method output_type
+	83, // [83:84] is the sub-list for method input_type
+	83, // [83:83] is the sub-list for extension type_name
+	83, // [83:83] is the sub-list for extension extendee
+	0,  // [0:83] is the sub-list for field type_name
 }
 
 func init() { file_godwit_peer_v1_peer_proto_init() }
@@ -3739,6 +4145,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Request_Agree)(nil),
 		(*Request_Learn)(nil),
 		(*Request_Recall)(nil),
+		(*Request_Tail)(nil),
 	}
 	file_godwit_peer_v1_peer_proto_msgTypes[5].OneofWrappers = []any{
 		(*Response_Apply)(nil),
@@ -3755,6 +4162,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Response_Agree)(nil),
 		(*Response_Learn)(nil),
 		(*Response_Recall)(nil),
+		(*Response_Tail)(nil),
 	}
 	file_godwit_peer_v1_peer_proto_msgTypes[27].OneofWrappers = []any{
 		(*Forward_Get)(nil),
@@ -3784,13 +4192,14 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*InspectDone_Cells)(nil),
 		(*InspectDone_Arisen)(nil),
 	}
+	file_godwit_peer_v1_peer_proto_msgTypes[43].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_peer_v1_peer_proto_rawDesc), len(file_godwit_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
