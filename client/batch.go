@@ -108,7 +108,9 @@ func (c *Client) BatchUpdate(ctx context.Context, ops []Op, opts ...CallOption) 
 func sendUpdates(ctx context.Context, a *attempt, items []*batchItem) ([]itemAnswer, error) {
 	req := &pb.BatchUpdateRequest{}
 	for _, it := range items {
-		req.Updates = append(req.Updates, it.msg.(*pb.UpdateRequest)) //nolint:errcheck // made by BatchUpdate
+		u := it.msg.(*pb.UpdateRequest) //nolint:errcheck // made by BatchUpdate
+		u.Options.Repeat = u.Options.Repeat || it.maybe && !it.movable
+		req.Updates = append(req.Updates, u)
 	}
 	resp, err := a.kv.BatchUpdate(ctx, req)
 	answers := make([]itemAnswer, len(resp.GetResults()))

@@ -20,6 +20,7 @@ type callOptions struct {
 	consistency Consistency
 	r, w        uint32
 	strict      bool
+	repeat      bool
 	context     []byte // nil: none given
 	requestID   *ulid.ULID
 	timeout     time.Duration
@@ -60,6 +61,12 @@ func WithContext(observed []byte) CallOption {
 // WithRequestID names a write, so that it can be repeated by a later call. The
 // id carries its birth time and is refused when it is too old.
 func WithRequestID(id ulid.ULID) CallOption { return func(o *callOptions) { o.requestID = &id } }
+
+// WithRepeat says that an earlier call with the same WithRequestID may have been
+// carried out, at whatever node: it is carried out again only if all owners of
+// the key say that they do not know it. While one of them is away the answer is
+// WRITE_INDETERMINATE, unless another one knows the request.
+func WithRepeat() CallOption { return func(o *callOptions) { o.repeat = true } }
 
 // WithTimeout bounds the call with all its retries, at most 30 s.
 func WithTimeout(d time.Duration) CallOption { return func(o *callOptions) { o.timeout = d } }
@@ -115,7 +122,7 @@ func (c *Client) identify(op string, u *pb.UpdateRequest, o *callOptions) error 
 
 func (o *callOptions) write(id ulid.ULID) *pb.WriteOptions {
 	return &pb.WriteOptions{
-		Consistency: pb.Consistency(o.consistency), W: o.w, Strict: o.strict, Context: o.context, RequestId: id.Bytes(),
+		Consistency: pb.Consistency(o.consistency), W: o.w, Strict: o.strict, Context: o.context, RequestId: id.Bytes(), Repeat: o.repeat,
 	}
 }
 

@@ -108,6 +108,9 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 	tries := 0
 	err = c.do(ctx, s, func(ctx context.Context, a *attempt) error {
 		tries = a.try
+		if a.maybe && !s.mayMove(true) { // carried out once, or not again
+			req.Options.Repeat = true
+		}
 		resp, err = a.update(ctx, req)
 		return err
 	})

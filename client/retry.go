@@ -26,7 +26,8 @@ type attempt struct {
 	*node
 	op    string
 	write bool
-	try   int // 1 is the first
+	try   int  // 1 is the first
+	maybe bool // an earlier one may have been applied
 	sent  atomic.Bool
 }
 
@@ -55,7 +56,7 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 	}
 	nodes, at, maybe := c.order(), 0, false
 	for try := 1; ; try++ {
-		a := &attempt{node: nodes[at], op: s.op, write: s.write, try: try}
+		a := &attempt{node: nodes[at], op: s.op, write: s.write, try: try, maybe: maybe}
 		err := c.once(ctx, &s, a, maybe, f)
 		if err == nil {
 			c.preferred.Store(a.index)

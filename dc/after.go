@@ -10,8 +10,9 @@ import (
 
 // valueAfter is what an answer tells of the value that a change left: counters,
 // scores and, of a map, the fields of these kinds, all at the instant of the
-// change. What was answered to a request that repeats may not be known here, so
-// it is told what this replica holds now, with the change in it.
+// change. A request that repeats is answered as the first time; where that is not
+// known here, because the event came from a log, or is more than one number, it is
+// told what this replica holds now, with the change in it.
 func valueAfter(op *crdt.Op, done *storage.Done) *v1.Value {
 	switch kind := done.Kind; {
 	case kind == crdt.Counter || kind == crdt.GCounter || kind == crdt.BCounter:
@@ -19,7 +20,7 @@ func valueAfter(op *crdt.Op, done *storage.Done) *v1.Value {
 			v := crdt.ReadValue(kind, done.After)
 			return value(&v, 0)
 		}
-		if done.Repeats && done.Delta != nil { // it was deleted since
+		if done.Untold { // nor does the key tell: it was deleted since
 			return nil
 		}
 		return &v1.Value{Of: &v1.Value_Integer{Integer: done.Total}}
@@ -36,7 +37,7 @@ func valueAfter(op *crdt.Op, done *storage.Done) *v1.Value {
 // of their last naming.
 func scoresAfter(op *crdt.Op, done *storage.Done) (out []*v1.Member) {
 	last := op.Members[len(op.Members)-1].Member
-	if len(done.After) == 0 && !done.Repeats {
+	if len(done.After) == 0 && !done.Untold {
 		return []*v1.Member{{Member: []byte(last), Score: done.Score}}
 	}
 	now := map[string]float64{}

@@ -64,8 +64,8 @@ func TestAnswersTellWhatTheChangeLeft(t *testing.T) {
 		if err != nil || inJSON(t, resp.GetValue()) != tt.both {
 			t.Errorf("a second change of %s: %s, %v, want %s", tt.up.GetKey(), inJSON(t, resp.GetValue()), err, tt.both)
 		}
-		if resp, err = nodes[1].Update(t.Context(), tt.up); err != nil || inJSON(t, resp.GetValue()) == tt.one {
-			t.Errorf("the first request again: %s, %v, want a value with the second change in it", inJSON(t, resp.GetValue()), err)
+		if resp, err = nodes[1].Update(t.Context(), tt.up); err != nil || inJSON(t, resp.GetValue()) != tt.one {
+			t.Errorf("the first request again: %s, %v, want what it was answered with: %s", inJSON(t, resp.GetValue()), err, tt.one)
 		}
 	}
 }

@@ -156,6 +156,7 @@ type Node struct {
 	watched *watched     // Options.Transport
 	hedges  *hedgeBudget
 
+	requests     requests
 	ahead        ahead
 	sessionPulls singleflight.Group
 

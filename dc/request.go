@@ -24,6 +24,8 @@ type target struct {
 	id     storage.ReplicaID
 	owners []string // those of this datacenter that are read from, nearest first
 	strict bool     // no stand-ins
+
+	recalls uint64 // of requests, before it was asked whether this one is known: see recall
 }
 
 func (n *Node) target(bucketName string, key []byte) (*target, error) {

@@ -96,6 +96,9 @@ func (n *Node) serve(ctx context.Context, from string, req *peerv1.Request) (*pe
 	case *peerv1.Request_Forward:
 		done, err := n.serveForward(ctx, of.Forward)
 		return &peerv1.Response{Of: &peerv1.Response_Forward{Forward: done}}, err
+	case *peerv1.Request_Recall:
+		done, err := n.serveRecall(ctx, of.Recall)
+		return &peerv1.Response{Of: &peerv1.Response_Recall{Recall: done}}, err
 	case *peerv1.Request_Scan:
 		if err := n.mine(of.Scan.GetReplica()); err != nil {
 			return nil, err
@@ -146,7 +149,7 @@ func (n *Node) serveApply(req *peerv1.Apply, epoch uint64) error {
 		return err
 	}
 	id := replicaID(req.GetReplica())
-	c, err := n.store.Replica(id).Apply(deltas, req.GetAsync())
+	c, err := n.store.Replica(id).ApplyAnswered(deltas, answersOf(req.GetResults()), req.GetAsync())
 	if err == nil {
 		err = c.Wait()
 	}

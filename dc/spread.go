@@ -21,8 +21,9 @@ type spread struct {
 	id      storage.ReplicaID
 	deltas  []*crdt.Delta
 	encoded [][]byte
-	async   bool // a copy need not be on disk
-	strict  bool // no stand-ins
+	results []*peerv1.RequestResult // of the requests among the events, where they are known
+	async   bool                    // a copy need not be on disk
+	strict  bool                    // no stand-ins
 
 	mu       sync.Mutex
 	held     map[string]bool   // nodes that hold the events
@@ -71,7 +72,7 @@ func (s *spread) send(ctx context.Context, l *layout) {
 // give sends the events to one node.
 func (s *spread) give(ctx context.Context, l *layout, node string, standIn bool) {
 	req := &peerv1.Request{Epoch: l.doc.Epoch, TimeoutMs: s.n.left(ctx), Of: &peerv1.Request_Apply{Apply: &peerv1.Apply{
-		Replica: wireID(s.id), Deltas: s.encoded, Async: s.async, StandIn: standIn,
+		Replica: wireID(s.id), Deltas: s.encoded, Async: s.async, StandIn: standIn, Results: s.results,
 	}}}
 	s.n.send(node, req, func(_ *peerv1.Response, err error) { s.answered(ctx, l, node, standIn, err) })
 }

@@ -79,6 +79,11 @@ func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v
 	if err != nil {
 		return nil, err
 	}
+	if req.GetOptions().GetRepeat() {
+		if resp, known, err := n.recall(ctx, t, req, request); known || err != nil {
+			return resp, err
+		}
+	}
 	if err := n.lookFirst(ctx, t, op, w(len(t.owners))); err != nil {
 		return nil, err
 	}
@@ -96,15 +101,23 @@ func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v
 func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request crdt.RequestID, w func(owners int) int) (*v1.UpdateResponse, error) {
 	replica := n.store.Replica(t.id)
 	async := t.bucket.Durability == "async"
+	end, ok := n.requests.begin(request, t.recalls)
+	if !ok {
+		return nil, refuse(Unavailable, "WRITE_INDETERMINATE", "the request has been tried again elsewhere meanwhile; try it once more with the same request id")
+	}
 	done, err := n.mutate(ctx, t, &storage.Mutation{Key: t.key, Op: op, Request: request, Async: async}, w(len(t.owners)))
+	end()
 	if err != nil {
 		return nil, err
 	}
 	resp := &v1.UpdateResponse{
-		Kind: v1.Kind(done.Kind), Changed: uint64(done.Changed),
+		Kind: v1.Kind(done.Kind), Changed: uint64(done.Changed), Repeated: done.Repeats,
 		Answer: &v1.Answer{Copies: 1, Replicas: uint32(len(t.owners)), Dc: n.dc, Node: n.id},
 	}
 	resp.Value = valueAfter(op, done)
+	if done.Repeats {
+		n.count.Repeats.Add(1)
+	}
 	if done.Delta == nil { // nothing to change; but what it saw must not be lost either
 		err := replica.Barrier()
 		switch {
@@ -120,6 +133,9 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 	resp.Dot = &v1.Dot{Actor: uint64(done.Dot.Actor), Seq: done.Dot.Seq}
 	s := n.newSpread(t.id, []*crdt.Delta{done.Delta}, [][]byte{crdt.AppendDelta(nil, done.Delta)})
 	s.async, s.strict = async, t.strict
+	if !done.Untold {
+		s.results = resultsOf(request, &done.Result)
+	}
 	s.send(ctx, n.layout()) // while this node's own copy is on its way to disk
 	if err := done.Commit.Wait(); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)

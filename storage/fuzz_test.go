@@ -80,7 +80,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add(append(make([]byte, 8), 1, 3, 1, 2))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		_, _ = decodeHeader(b)
-		_, _, _ = decodeRequest(b)
+		_, _, _, _ = decodeRequest(b)
 		_, _, _ = decodeLog(b)
 	})
 }

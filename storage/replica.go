@@ -194,10 +194,11 @@ type Done struct {
 	Dot     crdt.Dot    // of the event; Delta may be a run that contains it
 	Commit  *Commit     // to be waited for
 	Repeats bool        // the request was carried out before; Result is what it was then
+	Untold  bool        // of Result only Kind is sure: the event came from others without an answer
 
 	// After is the counters and members of zsets that the event changed, as this
 	// replica holds them with it, where Result does not tell them: of maps, of
-	// several members and, as they are now, of requests that repeat.
+	// several members and, as they are now, of requests that repeat without an answer.
 	After []crdt.CellState
 }
 
@@ -242,9 +243,9 @@ func (r *Replica) Mutate(m *Mutation) (*Done, error) {
 	dot := crdt.Dot{Actor: d.Actor, Seq: d.Lo}
 	var gained crdt.Clock
 	gained.Add(dot)
-	record := func(b *pebble.Batch) error { return r.writeRequest(b, m.Request, dot, result) }
+	record := func(b *pebble.Batch) error { return r.writeRequest(b, m.Request, dot, result, true) }
 	done := &Done{Result: result, Delta: d, Dot: dot}
-	if m.Op.Code == crdt.OpUpdate || len(m.Op.Members) > 1 {
+	if toldBeside(m.Op) {
 		if done.After, err = t.after(d); err != nil {
 			return nil, err
 		}
@@ -301,6 +302,12 @@ func freesSpace(code crdt.OpCode) bool {
 // It returns a nil Commit when all of them were known and durable.
 // On an error nothing has changed.
 func (r *Replica) Apply(deltas []*crdt.Delta, async bool) (*Commit, error) {
+	return r.ApplyAnswered(deltas, nil, async)
+}
+
+// ApplyAnswered is Apply for events of which it is known what the requests that
+// they carried out were answered with.
+func (r *Replica) ApplyAnswered(deltas []*crdt.Delta, answers map[crdt.RequestID]crdt.Result, async bool) (*Commit, error) {
 	if err := r.store.enter(); err != nil {
 		return nil, err
 	}
@@ -329,7 +336,7 @@ func (r *Replica) Apply(deltas []*crdt.Delta, async bool) (*Commit, error) {
 		}
 		return r.again(async)
 	}
-	record := func(b *pebble.Batch) error { return r.writeRequests(b, log) }
+	record := func(b *pebble.Batch) error { return r.writeRequests(b, log, answers) }
 	return r.commit(t, gained, log, record, async)
 }
 

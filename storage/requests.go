@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -22,8 +23,9 @@ func bornAt(q crdt.RequestID) time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:])))
 }
 
-// writeRequest remembers a request with its event and its result.
-func (r *Replica) writeRequest(b *pebble.Batch, q crdt.RequestID, dot crdt.Dot, res crdt.Result) error {
+// writeRequest remembers a request with its event and its result, and whether
+// that is what it was answered with.
+func (r *Replica) writeRequest(b *pebble.Batch, q crdt.RequestID, dot crdt.Dot, res crdt.Result, told bool) error {
 	if q == (crdt.RequestID{}) {
 		return nil
 	}
@@ -32,16 +34,19 @@ func (r *Replica) writeRequest(b *pebble.Batch, q crdt.RequestID, dot crdt.Dot, 
 	v = append(v, byte(res.Kind))
 	v = binary.AppendUvarint(v, uint64(res.Changed))
 	v = binary.AppendVarint(v, res.Total)
+	if told {
+		v = binary.BigEndian.AppendUint64(v, math.Float64bits(res.Score))
+	}
 	return b.Set(requestKey(r.id, q), v, nil)
 }
 
 // writeRequests remembers the requests that came with events of others. What
-// they answered is not known here.
-func (r *Replica) writeRequests(b *pebble.Batch, deltas []*crdt.Delta) error {
+// they were answered with is known where it came along.
+func (r *Replica) writeRequests(b *pebble.Batch, deltas []*crdt.Delta, answers map[crdt.RequestID]crdt.Result) error {
 	for _, d := range deltas {
 		for _, q := range d.Requests {
-			var res crdt.Result
-			if len(d.Changes) > 0 {
+			res, told := answers[q.ID]
+			if !told && len(d.Changes) > 0 {
 				res = crdt.Result{Kind: d.Changes[0].ID.Kind, Changed: 1}
 			}
 			if v, err := r.store.get(requestKey(r.id, q.ID)); err != nil || v != nil {
@@ -50,12 +55,23 @@ func (r *Replica) writeRequests(b *pebble.Batch, deltas []*crdt.Delta) error {
 				}
 				continue // known, and perhaps with what it answered
 			}
-			if err := r.writeRequest(b, q.ID, crdt.Dot{Actor: d.Actor, Seq: q.Seq}, res); err != nil {
+			if err := r.writeRequest(b, q.ID, crdt.Dot{Actor: d.Actor, Seq: q.Seq}, res, told); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// Knows reports whether a request was carried out, as far as this replica knows.
+// It may tell of an event that is not durable yet; see Barrier.
+func (r *Replica) Knows(q crdt.RequestID) (bool, error) {
+	if err := r.store.enter(); err != nil {
+		return false, err
+	}
+	defer r.store.leave()
+	v, err := r.store.get(requestKey(r.id, q))
+	return v != nil, err
 }
 
 // repeated answers a request that was carried out before, from its record. The
@@ -69,11 +85,11 @@ func (r *Replica) repeated(m *Mutation) (*Done, error) {
 	if err != nil || v == nil {
 		return nil, err
 	}
-	dot, res, err := decodeRequest(v)
+	dot, res, told, err := decodeRequest(v)
 	if err != nil {
 		return nil, err
 	}
-	done := &Done{Result: res, Dot: dot, Repeats: true}
+	done := &Done{Result: res, Dot: dot, Repeats: true, Untold: !told}
 	if !r.durable.Contains(dot) {
 		if done.Commit, err = r.again(m.Async); err != nil {
 			return nil, err
@@ -83,30 +99,41 @@ func (r *Replica) repeated(m *Mutation) (*Done, error) {
 	if err == nil {
 		done.Delta, err = st.coalesce()
 	}
-	if err == nil {
+	if err == nil && (!told || toldBeside(m.Op)) {
 		done.After, err = r.newTxn().after(done.Delta)
 	}
 	return done, err
 }
 
-func decodeRequest(v []byte) (dot crdt.Dot, res crdt.Result, err error) {
+// toldBeside reports whether a Result does not hold all that an operation is
+// answered with.
+func toldBeside(op *crdt.Op) bool { return op.Code == crdt.OpUpdate || len(op.Members) > 1 }
+
+func decodeRequest(v []byte) (dot crdt.Dot, res crdt.Result, told bool, err error) {
 	if len(v) < 12 {
-		return dot, res, fmt.Errorf("%w: request %x", errKey, v)
+		return dot, res, false, fmt.Errorf("%w: request %x", errKey, v)
 	}
 	dot.Actor = crdt.Actor(binary.BigEndian.Uint64(v))
 	seq, n := binary.Uvarint(v[8:])
 	rest := v[8+max(n, 0):]
 	if n <= 0 || len(rest) < 3 {
-		return dot, res, fmt.Errorf("%w: request %x", errKey, v)
+		return dot, res, false, fmt.Errorf("%w: request %x", errKey, v)
 	}
 	dot.Seq, res.Kind = seq, crdt.Kind(rest[0])
 	changed, m := binary.Uvarint(rest[1:])
 	if m <= 0 {
-		return dot, res, fmt.Errorf("%w: request %x", errKey, v)
+		return dot, res, false, fmt.Errorf("%w: request %x", errKey, v)
 	}
 	res.Changed = int(changed)
-	res.Total, _ = binary.Varint(rest[1+m:])
-	return dot, res, nil
+	total, k := binary.Varint(rest[1+m:])
+	if k <= 0 {
+		return dot, res, false, fmt.Errorf("%w: request %x", errKey, v)
+	}
+	res.Total = total
+	if tail := rest[1+m+k:]; len(tail) == 8 {
+		res.Score, told = math.Float64frombits(binary.BigEndian.Uint64(tail)), true
+	}
+	return dot, res, told, nil
 }
 
 // TrimRequests forgets request ids that are past the window, and a minute more
