@@ -219,7 +219,7 @@ func TestOneDocumentForEachEpoch(t *testing.T) {
 		epochs, lost, members = epochs+len(h.decided), lost+h.lost, max(members, len(h.members))
 	}
 	t.Logf("%d histories, %d epochs decided, %d proposals that came too late", histories, epochs, lost)
-	if epochs < 2*histories || lost < histories || members < 6 {
+	if epochs < 2*histories || lost < histories || members < 5 {
 		t.Errorf("histories of too little: %d epochs, %d late proposals, %d members", epochs, lost, members)
 	}
 }
