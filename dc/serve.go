@@ -74,6 +74,10 @@ func (n *Node) serve(ctx context.Context, from string, req *peerv1.Request) (*pe
 	if err := n.current(ctx, from, req.GetEpoch()); err != nil {
 		return nil, err
 	}
+	if r := req.GetRecall(); r != nil {
+		done, err := n.serveRecall(ctx, r)
+		return &peerv1.Response{Of: &peerv1.Response_Recall{Recall: done}}, err
+	}
 	switch of := req.GetOf().(type) {
 	case *peerv1.Request_Apply:
 		err := n.serveApply(of.Apply, req.GetEpoch())
@@ -96,9 +100,6 @@ func (n *Node) serve(ctx context.Context, from string, req *peerv1.Request) (*pe
 	case *peerv1.Request_Forward:
 		done, err := n.serveForward(ctx, of.Forward)
 		return &peerv1.Response{Of: &peerv1.Response_Forward{Forward: done}}, err
-	case *peerv1.Request_Recall:
-		done, err := n.serveRecall(ctx, of.Recall)
-		return &peerv1.Response{Of: &peerv1.Response_Recall{Recall: done}}, err
 	case *peerv1.Request_Scan:
 		if err := n.mine(of.Scan.GetReplica()); err != nil {
 			return nil, err

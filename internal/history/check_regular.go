@@ -21,7 +21,7 @@ import (
 // Shao et al., 2011). Unknown writes may take effect at any time after they
 // began, or never. What porcupine cannot decide within the timeout is a finding.
 func CheckRegular(history []*Record, timeout time.Duration) *Report {
-	return checkLinear(history, timeout, func(ops []porcupine.Operation, reads []porcupine.Operation) [][]porcupine.Operation {
+	return checkLinear(history, timeout, func(ops, reads []porcupine.Operation) [][]porcupine.Operation {
 		all := make([][]porcupine.Operation, len(reads))
 		for i, r := range reads {
 			all[i] = append(beside(ops, r), r)
@@ -34,7 +34,7 @@ func CheckRegular(history []*Record, timeout time.Duration) *Report {
 // have answered: beside being regular, reads agree on one order of the writes. It
 // is stronger than what quorums promise while writes run at the same time.
 func CheckLinear(history []*Record, timeout time.Duration) *Report {
-	return checkLinear(history, timeout, func(ops []porcupine.Operation, reads []porcupine.Operation) [][]porcupine.Operation {
+	return checkLinear(history, timeout, func(ops, reads []porcupine.Operation) [][]porcupine.Operation {
 		return [][]porcupine.Operation{append(slices.Clone(ops), reads...)}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 )
 
 // The guarantees of sessions, for each key (Terry et al., PDIS 1994).
@@ -214,5 +215,5 @@ func sawOf(r *Record) string {
 	case len(r.Arg) > 0:
 		return fmt.Sprintf("%q", r.Arg)
 	}
-	return fmt.Sprint(r.ResultN)
+	return strconv.FormatInt(r.ResultN, 10)
 }

@@ -11,7 +11,7 @@ func of(session string, r *Record) *Record {
 	return r
 }
 
-func counted(start, end, n int64, total int64) *Record {
+func counted(start, end, n, total int64) *Record {
 	r := incr(start, end, n, OK)
 	r.ResultN = total
 	return r
