@@ -164,7 +164,7 @@ func (n *Node) Ring(req *v1.RingRequest) (*v1.RingResponse, error) {
 	for _, s := range r.Shares() {
 		resp.Shares = append(resp.Shares, &v1.NodeShare{
 			Node: s.Member.ID, Rack: s.Member.Rack, Weight: s.Member.Weight,
-			Partitions: uint32(s.Replicas), Share: float64(s.Replicas) / s.Want,
+			Partitions: uint32(s.Replicas), Share: float64(s.Replicas) / s.Want, GrpcAddr: n.opts.GRPCAddr(s.Member.ID),
 		})
 	}
 	return resp, nil

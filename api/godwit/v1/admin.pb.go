@@ -766,7 +766,8 @@ type NodeShare struct {
 	Rack          string                 `protobuf:"bytes,2,opt,name=rack,proto3" json:"rack,omitempty"`
 	Weight        float64                `protobuf:"fixed64,3,opt,name=weight,proto3" json:"weight,omitempty"`
 	Partitions    uint32                 `protobuf:"varint,4,opt,name=partitions,proto3" json:"partitions,omitempty"`
-	Share         float64                `protobuf:"fixed64,5,opt,name=share,proto3" json:"share,omitempty"` // of its weighted share; 1 is even
+	Share         float64                `protobuf:"fixed64,5,opt,name=share,proto3" json:"share,omitempty"`                     // of its weighted share; 1 is even
+	GrpcAddr      string                 `protobuf:"bytes,6,opt,name=grpc_addr,json=grpcAddr,proto3" json:"grpc_addr,omitempty"` // where it serves clients; empty if that is not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -834,6 +835,13 @@ func (x *NodeShare) GetShare() float64 {
 		return x.Share
 	}
 	return 0
+}
+
+func (x *NodeShare) GetGrpcAddr() string {
+	if x != nil {
+		return x.GrpcAddr
+	}
+	return ""
 }
 
 type LagRequest struct {
@@ -2318,7 +2326,7 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\"E\n" +
 	"\x0fPartitionOwners\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
-	"\x05nodes\x18\x02 \x03(\tR\x05nodes\"\x81\x01\n" +
+	"\x05nodes\x18\x02 \x03(\tR\x05nodes\"\x9e\x01\n" +
 	"\tNodeShare\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04rack\x18\x02 \x01(\tR\x04rack\x12\x16\n" +
@@ -2326,7 +2334,8 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x04 \x01(\rR\n" +
 	"partitions\x12\x14\n" +
-	"\x05share\x18\x05 \x01(\x01R\x05share\"\f\n" +
+	"\x05share\x18\x05 \x01(\x01R\x05share\x12\x1b\n" +
+	"\tgrpc_addr\x18\x06 \x01(\tR\bgrpcAddr\"\f\n" +
 	"\n" +
 	"LagRequest\"|\n" +
 	"\vLagResponse\x12\x0e\n" +

@@ -3694,6 +3694,364 @@ func (x *Resync) GetOver() bool {
 	return false
 }
 
+// PipelineFrame carries the messages that gathered while the frame before it was
+// sent. A client sends requests, a node answers.
+type PipelineFrame struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Messages      []*PipelineMessage     `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PipelineFrame) Reset() {
+	*x = PipelineFrame{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PipelineFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PipelineFrame) ProtoMessage() {}
+
+func (x *PipelineFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PipelineFrame.ProtoReflect.Descriptor instead.
+func (*PipelineFrame) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *PipelineFrame) GetMessages() []*PipelineMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+type PipelineMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // of the request, chosen by the client; not 0, and not one that waits for its answer
+	// Types that are valid to be assigned to Of:
+	//
+	//	*PipelineMessage_Request
+	//	*PipelineMessage_Answer
+	Of            isPipelineMessage_Of `protobuf_oneof:"of"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PipelineMessage) Reset() {
+	*x = PipelineMessage{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PipelineMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PipelineMessage) ProtoMessage() {}
+
+func (x *PipelineMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PipelineMessage.ProtoReflect.Descriptor instead.
+func (*PipelineMessage) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *PipelineMessage) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *PipelineMessage) GetOf() isPipelineMessage_Of {
+	if x != nil {
+		return x.Of
+	}
+	return nil
+}
+
+func (x *PipelineMessage) GetRequest() *PipelineRequest {
+	if x != nil {
+		if x, ok := x.Of.(*PipelineMessage_Request); ok {
+			return x.Request
+		}
+	}
+	return nil
+}
+
+func (x *PipelineMessage) GetAnswer() *PipelineAnswer {
+	if x != nil {
+		if x, ok := x.Of.(*PipelineMessage_Answer); ok {
+			return x.Answer
+		}
+	}
+	return nil
+}
+
+type isPipelineMessage_Of interface {
+	isPipelineMessage_Of()
+}
+
+type PipelineMessage_Request struct {
+	Request *PipelineRequest `protobuf:"bytes,2,opt,name=request,proto3,oneof"`
+}
+
+type PipelineMessage_Answer struct {
+	Answer *PipelineAnswer `protobuf:"bytes,3,opt,name=answer,proto3,oneof"`
+}
+
+func (*PipelineMessage_Request) isPipelineMessage_Of() {}
+
+func (*PipelineMessage_Answer) isPipelineMessage_Of() {}
+
+type PipelineRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	TimeoutMs uint64                 `protobuf:"varint,1,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // that the node may take; 0 is its default
+	// Types that are valid to be assigned to Of:
+	//
+	//	*PipelineRequest_Get
+	//	*PipelineRequest_Update
+	Of            isPipelineRequest_Of `protobuf_oneof:"of"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PipelineRequest) Reset() {
+	*x = PipelineRequest{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PipelineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PipelineRequest) ProtoMessage() {}
+
+func (x *PipelineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PipelineRequest.ProtoReflect.Descriptor instead.
+func (*PipelineRequest) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *PipelineRequest) GetTimeoutMs() uint64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *PipelineRequest) GetOf() isPipelineRequest_Of {
+	if x != nil {
+		return x.Of
+	}
+	return nil
+}
+
+func (x *PipelineRequest) GetGet() *GetRequest {
+	if x != nil {
+		if x, ok := x.Of.(*PipelineRequest_Get); ok {
+			return x.Get
+		}
+	}
+	return nil
+}
+
+func (x *PipelineRequest) GetUpdate() *UpdateRequest {
+	if x != nil {
+		if x, ok := x.Of.(*PipelineRequest_Update); ok {
+			return x.Update
+		}
+	}
+	return nil
+}
+
+type isPipelineRequest_Of interface {
+	isPipelineRequest_Of()
+}
+
+type PipelineRequest_Get struct {
+	Get *GetRequest `protobuf:"bytes,2,opt,name=get,proto3,oneof"`
+}
+
+type PipelineRequest_Update struct {
+	Update *UpdateRequest `protobuf:"bytes,3,opt,name=update,proto3,oneof"` // a Put is an assignment, a Delete a removal
+}
+
+func (*PipelineRequest_Get) isPipelineRequest_Of() {}
+
+func (*PipelineRequest_Update) isPipelineRequest_Of() {}
+
+// PipelineAnswer has the response where code is OK, and else what a status of
+// the unary call would carry.
+type PipelineAnswer struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Code     int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"` // google.rpc.Code
+	Message  string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Reason   string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Metadata map[string]string      `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Session  *Session               `protobuf:"bytes,5,opt,name=session,proto3" json:"session,omitempty"` // of a request of a session that has no response
+	Epoch    uint64                 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`    // of the ring that the node acts under
+	// Types that are valid to be assigned to Of:
+	//
+	//	*PipelineAnswer_Get
+	//	*PipelineAnswer_Update
+	Of            isPipelineAnswer_Of `protobuf_oneof:"of"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PipelineAnswer) Reset() {
+	*x = PipelineAnswer{}
+	mi := &file_godwit_v1_kv_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PipelineAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PipelineAnswer) ProtoMessage() {}
+
+func (x *PipelineAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_kv_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PipelineAnswer.ProtoReflect.Descriptor instead.
+func (*PipelineAnswer) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_kv_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *PipelineAnswer) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *PipelineAnswer) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *PipelineAnswer) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PipelineAnswer) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *PipelineAnswer) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *PipelineAnswer) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *PipelineAnswer) GetOf() isPipelineAnswer_Of {
+	if x != nil {
+		return x.Of
+	}
+	return nil
+}
+
+func (x *PipelineAnswer) GetGet() *GetResponse {
+	if x != nil {
+		if x, ok := x.Of.(*PipelineAnswer_Get); ok {
+			return x.Get
+		}
+	}
+	return nil
+}
+
+func (x *PipelineAnswer) GetUpdate() *UpdateResponse {
+	if x != nil {
+		if x, ok := x.Of.(*PipelineAnswer_Update); ok {
+			return x.Update
+		}
+	}
+	return nil
+}
+
+type isPipelineAnswer_Of interface {
+	isPipelineAnswer_Of()
+}
+
+type PipelineAnswer_Get struct {
+	Get *GetResponse `protobuf:"bytes,7,opt,name=get,proto3,oneof"`
+}
+
+type PipelineAnswer_Update struct {
+	Update *UpdateResponse `protobuf:"bytes,8,opt,name=update,proto3,oneof"`
+}
+
+func (*PipelineAnswer_Get) isPipelineAnswer_Of() {}
+
+func (*PipelineAnswer_Update) isPipelineAnswer_Of() {}
+
 type BatchGetResponse_Result struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Code     int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"` // google.rpc.Code
@@ -3710,7 +4068,7 @@ type BatchGetResponse_Result struct {
 
 func (x *BatchGetResponse_Result) Reset() {
 	*x = BatchGetResponse_Result{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[50]
+	mi := &file_godwit_v1_kv_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3722,7 +4080,7 @@ func (x *BatchGetResponse_Result) String() string {
 func (*BatchGetResponse_Result) ProtoMessage() {}
 
 func (x *BatchGetResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[50]
+	mi := &file_godwit_v1_kv_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3796,7 +4154,7 @@ type BatchUpdateResponse_Result struct {
 
 func (x *BatchUpdateResponse_Result) Reset() {
 	*x = BatchUpdateResponse_Result{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[52]
+	mi := &file_godwit_v1_kv_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3808,7 +4166,7 @@ func (x *BatchUpdateResponse_Result) String() string {
 func (*BatchUpdateResponse_Result) ProtoMessage() {}
 
 func (x *BatchUpdateResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[52]
+	mi := &file_godwit_v1_kv_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3876,7 +4234,7 @@ type ScanResponse_Item struct {
 
 func (x *ScanResponse_Item) Reset() {
 	*x = ScanResponse_Item{}
-	mi := &file_godwit_v1_kv_proto_msgTypes[54]
+	mi := &file_godwit_v1_kv_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3888,7 +4246,7 @@ func (x *ScanResponse_Item) String() string {
 func (*ScanResponse_Item) ProtoMessage() {}
 
 func (x *ScanResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_kv_proto_msgTypes[54]
+	mi := &file_godwit_v1_kv_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4184,7 +4542,33 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x03 \x01(\rR\n" +
 	"partitions\x12\x12\n" +
-	"\x04over\x18\x04 \x01(\bR\x04over*\xf4\x01\n" +
+	"\x04over\x18\x04 \x01(\bR\x04over\"G\n" +
+	"\rPipelineFrame\x126\n" +
+	"\bmessages\x18\x01 \x03(\v2\x1a.godwit.v1.PipelineMessageR\bmessages\"\x94\x01\n" +
+	"\x0fPipelineMessage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x126\n" +
+	"\arequest\x18\x02 \x01(\v2\x1a.godwit.v1.PipelineRequestH\x00R\arequest\x123\n" +
+	"\x06answer\x18\x03 \x01(\v2\x19.godwit.v1.PipelineAnswerH\x00R\x06answerB\x04\n" +
+	"\x02of\"\x95\x01\n" +
+	"\x0fPipelineRequest\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x01 \x01(\x04R\ttimeoutMs\x12)\n" +
+	"\x03get\x18\x02 \x01(\v2\x15.godwit.v1.GetRequestH\x00R\x03get\x122\n" +
+	"\x06update\x18\x03 \x01(\v2\x18.godwit.v1.UpdateRequestH\x00R\x06updateB\x04\n" +
+	"\x02of\"\x83\x03\n" +
+	"\x0ePipelineAnswer\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12C\n" +
+	"\bmetadata\x18\x04 \x03(\v2'.godwit.v1.PipelineAnswer.MetadataEntryR\bmetadata\x12,\n" +
+	"\asession\x18\x05 \x01(\v2\x12.godwit.v1.SessionR\asession\x12\x14\n" +
+	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x12*\n" +
+	"\x03get\x18\a \x01(\v2\x16.godwit.v1.GetResponseH\x00R\x03get\x123\n" +
+	"\x06update\x18\b \x01(\v2\x19.godwit.v1.UpdateResponseH\x00R\x06update\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x04\n" +
+	"\x02of*\xf4\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rKIND_REGISTER\x10\x01\x12\x13\n" +
@@ -4212,7 +4596,7 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\x15RESYNC_REASON_INITIAL\x10\x01\x12\x19\n" +
 	"\x15RESYNC_REASON_TRIMMED\x10\x02\x12\x16\n" +
 	"\x12RESYNC_REASON_LOST\x10\x03\x12\x18\n" +
-	"\x14RESYNC_REASON_CURSOR\x10\x042\xfd\x03\n" +
+	"\x14RESYNC_REASON_CURSOR\x10\x042\xc1\x04\n" +
 	"\x02KV\x124\n" +
 	"\x03Get\x12\x15.godwit.v1.GetRequest\x1a\x16.godwit.v1.GetResponse\x127\n" +
 	"\x03Put\x12\x15.godwit.v1.PutRequest\x1a\x19.godwit.v1.UpdateResponse\x12=\n" +
@@ -4220,7 +4604,8 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\x06Update\x12\x18.godwit.v1.UpdateRequest\x1a\x19.godwit.v1.UpdateResponse\x12C\n" +
 	"\bBatchGet\x12\x1a.godwit.v1.BatchGetRequest\x1a\x1b.godwit.v1.BatchGetResponse\x12L\n" +
 	"\vBatchUpdate\x12\x1d.godwit.v1.BatchUpdateRequest\x1a\x1e.godwit.v1.BatchUpdateResponse\x129\n" +
-	"\x04Scan\x12\x16.godwit.v1.ScanRequest\x1a\x17.godwit.v1.ScanResponse0\x01\x12<\n" +
+	"\x04Scan\x12\x16.godwit.v1.ScanRequest\x1a\x17.godwit.v1.ScanResponse0\x01\x12B\n" +
+	"\bPipeline\x12\x18.godwit.v1.PipelineFrame\x1a\x18.godwit.v1.PipelineFrame(\x010\x01\x12<\n" +
 	"\x05Watch\x12\x17.godwit.v1.WatchRequest\x1a\x18.godwit.v1.WatchResponse0\x01B3Z1github.com/godwitdb/godwit/api/godwit/v1;godwitv1b\x06proto3"
 
 var (
@@ -4236,7 +4621,7 @@ func file_godwit_v1_kv_proto_rawDescGZIP() []byte {
 }
 
 var file_godwit_v1_kv_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_godwit_v1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_godwit_v1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_godwit_v1_kv_proto_goTypes = []any{
 	(Kind)(0),                          // 0: godwit.v1.Kind
 	(Consistency)(0),                   // 1: godwit.v1.Consistency
@@ -4291,11 +4676,16 @@ var file_godwit_v1_kv_proto_goTypes = []any{
 	(*Change)(nil),                     // 50: godwit.v1.Change
 	(*Progress)(nil),                   // 51: godwit.v1.Progress
 	(*Resync)(nil),                     // 52: godwit.v1.Resync
-	(*BatchGetResponse_Result)(nil),    // 53: godwit.v1.BatchGetResponse.Result
-	nil,                                // 54: godwit.v1.BatchGetResponse.Result.MetadataEntry
-	(*BatchUpdateResponse_Result)(nil), // 55: godwit.v1.BatchUpdateResponse.Result
-	nil,                                // 56: godwit.v1.BatchUpdateResponse.Result.MetadataEntry
-	(*ScanResponse_Item)(nil),          // 57: godwit.v1.ScanResponse.Item
+	(*PipelineFrame)(nil),              // 53: godwit.v1.PipelineFrame
+	(*PipelineMessage)(nil),            // 54: godwit.v1.PipelineMessage
+	(*PipelineRequest)(nil),            // 55: godwit.v1.PipelineRequest
+	(*PipelineAnswer)(nil),             // 56: godwit.v1.PipelineAnswer
+	(*BatchGetResponse_Result)(nil),    // 57: godwit.v1.BatchGetResponse.Result
+	nil,                                // 58: godwit.v1.BatchGetResponse.Result.MetadataEntry
+	(*BatchUpdateResponse_Result)(nil), // 59: godwit.v1.BatchUpdateResponse.Result
+	nil,                                // 60: godwit.v1.BatchUpdateResponse.Result.MetadataEntry
+	(*ScanResponse_Item)(nil),          // 61: godwit.v1.ScanResponse.Item
+	nil,                                // 62: godwit.v1.PipelineAnswer.MetadataEntry
 }
 var file_godwit_v1_kv_proto_depIdxs = []int32{
 	1,  // 0: godwit.v1.ReadOptions.consistency:type_name -> godwit.v1.Consistency
@@ -4353,11 +4743,11 @@ var file_godwit_v1_kv_proto_depIdxs = []int32{
 	19, // 52: godwit.v1.UpdateResponse.answer:type_name -> godwit.v1.Answer
 	4,  // 53: godwit.v1.UpdateResponse.session:type_name -> godwit.v1.Session
 	6,  // 54: godwit.v1.BatchGetRequest.gets:type_name -> godwit.v1.GetRequest
-	53, // 55: godwit.v1.BatchGetResponse.results:type_name -> godwit.v1.BatchGetResponse.Result
+	57, // 55: godwit.v1.BatchGetResponse.results:type_name -> godwit.v1.BatchGetResponse.Result
 	22, // 56: godwit.v1.BatchUpdateRequest.updates:type_name -> godwit.v1.UpdateRequest
-	55, // 57: godwit.v1.BatchUpdateResponse.results:type_name -> godwit.v1.BatchUpdateResponse.Result
+	59, // 57: godwit.v1.BatchUpdateResponse.results:type_name -> godwit.v1.BatchUpdateResponse.Result
 	3,  // 58: godwit.v1.ScanRequest.options:type_name -> godwit.v1.ReadOptions
-	57, // 59: godwit.v1.ScanResponse.items:type_name -> godwit.v1.ScanResponse.Item
+	61, // 59: godwit.v1.ScanResponse.items:type_name -> godwit.v1.ScanResponse.Item
 	49, // 60: godwit.v1.WatchResponse.changes:type_name -> godwit.v1.Changes
 	51, // 61: godwit.v1.WatchResponse.progress:type_name -> godwit.v1.Progress
 	52, // 62: godwit.v1.WatchResponse.resync:type_name -> godwit.v1.Resync
@@ -4366,34 +4756,45 @@ var file_godwit_v1_kv_proto_depIdxs = []int32{
 	0,  // 65: godwit.v1.Change.kind:type_name -> godwit.v1.Kind
 	9,  // 66: godwit.v1.Change.value:type_name -> godwit.v1.GetResponse
 	2,  // 67: godwit.v1.Resync.reason:type_name -> godwit.v1.ResyncReason
-	9,  // 68: godwit.v1.BatchGetResponse.Result.response:type_name -> godwit.v1.GetResponse
-	54, // 69: godwit.v1.BatchGetResponse.Result.metadata:type_name -> godwit.v1.BatchGetResponse.Result.MetadataEntry
-	4,  // 70: godwit.v1.BatchGetResponse.Result.session:type_name -> godwit.v1.Session
-	40, // 71: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
-	56, // 72: godwit.v1.BatchUpdateResponse.Result.metadata:type_name -> godwit.v1.BatchUpdateResponse.Result.MetadataEntry
-	4,  // 73: godwit.v1.BatchUpdateResponse.Result.session:type_name -> godwit.v1.Session
-	0,  // 74: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
-	6,  // 75: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
-	20, // 76: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
-	21, // 77: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
-	22, // 78: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
-	41, // 79: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
-	43, // 80: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
-	45, // 81: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
-	47, // 82: godwit.v1.KV.Watch:input_type -> godwit.v1.WatchRequest
-	9,  // 83: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
-	40, // 84: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
-	40, // 85: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
-	40, // 86: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
-	42, // 87: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
-	44, // 88: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
-	46, // 89: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
-	48, // 90: godwit.v1.KV.Watch:output_type -> godwit.v1.WatchResponse
-	83, // [83:91] is the sub-list for method output_type
-	75, // [75:83] is the sub-list for method input_type
-	75, // [75:75] is the sub-list for extension type_name
-	75, // [75:75] is the sub-list for extension extendee
-	0,  // [0:75] is the sub-list for field type_name
+	54, // 68: godwit.v1.PipelineFrame.messages:type_name -> godwit.v1.PipelineMessage
+	55, // 69: godwit.v1.PipelineMessage.request:type_name -> godwit.v1.PipelineRequest
+	56, // 70: godwit.v1.PipelineMessage.answer:type_name -> godwit.v1.PipelineAnswer
+	6,  // 71: godwit.v1.PipelineRequest.get:type_name -> godwit.v1.GetRequest
+	22, // 72: godwit.v1.PipelineRequest.update:type_name -> godwit.v1.UpdateRequest
+	62, // 73: godwit.v1.PipelineAnswer.metadata:type_name -> godwit.v1.PipelineAnswer.MetadataEntry
+	4,  // 74: godwit.v1.PipelineAnswer.session:type_name -> godwit.v1.Session
+	9,  // 75: godwit.v1.PipelineAnswer.get:type_name -> godwit.v1.GetResponse
+	40, // 76: godwit.v1.PipelineAnswer.update:type_name -> godwit.v1.UpdateResponse
+	9,  // 77: godwit.v1.BatchGetResponse.Result.response:type_name -> godwit.v1.GetResponse
+	58, // 78: godwit.v1.BatchGetResponse.Result.metadata:type_name -> godwit.v1.BatchGetResponse.Result.MetadataEntry
+	4,  // 79: godwit.v1.BatchGetResponse.Result.session:type_name -> godwit.v1.Session
+	40, // 80: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
+	60, // 81: godwit.v1.BatchUpdateResponse.Result.metadata:type_name -> godwit.v1.BatchUpdateResponse.Result.MetadataEntry
+	4,  // 82: godwit.v1.BatchUpdateResponse.Result.session:type_name -> godwit.v1.Session
+	0,  // 83: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
+	6,  // 84: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
+	20, // 85: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
+	21, // 86: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
+	22, // 87: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
+	41, // 88: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
+	43, // 89: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
+	45, // 90: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
+	53, // 91: godwit.v1.KV.Pipeline:input_type -> godwit.v1.PipelineFrame
+	47, // 92: godwit.v1.KV.Watch:input_type -> godwit.v1.WatchRequest
+	9,  // 93: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
+	40, // 94: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
+	40, // 95: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
+	40, // 96: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
+	42, // 97: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
+	44, // 98: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
+	46, // 99: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
+	53, // 100: godwit.v1.KV.Pipeline:output_type -> godwit.v1.PipelineFrame
+	48, // 101: godwit.v1.KV.Watch:output_type -> godwit.v1.WatchResponse
+	93, // [93:102] is the sub-list for method output_type
+	84, // [84:93] is the sub-list for method input_type
+	84, // [84:84] is the sub-list for extension type_name
+	84, // [84:84] is the sub-list for extension extendee
+	0,  // [0:84] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_kv_proto_init() }
@@ -4435,13 +4836,25 @@ func file_godwit_v1_kv_proto_init() {
 		(*WatchResponse_Progress)(nil),
 		(*WatchResponse_Resync)(nil),
 	}
+	file_godwit_v1_kv_proto_msgTypes[51].OneofWrappers = []any{
+		(*PipelineMessage_Request)(nil),
+		(*PipelineMessage_Answer)(nil),
+	}
+	file_godwit_v1_kv_proto_msgTypes[52].OneofWrappers = []any{
+		(*PipelineRequest_Get)(nil),
+		(*PipelineRequest_Update)(nil),
+	}
+	file_godwit_v1_kv_proto_msgTypes[53].OneofWrappers = []any{
+		(*PipelineAnswer_Get)(nil),
+		(*PipelineAnswer_Update)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_v1_kv_proto_rawDesc), len(file_godwit_v1_kv_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   55,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	KV_BatchGet_FullMethodName    = "/godwit.v1.KV/BatchGet"
 	KV_BatchUpdate_FullMethodName = "/godwit.v1.KV/BatchUpdate"
 	KV_Scan_FullMethodName        = "/godwit.v1.KV/Scan"
+	KV_Pipeline_FullMethodName    = "/godwit.v1.KV/Pipeline"
 	KV_Watch_FullMethodName       = "/godwit.v1.KV/Watch"
 )
 
@@ -54,6 +55,9 @@ type KVClient interface {
 	BatchUpdate(ctx context.Context, in *BatchUpdateRequest, opts ...grpc.CallOption) (*BatchUpdateResponse, error)
 	// Scan lists the keys of a bucket in the order of their hash.
 	Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScanResponse], error)
+	// Pipeline carries many requests over one stream. Each is answered as its unary
+	// call would be, when it is done, in whatever order that is.
+	Pipeline(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PipelineFrame, PipelineFrame], error)
 	// Watch tells of the keys of a bucket that change, from now or from a cursor
 	// on, until the caller ends it or the node does: then it is resumed, at any
 	// node, from the last cursor. See docs/watch.md.
@@ -147,9 +151,22 @@ func (c *kVClient) Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallO
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type KV_ScanClient = grpc.ServerStreamingClient[ScanResponse]
 
+func (c *kVClient) Pipeline(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PipelineFrame, PipelineFrame], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &KV_ServiceDesc.Streams[1], KV_Pipeline_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PipelineFrame, PipelineFrame]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KV_PipelineClient = grpc.BidiStreamingClient[PipelineFrame, PipelineFrame]
+
 func (c *kVClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &KV_ServiceDesc.Streams[1], KV_Watch_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &KV_ServiceDesc.Streams[2], KV_Watch_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +206,9 @@ type KVServer interface {
 	BatchUpdate(context.Context, *BatchUpdateRequest) (*BatchUpdateResponse, error)
 	// Scan lists the keys of a bucket in the order of their hash.
 	Scan(*ScanRequest, grpc.ServerStreamingServer[ScanResponse]) error
+	// Pipeline carries many requests over one stream. Each is answered as its unary
+	// call would be, when it is done, in whatever order that is.
+	Pipeline(grpc.BidiStreamingServer[PipelineFrame, PipelineFrame]) error
 	// Watch tells of the keys of a bucket that change, from now or from a cursor
 	// on, until the caller ends it or the node does: then it is resumed, at any
 	// node, from the last cursor. See docs/watch.md.
@@ -223,6 +243,9 @@ func (UnimplementedKVServer) BatchUpdate(context.Context, *BatchUpdateRequest) (
 }
 func (UnimplementedKVServer) Scan(*ScanRequest, grpc.ServerStreamingServer[ScanResponse]) error {
 	return status.Error(codes.Unimplemented, "method Scan not implemented")
+}
+func (UnimplementedKVServer) Pipeline(grpc.BidiStreamingServer[PipelineFrame, PipelineFrame]) error {
+	return status.Error(codes.Unimplemented, "method Pipeline not implemented")
 }
 func (UnimplementedKVServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -367,6 +390,13 @@ func _KV_Scan_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type KV_ScanServer = grpc.ServerStreamingServer[ScanResponse]
 
+func _KV_Pipeline_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(KVServer).Pipeline(&grpc.GenericServerStream[PipelineFrame, PipelineFrame]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KV_PipelineServer = grpc.BidiStreamingServer[PipelineFrame, PipelineFrame]
+
 func _KV_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -415,6 +445,12 @@ var KV_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Scan",
 			Handler:       _KV_Scan_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Pipeline",
+			Handler:       _KV_Pipeline_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 		{
 			StreamName:    "Watch",
