@@ -155,9 +155,15 @@ func (c *client) write(req *v1.UpdateRequest, twice bool) (resp *v1.UpdateRespon
 
 // requestID is a ULID: its birth, then what nobody else has.
 func (c *client) requestID() []byte {
-	id := make([]byte, 16)
-	binary.BigEndian.PutUint64(id, uint64(time.Now().UnixMilli())<<16)
+	id := binaryID(time.Now())
 	binary.BigEndian.PutUint64(id[6:], c.rnd.Uint64())
+	return id
+}
+
+// binaryID is a ULID of zeros behind its birth.
+func binaryID(born time.Time) []byte {
+	id := make([]byte, 16)
+	binary.BigEndian.PutUint64(id, uint64(born.UnixMilli())<<16)
 	return id
 }
 
