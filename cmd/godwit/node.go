@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,15 +13,15 @@ import (
 
 // nodeCommands change who the nodes of a datacenter are, and what they own.
 func (s *session) nodeCommands() *cli.Command {
-	change := func(name, usage, args string, least, most int, make func(*invocation) (*pb.RingChange, error), more ...cli.Flag) *cli.Command {
-		flags := append(more,
+	change := func(name, usage, args string, least, most int, asked func(*invocation) (*pb.RingChange, error), more ...cli.Flag) *cli.Command {
+		flags := append(slices.Clone(more),
 			&cli.BoolFlag{Name: "plan", Usage: "show what it would move, and change nothing (the default)"},
 			&cli.BoolFlag{Name: "commit", Usage: "have a majority of the members decide on it"},
 			&cli.Uint64Flag{Name: "epoch", Usage: "with --commit: only if the members are still those of epoch `N`, as the plan said"},
 		)
 		return s.leaf(spec{
 			name: name, usage: usage, args: args, least: least, most: most, flags: clusterFlags(flags...),
-			run: func(in *invocation) error { return in.changeNodes(name, make) },
+			run: func(in *invocation) error { return in.changeNodes(name, asked) },
 		})
 	}
 	return &cli.Command{Name: "node", Category: categoryCluster, Usage: "the nodes of a datacenter: who they are and what they own", Subcommands: []*cli.Command{
@@ -69,15 +70,15 @@ type nodeEntryJSON struct {
 
 // nodesJSON is the JSON of node list, one per datacenter.
 type nodesJSON struct {
-	DC       string       `json:"dc"`
-	Epoch    uint64       `json:"epoch"`
-	By       string       `json:"by"`
-	Note     string       `json:"note"`
-	Moving   bool         `json:"moving"`
-	Turned   bool         `json:"turned"`
-	Majority uint32       `json:"majority"`
+	DC       string          `json:"dc"`
+	Epoch    uint64          `json:"epoch"`
+	By       string          `json:"by"`
+	Note     string          `json:"note"`
+	Moving   bool            `json:"moving"`
+	Turned   bool            `json:"turned"`
+	Majority uint32          `json:"majority"`
 	Nodes    []nodeEntryJSON `json:"nodes"`
-	Error    string       `json:"error,omitempty"`
+	Error    string          `json:"error,omitempty"`
 }
 
 func roleShown(r pb.NodeRole) string {
@@ -145,11 +146,11 @@ func nodesOf(a said[*pb.NodesResponse]) nodesJSON {
 }
 
 // changeNodes plans a change, and with --commit has it carried out.
-func (in *invocation) changeNodes(name string, make func(*invocation) (*pb.RingChange, error)) error {
+func (in *invocation) changeNodes(name string, asked func(*invocation) (*pb.RingChange, error)) error {
 	if in.Bool("plan") && in.Bool("commit") {
 		return usagef("--plan changes nothing and --commit does: give one of them")
 	}
-	change, err := make(in)
+	change, err := asked(in)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func TestANodeJoinsTheRunningCluster(t *testing.T) {
 		t.Errorf("join without the key: exit %d, %s", r.code, r.err)
 	}
 	joined := append([]string{"--data", data, "--cluster-key-file", key}, join...)
-	other, stop := serving(t, joined...)
+	_, stop := serving(t, joined...)
 	tm.until("use1-b waits to join", func() bool {
 		roles, _ := tm.roles()
 		return roles == "use1-a:active use1-b:candidate"
@@ -115,7 +115,7 @@ func TestANodeJoinsTheRunningCluster(t *testing.T) {
 
 	// It starts again on its data, at other ports.
 	stop()
-	other, _ = serving(t, joined...)
+	other, _ := serving(t, joined...)
 	at := &terminal{t: t, env: map[string]string{"GODWIT_ADDR": other}}
 	at.until("both answer again", func() bool { return at.run("incr", "hits", "0").code == 0 && at.run("get", "hits").out == "2\n" })
 	tm.want(0, "epoch 5: leave use1-a; data is moving; see status\n", "node", "leave", "use1-a", "--commit")

@@ -161,7 +161,7 @@ const joinTimeout = 15 * time.Second
 func advertised(addr string) (host string, ports topology.Ports, err error) {
 	host, port, split := net.SplitHostPort(addr)
 	if split != nil {
-		return strings.Trim(addr, "[]"), topology.Ports{}, nil
+		return strings.Trim(addr, "[]"), topology.Ports{}, nil //nolint:nilerr // it is a host alone
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 || n > 65535-4 {
