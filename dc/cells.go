@@ -14,7 +14,7 @@ import (
 
 // cells tells what this node holds of a key, and who minted it.
 func (n *Node) cells(req *v1.CellsRequest) (*v1.CellsResponse, error) {
-	t, err := n.target(req.GetBucket(), req.GetKey())
+	t, err := n.locate(req.GetBucket(), req.GetKey())
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (n *Node) cells(req *v1.CellsRequest) (*v1.CellsResponse, error) {
 // Cells returns a key's cells, clock and residue, as one owner in this
 // datacenter holds them, or as each does.
 func (n *Node) Cells(ctx context.Context, req *v1.CellsRequest) (*v1.CellsResponse, error) {
-	t, err := n.target(req.GetBucket(), req.GetKey())
+	t, err := n.locate(req.GetBucket(), req.GetKey())
 	if err != nil {
 		return nil, err
 	}

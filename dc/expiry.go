@@ -112,7 +112,7 @@ func (n *Node) sweepRound(from int) int {
 				continue
 			}
 			left--
-			g.Go(func() error { return n.sweepKey(k.Key, until) })
+			g.Go(func() error { return n.sweepKey(id, k.Key, until) })
 		}
 	}
 	if err := g.Wait(); err != nil && n.ctx.Err() == nil {
@@ -157,15 +157,11 @@ func (n *Node) heardUntil(id storage.ReplicaID) (time.Time, bool) {
 
 // sweepKey removes a key if it has expired by then. Co-owners are asked first,
 // see coordinate: one of them may have taken an extension.
-func (n *Node) sweepKey(key crdt.KeyID, until time.Time) error {
-	t, err := n.target(key.Bucket, []byte(key.Key))
-	if err != nil {
-		return err
-	}
+func (n *Node) sweepKey(id storage.ReplicaID, key crdt.KeyID, until time.Time) error {
 	ctx, cancel := context.WithTimeout(n.ctx, n.opts.Timeout)
 	defer cancel()
 	op := &crdt.Op{Code: crdt.OpSweep, Now: until.UnixMilli()}
-	_, err = n.coordinate(ctx, t, op, crdt.RequestID{}, leastQuorum)
+	_, err := n.coordinate(ctx, n.held(id, key), op, crdt.RequestID{}, leastQuorum)
 	return err
 }
 

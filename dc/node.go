@@ -64,8 +64,11 @@ type Options struct {
 	Links      LinkControl     // none
 	Storage    storage.Options // Dir is required; Identity and Hash are filled in here
 	Exchange   time.Duration   // how often co-owners compare clocks; 1 s
-	SweepEvery time.Duration   // pause between two looks at what has expired; 1 s
-	Timeout    time.Duration   // of a request that has none, and the most for any; 30 s
+	// BucketsEvery is the pause between two looks at whether buckets were made or
+	// altered elsewhere; Exchange.
+	BucketsEvery time.Duration
+	SweepEvery   time.Duration // pause between two looks at what has expired; 1 s
+	Timeout      time.Duration // of a request that has none, and the most for any; 30 s
 	// StandInAfter is how long a write waits for an owner before it asks another
 	// node to stand in; 250 ms.
 	StandInAfter time.Duration
@@ -102,6 +105,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.SessionWait = cmp.Or(o.SessionWait, 2*time.Second)
 	o.HedgePercent = max(cmp.Or(o.HedgePercent, 5), 0)
 	o.Exchange = cmp.Or(o.Exchange, time.Second)
+	o.BucketsEvery = cmp.Or(o.BucketsEvery, o.Exchange)
 	o.SweepEvery = cmp.Or(o.SweepEvery, time.Second)
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	o.StandInAfter = cmp.Or(o.StandInAfter, 250*time.Millisecond)
@@ -148,7 +152,7 @@ type Node struct {
 	started time.Time
 
 	placements map[uint32]*placement
-	buckets    map[string]*bucket
+	buckets    *catalog
 	contextKey []byte
 
 	laid    atomic.Pointer[layout]
@@ -183,12 +187,6 @@ type placement struct {
 	rings    map[string]*ring.Ring // by datacenter, as the topology has them
 }
 
-type bucket struct {
-	topology.Bucket
-	placement *placement
-	dcs       []string
-}
-
 // Open opens the node's data and makes it ready to serve. Close ends it.
 func Open(o Options) (*Node, error) {
 	o, err := o.withDefaults()
@@ -215,6 +213,9 @@ func Open(o Options) (*Node, error) {
 	n.peers = newCatchUp(n)
 	n.moves = newMoves(n)
 	n.rights = newRightsKeeper()
+	if err := n.buckets.remember(); err != nil {
+		return nil, errors.Join(err, n.store.Close())
+	}
 	if err := n.firstLayout(); err != nil {
 		return nil, errors.Join(err, n.store.Close())
 	}
@@ -227,6 +228,7 @@ func Open(o Options) (*Node, error) {
 		}
 	}
 	n.work.Go(n.peers.run)
+	n.work.Go(n.buckets.follow)
 	n.work.Go(n.hostGuests)
 	n.work.Go(n.moves.run)
 	n.work.Go(n.trim)
@@ -268,7 +270,6 @@ func (n *Node) replicator() Replicator {
 // are the same everywhere, owners differ.
 func (n *Node) layOut() error {
 	n.placements = map[uint32]*placement{}
-	n.buckets = map[string]*bucket{}
 	byName := map[string]*placement{}
 	for _, p := range n.opts.Topology.Placements {
 		pl := &placement{id: topology.PlacementID(p.Name), name: p.Name, replicas: p.Replicas[n.dc], rings: map[string]*ring.Ring{}}
@@ -290,13 +291,11 @@ func (n *Node) layOut() error {
 		byName[p.Name] = pl
 	}
 	for _, b := range n.opts.Topology.Buckets {
-		pl := byName[b.Placement]
-		if pl == nil {
+		if byName[b.Placement] == nil {
 			return fmt.Errorf("dc: bucket %q: placement %q is not defined", b.Name, b.Placement)
 		}
-		p, _ := n.opts.Topology.Placement(b.Placement)
-		n.buckets[b.Name] = &bucket{Bucket: b, placement: pl, dcs: p.DCs()}
 	}
+	n.buckets = newCatalog(n, byName)
 	return nil
 }
 

@@ -15,6 +15,9 @@ func (n *Node) operation(t *target, req *v1.UpdateRequest) (*crdt.Op, error) {
 	}
 	op.Default, _ = crdt.ParseKind(t.bucket.Kind)
 	op.Allowed = t.bucket.allowed()
+	if err := t.bucket.takes(op); err != nil {
+		return nil, err
+	}
 	if err := n.lifetime(t, req, op); err != nil {
 		return nil, err
 	}

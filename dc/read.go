@@ -15,11 +15,19 @@ import (
 // Get reads one key from as many replicas as asked for. One sends its cells,
 // the others a digest; where they differ, the answer is the join of all.
 func (n *Node) Get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, error) {
+	if err := forClients(req.GetBucket()); err != nil {
+		return nil, err
+	}
+	return n.getAnywhere(ctx, req)
+}
+
+// getAnywhere is Get for every bucket.
+func (n *Node) getAnywhere(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, error) {
 	return underOneRing(ctx, func() (*v1.GetResponse, error) { return n.get(ctx, req) })
 }
 
 func (n *Node) get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, error) {
-	t, err := n.target(req.GetBucket(), req.GetKey())
+	t, err := n.locate(req.GetBucket(), req.GetKey())
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/ring"
 	"github.com/godwitdb/godwit/storage"
+	"github.com/godwitdb/godwit/topology"
 )
 
 // Limits of a request.
@@ -28,11 +29,31 @@ type target struct {
 	recalls uint64 // of requests, before it was asked whether this one is known: see recall
 }
 
+// target finds where a key of a client lives.
 func (n *Node) target(bucketName string, key []byte) (*target, error) {
-	b := n.buckets[bucketName]
+	if err := forClients(bucketName); err != nil {
+		return nil, err
+	}
+	return n.locate(bucketName, key)
+}
+
+// forClients refuses the buckets that clients do not see.
+func forClients(bucketName string) error {
+	if topology.SystemBucket(bucketName) {
+		return refuse(PermissionDenied, "SYSTEM_BUCKET", "bucket %.80q is the cluster's own; buckets are made and changed with the bucket commands", bucketName).
+			with("bucket", fmt.Sprintf("%.80s", bucketName))
+	}
+	return nil
+}
+
+// locate is target for every bucket.
+func (n *Node) locate(bucketName string, key []byte) (*target, error) {
+	b, err := n.buckets.find(bucketName)
 	switch {
 	case bucketName == "":
 		return nil, refuse(InvalidArgument, "NO_BUCKET", "bucket is missing")
+	case err != nil:
+		return nil, err
 	case b == nil:
 		return nil, refuse(InvalidArgument, "UNKNOWN_BUCKET", "unknown bucket %.80q", bucketName).with("bucket", fmt.Sprintf("%.80s", bucketName))
 	case len(key) == 0:
@@ -48,6 +69,16 @@ func (n *Node) target(bucketName string, key []byte) (*target, error) {
 	t.id = storage.ReplicaID{Placement: b.placement.id, Partition: uint32(ring.PartitionOf(hash, n.opts.Topology.Partitions))}
 	t.owners = n.owners(n.dc, t.id)
 	return t, nil
+}
+
+// held is where a key lives that this node holds a replica of, whether its
+// bucket is still defined or not.
+func (n *Node) held(id storage.ReplicaID, key crdt.KeyID) *target {
+	b := n.buckets.known(key.Bucket)
+	if b == nil {
+		b = &bucket{Bucket: topology.Bucket{Name: key.Bucket}, placement: n.placements[id.Placement]}
+	}
+	return &target{bucket: b, key: key, id: id, owners: n.owners(n.dc, id)}
 }
 
 // copies tells how many of a set of owners a request must reach.
@@ -78,6 +109,14 @@ func (b *bucket) allowed() []crdt.Kind {
 		}
 	}
 	return out
+}
+
+// takes refuses writes to a bucket that is being deleted, but for removals.
+func (b *bucket) takes(op *crdt.Op) error {
+	if b.deleting && op.Code != crdt.OpDelete {
+		return refuse(FailedPrecondition, "BUCKET_DELETING", "bucket %q is being deleted", b.Name)
+	}
+	return nil
 }
 
 func requestID(b []byte) (id crdt.RequestID, err error) {

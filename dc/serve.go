@@ -249,13 +249,13 @@ func (n *Node) serveForward(ctx context.Context, f *peerv1.Forward) (*peerv1.For
 		if err := n.ownsKey(of.Get.GetBucket(), of.Get.GetKey()); err != nil {
 			return nil, err
 		}
-		resp, err := n.Get(ctx, of.Get)
+		resp, err := n.getAnywhere(ctx, of.Get)
 		return &peerv1.ForwardDone{Of: &peerv1.ForwardDone_Get{Get: resp}}, err
 	case *peerv1.Forward_Update:
 		if err := n.ownsKey(of.Update.GetBucket(), of.Update.GetKey()); err != nil {
 			return nil, err
 		}
-		t, err := n.target(of.Update.GetBucket(), of.Update.GetKey())
+		t, err := n.locate(of.Update.GetBucket(), of.Update.GetKey())
 		if err != nil {
 			return nil, err
 		}
@@ -266,7 +266,7 @@ func (n *Node) serveForward(ctx context.Context, f *peerv1.Forward) (*peerv1.For
 }
 
 func (n *Node) ownsKey(bucketName string, key []byte) error {
-	t, err := n.target(bucketName, key)
+	t, err := n.locate(bucketName, key)
 	if err != nil {
 		return err
 	}

@@ -19,11 +19,19 @@ import (
 // as asked for are durable. An error with reason WRITE_INDETERMINATE says that
 // fewer are: the write may still become visible.
 func (n *Node) Update(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
-	return underOneRing(ctx, func() (*v1.UpdateResponse, error) { return n.updateAnywhere(ctx, req) })
+	if err := forClients(req.GetBucket()); err != nil {
+		return nil, err
+	}
+	return n.updateAnywhere(ctx, req)
 }
 
+// updateAnywhere is Update for every bucket.
 func (n *Node) updateAnywhere(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
-	t, err := n.target(req.GetBucket(), req.GetKey())
+	return underOneRing(ctx, func() (*v1.UpdateResponse, error) { return n.updateOnce(ctx, req) })
+}
+
+func (n *Node) updateOnce(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
+	t, err := n.locate(req.GetBucket(), req.GetKey())
 	if err != nil {
 		return nil, err
 	}

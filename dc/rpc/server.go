@@ -82,8 +82,9 @@ func NewServer(node *dc.Node, o ServerOptions) *Server {
 	v1.RegisterKVServer(s.grpc, &kvService{node: node, opts: &s.opts})
 	v1.RegisterClusterServer(s.grpc, &clusterService{node: node, introducer: introducer{key: s.opts.Key, tell: s.opts.Introduce, now: time.Now}})
 	v1.RegisterReplicationServer(s.grpc, &replicationService{node: node})
+	v1.RegisterBucketsServer(s.grpc, &bucketService{node: node})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
-	for _, name := range []string{v1.KV_ServiceDesc.ServiceName, v1.Cluster_ServiceDesc.ServiceName, v1.Replication_ServiceDesc.ServiceName} {
+	for _, name := range []string{v1.KV_ServiceDesc.ServiceName, v1.Cluster_ServiceDesc.ServiceName, v1.Replication_ServiceDesc.ServiceName, v1.Buckets_ServiceDesc.ServiceName} {
 		s.health.SetServingStatus(name, healthv1.HealthCheckResponse_SERVING)
 	}
 	reflection.Register(s.grpc)
