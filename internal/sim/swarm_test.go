@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 0, "how many seeds to run; 300, or 20 with -short")
+	seeds = flag.Int("seeds", 0, "how many seeds to run; 300, or 10 with -short")
 	from  = flag.Uint64("from", 1, "the first seed")
 	again = flag.Int("again", 1, "how often to run each seed")
 	dump  = flag.String("dump", "", "write the history of a seed that fails to this file")
@@ -38,7 +38,7 @@ func TestSwarm(t *testing.T) {
 	switch {
 	case n > 0:
 	case testing.Short():
-		n = 20
+		n = 10
 	default:
 		n = 300
 	}
