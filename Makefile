@@ -37,7 +37,7 @@ build: ## build bin/godwit, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/godwit
 
 .PHONY: test
-test: ## run every test (TESTFLAGS, TEST_TIMEOUT)
+test: tools ## run every test (TESTFLAGS, TEST_TIMEOUT)
 	$(GO) test -timeout $(TEST_TIMEOUT) -p $(TEST_PROCS) $(TESTFLAGS) ./...
 
 .PHONY: race

@@ -197,6 +197,11 @@ func (n *Node) who(a crdt.Actor) (dcName, node string) {
 			}
 		}
 	}
+	for _, node := range n.layout().nodes { // one that joined since
+		if storage.NodeActor(n.dc, node) == a>>32 {
+			return n.dc, node
+		}
+	}
 	return "", ""
 }
 

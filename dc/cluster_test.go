@@ -68,7 +68,7 @@ func startDCEvery(t *testing.T, nodes, replicas int, exchange time.Duration) (*w
 	var out []*Node
 	for _, spec := range d.Nodes {
 		n, err := Open(Options{
-			Topology: top, Node: spec.ID, Transport: wireEnd{w, spec.ID}, Membership: w, Exchange: exchange,
+			Topology: top, Node: spec.ID, Transport: wireEnd{w, spec.ID}, Membership: w, Exchange: exchange, OrphanAfter: 300 * time.Millisecond,
 			Storage: storage.Options{Dir: "/" + spec.ID, FS: storage.NewMemory(), Ballast: -1, MemTable: 1 << 20, CacheBytes: 1 << 20},
 		})
 		if err != nil {

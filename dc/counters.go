@@ -37,6 +37,17 @@ type Counters struct {
 	// Joins are those of a whole partition, from a co-owner, and TreeRepairs those
 	// of them that were made because trees differed while clocks did not.
 	Joins, TreeRepairs atomic.Uint64
+	// ScrubbedReplicas are replicas that were read again whole, ScrubbedBytes what
+	// that took, and ScrubsWrong those of them that were damaged.
+	ScrubbedReplicas, ScrubbedBytes, ScrubsWrong atomic.Uint64
+	// Reminted are events that gave a dot of its own to what a lost event left.
+	Reminted atomic.Uint64
+	// Conflicts are those that arose on this node's replicas: registers, also in
+	// maps, with concurrent values that differ, and keys of several kinds. One
+	// that gains a value counts again. Every owner counts what it sees.
+	Conflicts atomic.Uint64
+	// Swept are expired keys that this node removed.
+	Swept atomic.Uint64
 	// StaleRings are requests of others refused because their ring was out of date.
 	StaleRings atomic.Uint64
 	// SessionWaits are requests whose session had seen more than this node's

@@ -162,6 +162,9 @@ func (n *Node) sweepKey(id storage.ReplicaID, key crdt.KeyID, until time.Time) e
 	defer cancel()
 	op := &crdt.Op{Code: crdt.OpSweep, Now: until.UnixMilli()}
 	_, err := n.coordinate(ctx, n.held(id, key), op, crdt.RequestID{}, leastQuorum)
+	if err == nil {
+		n.count.Swept.Add(1)
+	}
 	return err
 }
 

@@ -3,7 +3,6 @@ package dc
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
@@ -31,6 +30,8 @@ func (n *Node) inspect(ctx context.Context, req *peerv1.Inspect) (*peerv1.Inspec
 	case *peerv1.Inspect_Conflicts:
 		done, err := n.conflicts(of.Conflicts)
 		return &peerv1.InspectDone{Of: &peerv1.InspectDone_Conflicts{Conflicts: done}}, err
+	case *peerv1.Inspect_Arisen:
+		return &peerv1.InspectDone{Of: &peerv1.InspectDone_Arisen{Arisen: n.arisen(of.Arisen)}}, nil
 	case *peerv1.Inspect_Leaves:
 		done, err := n.leaves(of.Leaves)
 		return &peerv1.InspectDone{Of: &peerv1.InspectDone_Leaves{Leaves: done}}, err
@@ -47,6 +48,11 @@ func (n *Node) inspect(ctx context.Context, req *peerv1.Inspect) (*peerv1.Inspec
 // everywhere asks every node of the datacenter and calls took, one at a time,
 // with each answer; it returns the nodes that did not answer.
 func (n *Node) everywhere(ctx context.Context, timeout time.Duration, q *peerv1.Inspect, took func(node string, a *peerv1.InspectDone)) (missing []string) {
+	return n.eachNode(ctx, timeout, func(string) *peerv1.Inspect { return q }, took)
+}
+
+// eachNode is everywhere with a question for each node.
+func (n *Node) eachNode(ctx context.Context, timeout time.Duration, ask func(node string) *peerv1.Inspect, took func(node string, a *peerv1.InspectDone)) (missing []string) {
 	type answer struct {
 		node string
 		done *peerv1.InspectDone
@@ -55,6 +61,7 @@ func (n *Node) everywhere(ctx context.Context, timeout time.Duration, q *peerv1.
 	nodes := n.layout().nodes
 	ch := make(chan answer, len(nodes))
 	for _, node := range nodes {
+		q := ask(node)
 		go func() {
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
@@ -121,10 +128,12 @@ func (n *Node) status() *v1.NodeStatus {
 		Id: n.id, Partitions: uint32(n.owned(n.id)), DiskBytes: n.store.DiskBytes(), ReadOnly: n.store.ReadOnly(),
 		UptimeMs: uint64(max(n.opts.Storage.Wall().Sub(n.started), 0).Milliseconds()),
 		Moving:   n.moves.progress(), Guests: uint32(len(n.guests())), Epoch: n.epoch(),
-		Peers: n.peerHealth(), PhiThreshold: n.opts.PhiThreshold, HeartbeatMs: uint64(n.opts.Heartbeat.Milliseconds()),
+		ConflictsSeen: n.store.ArisenCount(),
+		Peers:         n.peerHealth(), PhiThreshold: n.opts.PhiThreshold, HeartbeatMs: uint64(n.opts.Heartbeat.Milliseconds()),
 	}
 	for _, r := range n.store.Replicas() {
 		s.Keys += uint64(max(r.State().Keys, 0))
+		s.Conflicts += uint64(r.Contested())
 		log := r.Log()
 		s.LogEvents += log.Events
 		if !log.Oldest.IsZero() {
@@ -281,59 +290,6 @@ func (n *Node) keys(req *v1.KeysRequest) (*v1.KeysResponse, error) {
 		resp.Items = append(resp.Items, &v1.KeysResponse_Item{Bucket: it.Key.Bucket, Key: []byte(it.Key.Key), Digest: it.Digest[:]})
 	}
 	return resp, nil
-}
-
-func (n *Node) conflicts(req *v1.ConflictsRequest) (*peerv1.ConflictsPage, error) {
-	out := &peerv1.ConflictsPage{}
-	limit := conflictLimit(req)
-	for _, r := range n.store.Replicas() {
-		keys, err := r.Conflicts(req.GetBucket(), limit-len(out.GetConflicts()))
-		if err != nil {
-			return nil, err
-		}
-		for _, key := range keys {
-			a, err := r.Read(storage.Query{Key: key, Limit: 1})
-			if err != nil {
-				return nil, err
-			}
-			_, cells := a.Kinds()
-			if v := crdt.ReadValue(crdt.Register, cells[crdt.Register]); v.Conflict() && !a.Expired(n.now()) {
-				out.Conflicts = append(out.Conflicts, &v1.ConflictsResponse{
-					Bucket: key.Bucket, Key: []byte(key.Key), Kind: v1.Kind_KIND_REGISTER, Siblings: siblings(v.Siblings),
-				})
-			}
-		}
-		if len(out.GetConflicts()) >= limit {
-			break
-		}
-	}
-	return out, nil
-}
-
-func conflictLimit(req *v1.ConflictsRequest) int {
-	if l := int(req.GetLimit()); l > 0 && l < 10_000 {
-		return l
-	}
-	return 10_000
-}
-
-// Conflicts lists the registers of this datacenter that hold concurrent values.
-func (n *Node) Conflicts(ctx context.Context, req *v1.ConflictsRequest) []*v1.ConflictsResponse {
-	found := map[string]*v1.ConflictsResponse{}
-	q := &peerv1.Inspect{Of: &peerv1.Inspect_Conflicts{Conflicts: req}}
-	n.everywhere(ctx, n.opts.Timeout, q, func(_ string, a *peerv1.InspectDone) {
-		for _, c := range a.GetConflicts().GetConflicts() {
-			found[c.GetBucket()+"/"+string(c.GetKey())] = c
-		}
-	})
-	var out []*v1.ConflictsResponse
-	for _, c := range found {
-		out = append(out, c)
-	}
-	slices.SortFunc(out, func(a, b *v1.ConflictsResponse) int {
-		return strings.Compare(a.GetBucket()+"/"+string(a.GetKey()), b.GetBucket()+"/"+string(b.GetKey()))
-	})
-	return out[:min(len(out), conflictLimit(req))]
 }
 
 // atOwner answers a question about one replica at the first owner that can.

@@ -237,8 +237,8 @@ func TestDroppedReplicaComesBackUnderANewActor(t *testing.T) {
 }
 
 // The effect of an event stands ahead of every clock at one replica, and the
-// event is lost: only the trees tell.
-func TestTreesTellWhatClocksDoNot(t *testing.T) {
+// event is lost: only the trees tell, and it is minted again.
+func TestWhatALostEventLeft(t *testing.T) {
 	_, nodes := startDC(t, 3, 3)
 	if _, err := nodes[0].Update(t.Context(), put("k", "v")); err != nil {
 		t.Fatal(err)
@@ -248,7 +248,7 @@ func TestTreesTellWhatClocksDoNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := crdt.Dot{Actor: 7, Seq: 9}
+	lost := crdt.Dot{Actor: storage.NodeActor("here", "b")<<32 | 7, Seq: 9}
 	r := nodes[1].store.Replica(at.id)
 	s := &crdt.Snapshot{Cells: []crdt.CellState{{
 		ID:   crdt.CellID{KeyID: crdt.KeyID{Bucket: "default", Key: "k"}, Kind: crdt.Set, Path: crdt.PathOf("e")},
@@ -271,5 +271,21 @@ func TestTreesTellWhatClocksDoNot(t *testing.T) {
 	}
 	if repairs == 0 {
 		t.Error("nobody joined because of a tree")
+	}
+	eventually(t, "what is left of the lost event has a dot of its own", func() bool {
+		for _, n := range nodes {
+			if !n.store.Replica(at.id).AheadSince().IsZero() {
+				return false
+			}
+		}
+		return level(nodes)
+	})
+	a, err := nodes[2].store.Replica(at.id).Read(storage.Query{Key: at.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, cells := a.Kinds()
+	if set := cells[crdt.Set]; len(set) != 1 || len(set[0].Live) != 1 || set[0].Live[0].Dot == lost {
+		t.Errorf("the element of the lost event: %v, want one dot that is not %v", set, lost)
 	}
 }

@@ -72,6 +72,11 @@ type Options struct {
 	// StandInAfter is how long a write waits for an owner before it asks another
 	// node to stand in; 250 ms.
 	StandInAfter time.Duration
+	// ScrubEvery is how often every record is read again, to find damage; 24 h.
+	ScrubEvery time.Duration
+	// OrphanAfter is for how long the effect of an event may stand ahead of
+	// every clock before the event counts as lost; 30 s.
+	OrphanAfter time.Duration
 	// MoveRate bounds what this node takes from others to catch up or to become
 	// an owner, in bytes a second; 64 MiB/s.
 	MoveRate int
@@ -109,6 +114,8 @@ func (o Options) withDefaults() (Options, error) {
 	o.SweepEvery = cmp.Or(o.SweepEvery, time.Second)
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	o.StandInAfter = cmp.Or(o.StandInAfter, 250*time.Millisecond)
+	o.ScrubEvery = cmp.Or(o.ScrubEvery, 24*time.Hour)
+	o.OrphanAfter = cmp.Or(o.OrphanAfter, 30*time.Second)
 	o.MoveRate = cmp.Or(o.MoveRate, 64<<20)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -206,6 +213,7 @@ func Open(o Options) (*Node, error) {
 	}
 	o.Storage.Identity = storage.Identity{Cluster: o.Topology.Cluster, DC: dcName, Node: o.Node, Partitions: o.Topology.Partitions}
 	o.Storage.Hash = ring.KeyHash
+	o.Storage.Arisen = &n.count.Conflicts
 	if n.store, err = storage.Open(o.Storage); err != nil {
 		return nil, err
 	}
@@ -235,6 +243,7 @@ func Open(o Options) (*Node, error) {
 	n.work.Go(n.sweep)
 	n.work.Go(n.dropMarks)
 	n.work.Go(n.moveRights)
+	n.work.Go(newScrubber(n).run)
 	return n, nil
 }
 

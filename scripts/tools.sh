@@ -21,6 +21,8 @@ want() {
 want golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0
 want protoc-gen-go google.golang.org/protobuf/cmd/protoc-gen-go v1.36.12
 want protoc-gen-go-grpc google.golang.org/grpc/cmd/protoc-gen-go-grpc v1.6.2
+want grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl v1.9.4
+want ghz github.com/bojand/ghz/cmd/ghz v0.93.0
 
 if ! command -v protoc >/dev/null; then
 	if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then

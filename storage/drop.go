@@ -61,7 +61,7 @@ func (r *Replica) Drop(generation uint64) (bool, error) {
 	r.applied++
 	r.synced, r.dropped = r.applied, r.applied
 	r.tree.Reset()
-	r.keys, r.changed = 0, time.Time{}
+	r.keys, r.changed, r.aheadSince, r.contested, r.manyKinds = 0, time.Time{}, time.Time{}, 0, 0
 	return true, b.Close()
 }
 

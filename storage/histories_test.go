@@ -28,7 +28,7 @@ func newHistory(t *testing.T, seed uint64) *history {
 	for i := range 3 {
 		h.pairs = append(h.pairs, newPair(t, fmt.Sprintf("n%d", i), h.wall))
 	}
-	h.keys = keysOf(testID.Partition, "b", "k", 6)
+	h.keys = keysOf(testID.Partition, "b", "k", 7)
 	return h
 }
 
@@ -40,10 +40,10 @@ func (h *history) two() (a, b *pair) {
 }
 
 // operation draws a key and what to do with it. The kind of a key is the same
-// in all replicas but for the last register, which is created under two.
+// in all replicas but for the second register, which is created under two.
 func (h *history) operation() (crdt.KeyID, *crdt.Op) {
 	n := h.rnd.IntN(len(h.keys))
-	kind := []crdt.Kind{crdt.Register, crdt.MVRegister, crdt.Counter, crdt.Set, crdt.Register, crdt.ZSet}[n]
+	kind := []crdt.Kind{crdt.Register, crdt.MVRegister, crdt.Counter, crdt.Set, crdt.Register, crdt.ZSet, crdt.Map}[n]
 	if n == 4 && h.rnd.IntN(2) == 0 {
 		kind = crdt.Set
 	}
@@ -63,6 +63,8 @@ func (h *history) operation() (crdt.KeyID, *crdt.Op) {
 		op.Code, op.N = crdt.OpAdd, int64(h.rnd.IntN(9)-3)
 	case kind == crdt.ZSet:
 		h.scores(op)
+	case kind == crdt.Map:
+		h.fields(op)
 	case kind == crdt.Set && h.rnd.IntN(3) == 0:
 		op.Code, op.Elements = crdt.OpRemove, elements()
 	case kind == crdt.Set:
@@ -87,6 +89,21 @@ func (h *history) scores(op *crdt.Op) {
 		op.Code, op.Members = crdt.OpBump, []crdt.Member{member}
 	default:
 		op.Code, op.Elements = crdt.OpRemove, []string{member.Member}
+	}
+}
+
+// fields draws what to do with a map of registers, some of them in maps within.
+func (h *history) fields(op *crdt.Op) {
+	name := fmt.Sprintf("f\x00%d", h.rnd.IntN(3))
+	if h.rnd.IntN(5) == 0 {
+		op.Code, op.Names = crdt.OpDiscard, []crdt.FieldName{{Name: name}}
+		return
+	}
+	kind := []crdt.Kind{crdt.Register, crdt.MVRegister}[h.rnd.IntN(2)]
+	op.Code = crdt.OpUpdate
+	op.Fields = []crdt.FieldOp{{Name: name, Op: crdt.Op{Code: crdt.OpAssign, Kind: kind, Value: fmt.Appendf(nil, "v%d", h.rnd.IntN(4))}}}
+	if h.rnd.IntN(2) == 0 {
+		op.Fields = []crdt.FieldOp{{Name: "inner", Op: crdt.Op{Code: crdt.OpUpdate, Kind: crdt.Map, Fields: op.Fields}}}
 	}
 }
 
@@ -217,9 +234,13 @@ func TestRandomHistories(t *testing.T) {
 	if testing.Short() {
 		seeds = 10
 	}
+	var sorts int // of conflicts that were there
 	defer func() {
 		if skippedLeaves.Load() == 0 {
 			t.Error("no join left out a leaf that was equal")
+		}
+		if sorts != ofRegister|ofMVRegister|ofField|ofKinds {
+			t.Errorf("conflicts of the sorts %b alone were made", sorts)
 		}
 	}()
 	for seed := range seeds {
@@ -238,6 +259,7 @@ func TestRandomHistories(t *testing.T) {
 					for _, p := range h.pairs {
 						p.check(t)
 						p.checkScores(t, h.keys[5], h.rnd)
+						sorts |= p.checkConflicts(t)
 					}
 				}
 			}
@@ -262,6 +284,7 @@ func TestRandomHistories(t *testing.T) {
 				p.reopen(t)
 				p.check(t)
 				p.checkScores(t, h.keys[5], h.rnd)
+				p.checkConflicts(t)
 				if s := p.r.State(); s.Root != root {
 					t.Fatalf("replica %d: rebuilt tree has root %s, want %s", i, s.Root, root)
 				}

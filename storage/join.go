@@ -206,6 +206,7 @@ func (r *Replica) joinCells(theirs map[crdt.CellID]crdt.Cell, peer *crdt.Peer, r
 		}
 	}
 	r.state.JoinResidue(residue)
+	r.noteAhead(t)
 	return r.commit(t, crdt.Clock{}, nil, nil, false)
 }
 

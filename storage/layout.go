@@ -26,7 +26,7 @@ const (
 	tableRequest  = 'q' // placement, partition, request id -> dot and result
 	tableResidue  = 'r' // as tableData up to kind -> changes without puts
 	tableScore    = 's' // as tableData up to kind, score, path -> nothing: the members of a zset by score
-	tableConflict = 'x' // as tableData up to kind -> nothing: the register holds concurrent values
+	tableConflict = 'x' // as tableData up to kind (none: of several kinds), part and path within a map -> nothing: see conflicts.go
 )
 
 // Parts of a key and kind.

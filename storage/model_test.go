@@ -157,7 +157,8 @@ func stampIn(d *crdt.Delta) crdt.Stamp {
 				stamp, _ := binary.Uvarint(e.Payload[1:])
 				return crdt.Stamp(stamp)
 			}
-			if v := crdt.ReadValue(ch.ID.Kind, []crdt.CellState{{ID: ch.ID, Live: crdt.Cell{e}}}); len(v.Siblings) > 0 {
+			kind, _ := ch.ID.Leaf()
+			if v := crdt.ReadValue(kind, []crdt.CellState{{ID: ch.ID, Live: crdt.Cell{e}}}); len(v.Siblings) > 0 {
 				return v.Siblings[0].Stamp
 			}
 		}

@@ -288,34 +288,6 @@ func walkHeads(it *pebble.Iterator, fn func(rec record, key, value []byte) error
 	return nil
 }
 
-// Conflicts lists the keys of a bucket (of all, when empty) whose register
-// holds concurrent values.
-func (r *Replica) Conflicts(bucket string, limit int) ([]crdt.KeyID, error) {
-	if err := r.store.enter(); err != nil {
-		return nil, err
-	}
-	defer r.store.leave()
-	lo, hi := hashBounds(tableConflict, r.id.Placement, r.firstHash(), r.lastHash())
-	var out []crdt.KeyID
-	err := r.store.each(lo, hi, func(k, _ []byte) error {
-		rec, err := parseSide(k)
-		if err != nil {
-			return err
-		}
-		if bucket == "" || rec.id.Bucket == bucket {
-			out = append(out, rec.id.KeyID)
-		}
-		if len(out) >= limit {
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return out, err
-}
-
 func (r *Replica) firstHash() uint64 {
 	if r.store.bits == 0 {
 		return 0

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -203,40 +202,6 @@ func TestLeavesListTheirKeys(t *testing.T) {
 	}
 	if items := must(r.KeysOf(full))(t); len(items) != 60 {
 		t.Errorf("%d keys in all leaves, want 60", len(items))
-	}
-}
-
-func TestConflictsAreListedWhileTheyLast(t *testing.T) {
-	s, _ := openMem(t)
-	r, peer := s.Replica(testID), openPeer(t, "n2")
-	keys := keysOf(testID.Partition, "b", "k", 3)
-	for _, k := range keys {
-		mutate(t, r, k, assign("here"))
-		mutate(t, peer, k, assign("there"))
-	}
-	if list := must(r.Conflicts("b", 10))(t); len(list) != 0 {
-		t.Errorf("before they met: %v", list)
-	}
-	catchUp(t, r, peer, 1<<20)
-	list := must(r.Conflicts("b", 10))(t)
-	slices.SortFunc(list, func(a, b crdt.KeyID) int { return strings.Compare(a.Key, b.Key) })
-	if !slices.Equal(list, keys) {
-		t.Errorf("after they met: %v", list)
-	}
-	if n := len(must(r.Conflicts("b", 2))(t)); n != 2 {
-		t.Errorf("limit of 2: %d", n)
-	}
-	if n := len(must(r.Conflicts("other", 10))(t)); n != 0 {
-		t.Errorf("another bucket: %d", n)
-	}
-	mutate(t, r, keys[0], assign("settled"))
-	mutate(t, r, keys[1], del())
-	if list := must(r.Conflicts("", 10))(t); !slices.Equal(list, keys[2:]) {
-		t.Errorf("after a write and a delete: %v, want the third", list)
-	}
-	catchUp(t, peer, r, 1<<20)
-	if list := must(peer.Conflicts("", 10))(t); !slices.Equal(list, keys[2:]) {
-		t.Errorf("at the peer: %v, want the third", list)
 	}
 }
 

@@ -20,18 +20,21 @@ type Replica struct {
 	store *Store
 	id    ReplicaID
 
-	mu        sync.Mutex
-	state     crdt.Replica
-	durable   crdt.Clock // of state.Clock, what fsync has confirmed: the only clock that peers are told
-	applied   uint64     // commits so far
-	synced    uint64     // of applied, how many are known to be durable
-	unsynced  []gain     // of the commits after synced, in order
-	dropped   uint64     // of applied, up to which one the replica was dropped
-	actor     crdt.Actor // of this opening, minted with its first event
-	tree      *merkle.Tree
-	treeReady bool
-	keys      int64 // live keys and kinds, once treeReady
-	changed   time.Time
+	mu         sync.Mutex
+	state      crdt.Replica
+	durable    crdt.Clock // of state.Clock, what fsync has confirmed: the only clock that peers are told
+	applied    uint64     // commits so far
+	synced     uint64     // of applied, how many are known to be durable
+	unsynced   []gain     // of the commits after synced, in order
+	dropped    uint64     // of applied, up to which one the replica was dropped
+	actor      crdt.Actor // of this opening, minted with its first event
+	tree       *merkle.Tree
+	treeReady  bool
+	keys       int64     // live keys and kinds, once treeReady
+	aheadSince time.Time // see AheadSince
+	changed    time.Time
+	contested  int // records of the index of conflicts
+	manyKinds  int // of them, keys of several kinds
 }
 
 // ID returns the replica's id.
@@ -122,6 +125,7 @@ func (r *Replica) commit(t *txn, gained crdt.Clock, log []*crdt.Delta, more func
 		r.tree.Toggle(r.tree.LeafOf(g.hash, r.store.bits), g.d)
 		r.keys += int64(g.keys)
 	}
+	r.countConflicts(t, len(log) == 0)
 	r.applied++
 	if !gained.Empty() {
 		r.unsynced = append(r.unsynced, gain{r.applied, gained})

@@ -40,6 +40,7 @@ type Options struct {
 	DiskLow    uint64                                 // free bytes below which clients' writes are refused; 256 MiB
 	Ballast    int64                                  // bytes set aside to free when the disk is full; 16 MiB, negative for none
 	Logger     *slog.Logger                           // discards
+	Arisen     *atomic.Uint64                         // counts conflicts as they arise; nil for none
 	Exit       func(code int)                         // os.Exit; called when the disk fails under a write
 }
 
@@ -102,6 +103,8 @@ type Store struct {
 	stamps stamps
 	disk   disk
 	async  asyncSync
+	arisen arisenList
+	kinds  []crdt.Kind // all that a key may exist as
 
 	mu       sync.Mutex
 	replicas map[ReplicaID]*Replica
@@ -125,7 +128,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: o, bits: bits.Len(uint(o.Identity.Partitions)) - 1, rand: o.Rand,
-		replicas: map[ReplicaID]*Replica{}, stop: make(chan struct{}),
+		replicas: map[ReplicaID]*Replica{}, stop: make(chan struct{}), kinds: crdt.SupportedKinds(),
 		failure: &pebbleLogger{log: o.Logger, exit: o.Exit},
 	}
 	if err := s.claim(); err != nil {
@@ -158,7 +161,7 @@ func (s *Store) openDatabase() error {
 	}
 	s.lock = lock
 	s.loading = true
-	err = errors.Join(s.load(), s.indexScores())
+	err = errors.Join(s.load(), s.indexScores(), s.indexConflicts())
 	s.loading = false
 	if err != nil {
 		return errors.Join(err, s.shut())

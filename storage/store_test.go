@@ -191,7 +191,7 @@ func TestClosedStoreSaysSo(t *testing.T) {
 		"Repair":       func() error { _, err := r.Repair([]crdt.KeyID{k}, &crdt.Snapshot{}); return err },
 		"Read":         func() error { _, err := r.Read(Query{Key: k}); return err },
 		"Scan":         func() error { _, _, err := r.Scan("", "", nil, 1); return err },
-		"Conflicts":    func() error { _, err := r.Conflicts("", 1); return err },
+		"Conflicts":    func() error { _, _, err := r.Conflicts(ConflictQuery{}); return err },
 		"KeysOf":       func() error { _, err := r.KeysOf([]int{0}); return err },
 		"Missing":      func() error { _, err := r.Missing(&none, 1); return err },
 		"Collect":      func() error { a, _ := r.Actor(); _, err := r.Collect(a, 0, 1); return err },

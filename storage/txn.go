@@ -28,6 +28,8 @@ type txn struct {
 	hash    uint64
 	hashed  bool
 	scanned bool // all small cells and headers of key that exist are known
+
+	conflicts conflictChanges
 }
 
 // slot is a cell that was read, and perhaps replaced.
@@ -77,7 +79,11 @@ func (t *txn) slot(id crdt.CellID) (*slot, error) {
 			return nil, err
 		}
 	}
-	return t.addSlot(id, hash, key, v)
+	s, err := t.addSlot(id, hash, key, v)
+	if err != nil {
+		return nil, err
+	}
+	return s, t.knowKinds(id, s)
 }
 
 // storedKinds lists the kinds of which a key has records, and keeps the small
@@ -93,7 +99,9 @@ func (t *txn) storedKinds(key crdt.KeyID) ([]crdt.Kind, error) {
 		return nil, err
 	}
 	kinds, err := t.passKinds(it, key, prefix)
-	t.scanned = err == nil
+	if t.scanned = err == nil; t.scanned {
+		t.learned(key)
+	}
 	return kinds, errors.Join(err, it.Error(), it.Close())
 }
 
@@ -103,11 +111,14 @@ func (t *txn) passKinds(it *pebble.Iterator, key crdt.KeyID, prefix []byte) (kin
 		id := crdt.CellID{KeyID: key, Kind: crdt.Kind(k[len(prefix)])}
 		live := true
 		switch {
+		case !id.Kind.Collection() && t.slots[id] != nil: // read before, and changed perhaps
 		case !id.Kind.Collection():
 			_, err = t.addSlot(id, t.hash, bytes.Clone(k), bytes.Clone(it.Value()))
 		case k[len(prefix)+1] == partHead:
-			var h *header
-			h, err = t.addHead(id, t.hash, bytes.Clone(k), it.Value())
+			h := t.heads[id]
+			if h == nil {
+				h, err = t.addHead(id, t.hash, bytes.Clone(k), it.Value())
+			}
 			live = err == nil && h.count > 0 // else it holds only what does not count, such as marks
 		}
 		if live {
@@ -286,7 +297,11 @@ func (t *txn) write(b *pebble.Batch) ([]toggle, error) {
 			return nil, err
 		}
 		if !id.Kind.Collection() {
-			toggles = append(toggles, toggle{s.hash, d, presence(id, s.cell) - presence(id, s.was)})
+			keys := presence(id, s.cell) - presence(id, s.was)
+			if keys != 0 {
+				t.flip(id.KeyID, s.hash)
+			}
+			toggles = append(toggles, toggle{s.hash, d, keys})
 		}
 	}
 	for _, h := range t.heads {
@@ -298,9 +313,13 @@ func (t *txn) write(b *pebble.Batch) ([]toggle, error) {
 		}
 		d := recordDigest(h.key, h.was.encode())
 		d.XOR(recordDigest(h.key, headState{h.count, h.digest}.encode()))
-		toggles = append(toggles, toggle{h.hash, d, cmp.Compare(h.count, 0) - cmp.Compare(h.was.count, 0)})
+		keys := cmp.Compare(h.count, 0) - cmp.Compare(h.was.count, 0)
+		if keys != 0 {
+			t.flip(h.id.KeyID, h.hash)
+		}
+		toggles = append(toggles, toggle{h.hash, d, keys})
 	}
-	return toggles, nil
+	return toggles, t.writeKinds(b)
 }
 
 // presence is 1 for a cell that makes its key, or its element, exist.
@@ -342,19 +361,7 @@ func (t *txn) writeCell(b *pebble.Batch, id crdt.CellID, s *slot) (merkle.Digest
 		}
 		h.digest.XOR(d)
 		h.count += int64(presence(id, s.cell) - presence(id, s.was))
-		return d, t.writeScore(b, id, s)
+		return d, errors.Join(t.writeConflict(b, id, s), t.writeScore(b, id, s))
 	}
 	return d, errors.Join(t.writeConflict(b, id, s), t.writeExpiry(b, id, s))
-}
-
-// writeConflict keeps the index of registers that hold several values.
-func (t *txn) writeConflict(b *pebble.Batch, id crdt.CellID, s *slot) error {
-	if id.Kind != crdt.Register || (len(s.cell) > 1) == (len(s.was) > 1) {
-		return nil
-	}
-	key := headKey(tableConflict, t.r.id.Placement, s.hash, id)
-	if len(s.cell) > 1 {
-		return b.Set(key, nil, nil)
-	}
-	return b.Delete(key, nil)
 }

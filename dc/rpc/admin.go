@@ -51,7 +51,8 @@ func (c *clusterService) Commit(ctx context.Context, req *v1.CommitRequest) (*v1
 type replicationService struct {
 	v1.UnimplementedReplicationServer
 
-	node *dc.Node
+	node    *dc.Node
+	closing context.Context // ends when the server closes
 }
 
 // Lag implements v1.ReplicationServer.
@@ -81,12 +82,29 @@ func (r *replicationService) Cells(ctx context.Context, req *v1.CellsRequest) (*
 
 // Conflicts implements v1.ReplicationServer.
 func (r *replicationService) Conflicts(req *v1.ConflictsRequest, stream grpc.ServerStreamingServer[v1.ConflictsResponse]) error {
-	for _, c := range r.node.Conflicts(stream.Context(), req) {
-		if err := stream.Send(c); err != nil {
-			return err
+	if !req.GetFollow() {
+		return r.node.Conflicts(stream.Context(), req, stream.Send)
+	}
+	ctx, cancel := context.WithCancel(unbounded(stream))
+	defer cancel()
+	defer context.AfterFunc(r.closing, cancel)()
+	// The header tells the client that nothing is missed from here on.
+	begun := func() error { return stream.SendHeader(nil) }
+	err := r.node.TailConflicts(ctx, req, begun, stream.Send)
+	if r.closing.Err() != nil {
+		return refuse(dc.Unavailable, reasonStopping, "this node is stopping; follow another one")
+	}
+	return err
+}
+
+// unbounded is the context of a stream that may last until its client goes.
+func unbounded(stream grpc.ServerStreamingServer[v1.ConflictsResponse]) context.Context {
+	if g, ok := stream.(*grpc.GenericServerStream[v1.ConflictsRequest, v1.ConflictsResponse]); ok {
+		if s, ok := g.ServerStream.(*streamWithContext); ok {
+			return s.ServerStream.Context()
 		}
 	}
-	return nil
+	return stream.Context()
 }
 
 // Links implements v1.ReplicationServer.

@@ -23,6 +23,7 @@ const (
 	reasonPeerLost       = "PEER_LOST"
 	reasonMessageSize    = "MESSAGE_TOO_LARGE"
 	reasonMalformed      = "MALFORMED"
+	reasonStopping       = "STOPPING"
 )
 
 // ours tells godwit's own methods from health and reflection, which carry no

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"cmp"
 	"errors"
 	"log/slog"
@@ -32,7 +33,10 @@ type ServerOptions struct {
 	// Introduce tells what a node has to know that wants to join; nobody may.
 	Introduce func() (*Introduction, error)
 	Key       []byte       // of the cluster, which nodes that join must prove to have, KeyBytes long; none: they join on this machine only
-	Logger    *slog.Logger // discards
+	// Observe is told of every request: what it did, its gRPC code in small
+	// letters, and how long it took. Nobody is.
+	Observe func(operation, outcome string, took time.Duration)
+	Logger  *slog.Logger // discards
 }
 
 func (o ServerOptions) withDefaults() ServerOptions {
@@ -44,6 +48,9 @@ func (o ServerOptions) withDefaults() ServerOptions {
 	o.MaxStreamTime = cmp.Or(o.MaxStreamTime, 10*time.Minute)
 	o.CloseTimeout = cmp.Or(o.CloseTimeout, 5*time.Second)
 	o.BatchParallel = cmp.Or(o.BatchParallel, 32)
+	if o.Observe == nil {
+		o.Observe = func(string, string, time.Duration) {}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -65,23 +72,26 @@ type Server struct {
 	grpc     *grpc.Server
 	health   *health.Server
 	inFlight atomic.Int64
+	closing  context.Context // ends when Close begins
+	close    context.CancelFunc
 }
 
 // NewServer makes a server of a node that stays the caller's. Close ends it.
 func NewServer(node *dc.Node, o ServerOptions) *Server {
 	s := &Server{opts: o.withDefaults(), health: health.NewServer()}
+	s.closing, s.close = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(s.opts.MaxMessage),
 		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
-		grpc.ChainUnaryInterceptor(s.recoverUnary, s.limitUnary),
-		grpc.ChainStreamInterceptor(s.recoverStream, s.limitStream),
+		grpc.ChainUnaryInterceptor(s.observeUnary, s.recoverUnary, s.limitUnary),
+		grpc.ChainStreamInterceptor(s.observeStream, s.recoverStream, s.limitStream),
 		grpc.WaitForHandlers(true),
 	)
 	v1.RegisterKVServer(s.grpc, &kvService{node: node, opts: &s.opts})
 	v1.RegisterClusterServer(s.grpc, &clusterService{node: node, introducer: introducer{key: s.opts.Key, tell: s.opts.Introduce, now: time.Now}})
-	v1.RegisterReplicationServer(s.grpc, &replicationService{node: node})
+	v1.RegisterReplicationServer(s.grpc, &replicationService{node: node, closing: s.closing})
 	v1.RegisterBucketsServer(s.grpc, &bucketService{node: node})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	for _, name := range []string{v1.KV_ServiceDesc.ServiceName, v1.Cluster_ServiceDesc.ServiceName, v1.Replication_ServiceDesc.ServiceName, v1.Buckets_ServiceDesc.ServiceName} {
@@ -104,6 +114,7 @@ func (s *Server) Serve(lis net.Listener) error {
 // CloseTimeout says, and then ends them. No request is served after it.
 func (s *Server) Close() {
 	s.health.Shutdown() // also ends those who watch it
+	s.close()
 	stop := time.AfterFunc(s.opts.CloseTimeout, s.grpc.Stop)
 	defer stop.Stop()
 	s.grpc.GracefulStop()

@@ -2620,7 +2620,7 @@ func (x *Inspect) GetLag() *v1.LagRequest {
 	return nil
 }
 
-func (x *Inspect) GetConflicts() *v1.ConflictsRequest {
+func (x *Inspect) GetConflicts() *ConflictsAsk {
 	if x != nil {
 		if x, ok := x.Of.(*Inspect_Conflicts); ok {
 			return x.Conflicts
@@ -2682,7 +2682,7 @@ type Inspect_Lag struct {
 }
 
 type Inspect_Conflicts struct {
-	Conflicts *v1.ConflictsRequest `protobuf:"bytes,4,opt,name=conflicts,proto3,oneof"`
+	Conflicts *ConflictsAsk `protobuf:"bytes,4,opt,name=conflicts,proto3,oneof"`
 }
 
 type Inspect_Leaves struct {
@@ -2895,16 +2895,79 @@ func (*InspectDone_Cells) isInspectDone_Of() {}
 
 func (*InspectDone_Arisen) isInspectDone_Of() {}
 
+// ConflictsAsk asks for a page of the conflicts on a node's replicas.
+type ConflictsAsk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"` // empty: all
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Behind        []byte                 `protobuf:"bytes,3,opt,name=behind,proto3" json:"behind,omitempty"` // position of the last one that was told; empty begins
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConflictsAsk) Reset() {
+	*x = ConflictsAsk{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConflictsAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConflictsAsk) ProtoMessage() {}
+
+func (x *ConflictsAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConflictsAsk.ProtoReflect.Descriptor instead.
+func (*ConflictsAsk) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ConflictsAsk) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *ConflictsAsk) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ConflictsAsk) GetBehind() []byte {
+	if x != nil {
+		return x.Behind
+	}
+	return nil
+}
+
 type ConflictsPage struct {
 	state         protoimpl.MessageState  `protogen:"open.v1"`
 	Conflicts     []*v1.ConflictsResponse `protobuf:"bytes,1,rep,name=conflicts,proto3" json:"conflicts,omitempty"`
+	Positions     [][]byte                `protobuf:"bytes,2,rep,name=positions,proto3" json:"positions,omitempty"` // of each; in an order that is the same everywhere
+	More          bool                    `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConflictsPage) Reset() {
 	*x = ConflictsPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +2979,7 @@ func (x *ConflictsPage) String() string {
 func (*ConflictsPage) ProtoMessage() {}
 
 func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +2992,7 @@ func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsPage.ProtoReflect.Descriptor instead.
 func (*ConflictsPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{34}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ConflictsPage) GetConflicts() []*v1.ConflictsResponse {
@@ -2937,6 +3000,20 @@ func (x *ConflictsPage) GetConflicts() []*v1.ConflictsResponse {
 		return x.Conflicts
 	}
 	return nil
+}
+
+func (x *ConflictsPage) GetPositions() [][]byte {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
+func (x *ConflictsPage) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 // Arisen asks for the conflicts that arose at a node behind a place in its list.
@@ -2951,7 +3028,7 @@ type Arisen struct {
 
 func (x *Arisen) Reset() {
 	*x = Arisen{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2963,7 +3040,7 @@ func (x *Arisen) String() string {
 func (*Arisen) ProtoMessage() {}
 
 func (x *Arisen) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2976,7 +3053,7 @@ func (x *Arisen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arisen.ProtoReflect.Descriptor instead.
 func (*Arisen) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{35}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Arisen) GetBucket() string {
@@ -3011,7 +3088,7 @@ type ArisenDone struct {
 
 func (x *ArisenDone) Reset() {
 	*x = ArisenDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3023,7 +3100,7 @@ func (x *ArisenDone) String() string {
 func (*ArisenDone) ProtoMessage() {}
 
 func (x *ArisenDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3036,7 +3113,7 @@ func (x *ArisenDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArisenDone.ProtoReflect.Descriptor instead.
 func (*ArisenDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ArisenDone) GetOpening() uint64 {
@@ -3074,7 +3151,7 @@ type Agree struct {
 
 func (x *Agree) Reset() {
 	*x = Agree{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3086,7 +3163,7 @@ func (x *Agree) String() string {
 func (*Agree) ProtoMessage() {}
 
 func (x *Agree) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3099,7 +3176,7 @@ func (x *Agree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agree.ProtoReflect.Descriptor instead.
 func (*Agree) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Agree) GetEpoch() uint64 {
@@ -3145,7 +3222,7 @@ type AgreeDone struct {
 
 func (x *AgreeDone) Reset() {
 	*x = AgreeDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3157,7 +3234,7 @@ func (x *AgreeDone) String() string {
 func (*AgreeDone) ProtoMessage() {}
 
 func (x *AgreeDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3170,7 +3247,7 @@ func (x *AgreeDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgreeDone.ProtoReflect.Descriptor instead.
 func (*AgreeDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AgreeDone) GetOk() bool {
@@ -3232,7 +3309,7 @@ type Ballot struct {
 
 func (x *Ballot) Reset() {
 	*x = Ballot{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3244,7 +3321,7 @@ func (x *Ballot) String() string {
 func (*Ballot) ProtoMessage() {}
 
 func (x *Ballot) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3257,7 +3334,7 @@ func (x *Ballot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ballot.ProtoReflect.Descriptor instead.
 func (*Ballot) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{39}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Ballot) GetRound() uint64 {
@@ -3284,7 +3361,7 @@ type Learn struct {
 
 func (x *Learn) Reset() {
 	*x = Learn{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3296,7 +3373,7 @@ func (x *Learn) String() string {
 func (*Learn) ProtoMessage() {}
 
 func (x *Learn) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3309,7 +3386,7 @@ func (x *Learn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Learn.ProtoReflect.Descriptor instead.
 func (*Learn) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{40}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Learn) GetDocument() []byte {
@@ -3327,7 +3404,7 @@ type LearnDone struct {
 
 func (x *LearnDone) Reset() {
 	*x = LearnDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3339,7 +3416,7 @@ func (x *LearnDone) String() string {
 func (*LearnDone) ProtoMessage() {}
 
 func (x *LearnDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3352,7 +3429,7 @@ func (x *LearnDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnDone.ProtoReflect.Descriptor instead.
 func (*LearnDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{42}
 }
 
 // Tail asks which keys events have touched that clocks do not hold, for watches.
@@ -3371,7 +3448,7 @@ type Tail struct {
 
 func (x *Tail) Reset() {
 	*x = Tail{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3383,7 +3460,7 @@ func (x *Tail) String() string {
 func (*Tail) ProtoMessage() {}
 
 func (x *Tail) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3396,7 +3473,7 @@ func (x *Tail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tail.ProtoReflect.Descriptor instead.
 func (*Tail) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{42}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Tail) GetParts() []*TailPart {
@@ -3454,7 +3531,7 @@ type TailPart struct {
 
 func (x *TailPart) Reset() {
 	*x = TailPart{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3466,7 +3543,7 @@ func (x *TailPart) String() string {
 func (*TailPart) ProtoMessage() {}
 
 func (x *TailPart) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3479,7 +3556,7 @@ func (x *TailPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailPart.ProtoReflect.Descriptor instead.
 func (*TailPart) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{43}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *TailPart) GetReplica() *Replica {
@@ -3528,7 +3605,7 @@ type TailDone struct {
 
 func (x *TailDone) Reset() {
 	*x = TailDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3540,7 +3617,7 @@ func (x *TailDone) String() string {
 func (*TailDone) ProtoMessage() {}
 
 func (x *TailDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3553,7 +3630,7 @@ func (x *TailDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailDone.ProtoReflect.Descriptor instead.
 func (*TailDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{44}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *TailDone) GetParts() []*TailPartDone {
@@ -3588,7 +3665,7 @@ type TailPartDone struct {
 
 func (x *TailPartDone) Reset() {
 	*x = TailPartDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3600,7 +3677,7 @@ func (x *TailPartDone) String() string {
 func (*TailPartDone) ProtoMessage() {}
 
 func (x *TailPartDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3613,7 +3690,7 @@ func (x *TailPartDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailPartDone.ProtoReflect.Descriptor instead.
 func (*TailPartDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{45}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *TailPartDone) GetReplica() *Replica {
@@ -3861,12 +3938,12 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\bScanItem\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\fR\bposition\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12#\n" +
-	"\x04kind\x18\x03 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\"\xa4\x03\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\"\xa5\x03\n" +
 	"\aInspect\x122\n" +
 	"\x06status\x18\x01 \x01(\v2\x18.godwit.v1.StatusRequestH\x00R\x06status\x122\n" +
 	"\x06verify\x18\x02 \x01(\v2\x18.godwit.v1.VerifyRequestH\x00R\x06verify\x12)\n" +
-	"\x03lag\x18\x03 \x01(\v2\x15.godwit.v1.LagRequestH\x00R\x03lag\x12;\n" +
-	"\tconflicts\x18\x04 \x01(\v2\x1b.godwit.v1.ConflictsRequestH\x00R\tconflicts\x122\n" +
+	"\x03lag\x18\x03 \x01(\v2\x15.godwit.v1.LagRequestH\x00R\x03lag\x12<\n" +
+	"\tconflicts\x18\x04 \x01(\v2\x1c.godwit.peer.v1.ConflictsAskH\x00R\tconflicts\x122\n" +
 	"\x06leaves\x18\x05 \x01(\v2\x18.godwit.v1.LeavesRequestH\x00R\x06leaves\x12,\n" +
 	"\x04keys\x18\x06 \x01(\v2\x16.godwit.v1.KeysRequestH\x00R\x04keys\x12/\n" +
 	"\x05cells\x18\a \x01(\v2\x17.godwit.v1.CellsRequestH\x00R\x05cells\x120\n" +
@@ -3881,9 +3958,15 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x04keys\x18\x06 \x01(\v2\x17.godwit.v1.KeysResponseH\x00R\x04keys\x120\n" +
 	"\x05cells\x18\a \x01(\v2\x18.godwit.v1.CellsResponseH\x00R\x05cells\x124\n" +
 	"\x06arisen\x18\b \x01(\v2\x1a.godwit.peer.v1.ArisenDoneH\x00R\x06arisenB\x04\n" +
-	"\x02of\"K\n" +
+	"\x02of\"T\n" +
+	"\fConflictsAsk\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06behind\x18\x03 \x01(\fR\x06behind\"}\n" +
 	"\rConflictsPage\x12:\n" +
-	"\tconflicts\x18\x01 \x03(\v2\x1c.godwit.v1.ConflictsResponseR\tconflicts\"P\n" +
+	"\tconflicts\x18\x01 \x03(\v2\x1c.godwit.v1.ConflictsResponseR\tconflicts\x12\x1c\n" +
+	"\tpositions\x18\x02 \x03(\fR\tpositions\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"P\n" +
 	"\x06Arisen\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x18\n" +
 	"\aopening\x18\x02 \x01(\x06R\aopening\x12\x14\n" +
@@ -3956,7 +4039,7 @@ func file_godwit_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_godwit_peer_v1_peer_proto_rawDescData
 }
 
-var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Frame)(nil),                // 0: godwit.peer.v1.Frame
 	(*Message)(nil),              // 1: godwit.peer.v1.Message
@@ -3992,29 +4075,29 @@ var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*ScanItem)(nil),             // 31: godwit.peer.v1.ScanItem
 	(*Inspect)(nil),              // 32: godwit.peer.v1.Inspect
 	(*InspectDone)(nil),          // 33: godwit.peer.v1.InspectDone
-	(*ConflictsPage)(nil),        // 34: godwit.peer.v1.ConflictsPage
-	(*Arisen)(nil),               // 35: godwit.peer.v1.Arisen
-	(*ArisenDone)(nil),           // 36: godwit.peer.v1.ArisenDone
-	(*Agree)(nil),                // 37: godwit.peer.v1.Agree
-	(*AgreeDone)(nil),            // 38: godwit.peer.v1.AgreeDone
-	(*Ballot)(nil),               // 39: godwit.peer.v1.Ballot
-	(*Learn)(nil),                // 40: godwit.peer.v1.Learn
-	(*LearnDone)(nil),            // 41: godwit.peer.v1.LearnDone
-	(*Tail)(nil),                 // 42: godwit.peer.v1.Tail
-	(*TailPart)(nil),             // 43: godwit.peer.v1.TailPart
-	(*TailDone)(nil),             // 44: godwit.peer.v1.TailDone
-	(*TailPartDone)(nil),         // 45: godwit.peer.v1.TailPartDone
-	nil,                          // 46: godwit.peer.v1.Status.MetadataEntry
-	(*v1.Session)(nil),           // 47: godwit.v1.Session
-	(v1.Kind)(0),                 // 48: godwit.v1.Kind
-	(*v1.GetRequest)(nil),        // 49: godwit.v1.GetRequest
-	(*v1.UpdateRequest)(nil),     // 50: godwit.v1.UpdateRequest
-	(*v1.GetResponse)(nil),       // 51: godwit.v1.GetResponse
-	(*v1.UpdateResponse)(nil),    // 52: godwit.v1.UpdateResponse
-	(*v1.StatusRequest)(nil),     // 53: godwit.v1.StatusRequest
-	(*v1.VerifyRequest)(nil),     // 54: godwit.v1.VerifyRequest
-	(*v1.LagRequest)(nil),        // 55: godwit.v1.LagRequest
-	(*v1.ConflictsRequest)(nil),  // 56: godwit.v1.ConflictsRequest
+	(*ConflictsAsk)(nil),         // 34: godwit.peer.v1.ConflictsAsk
+	(*ConflictsPage)(nil),        // 35: godwit.peer.v1.ConflictsPage
+	(*Arisen)(nil),               // 36: godwit.peer.v1.Arisen
+	(*ArisenDone)(nil),           // 37: godwit.peer.v1.ArisenDone
+	(*Agree)(nil),                // 38: godwit.peer.v1.Agree
+	(*AgreeDone)(nil),            // 39: godwit.peer.v1.AgreeDone
+	(*Ballot)(nil),               // 40: godwit.peer.v1.Ballot
+	(*Learn)(nil),                // 41: godwit.peer.v1.Learn
+	(*LearnDone)(nil),            // 42: godwit.peer.v1.LearnDone
+	(*Tail)(nil),                 // 43: godwit.peer.v1.Tail
+	(*TailPart)(nil),             // 44: godwit.peer.v1.TailPart
+	(*TailDone)(nil),             // 45: godwit.peer.v1.TailDone
+	(*TailPartDone)(nil),         // 46: godwit.peer.v1.TailPartDone
+	nil,                          // 47: godwit.peer.v1.Status.MetadataEntry
+	(*v1.Session)(nil),           // 48: godwit.v1.Session
+	(v1.Kind)(0),                 // 49: godwit.v1.Kind
+	(*v1.GetRequest)(nil),        // 50: godwit.v1.GetRequest
+	(*v1.UpdateRequest)(nil),     // 51: godwit.v1.UpdateRequest
+	(*v1.GetResponse)(nil),       // 52: godwit.v1.GetResponse
+	(*v1.UpdateResponse)(nil),    // 53: godwit.v1.UpdateResponse
+	(*v1.StatusRequest)(nil),     // 54: godwit.v1.StatusRequest
+	(*v1.VerifyRequest)(nil),     // 55: godwit.v1.VerifyRequest
+	(*v1.LagRequest)(nil),        // 56: godwit.v1.LagRequest
 	(*v1.LeavesRequest)(nil),     // 57: godwit.v1.LeavesRequest
 	(*v1.KeysRequest)(nil),       // 58: godwit.v1.KeysRequest
 	(*v1.CellsRequest)(nil),      // 59: godwit.v1.CellsRequest
@@ -4043,10 +4126,10 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	32, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
 	23, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
 	25, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
-	37, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
-	40, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
+	38, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
+	41, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
 	7,  // 17: godwit.peer.v1.Request.recall:type_name -> godwit.peer.v1.Recall
-	42, // 18: godwit.peer.v1.Request.tail:type_name -> godwit.peer.v1.Tail
+	43, // 18: godwit.peer.v1.Request.tail:type_name -> godwit.peer.v1.Tail
 	6,  // 19: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
 	11, // 20: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
 	13, // 21: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
@@ -4059,18 +4142,18 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	33, // 28: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
 	24, // 29: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
 	26, // 30: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
-	38, // 31: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
-	41, // 32: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
+	39, // 31: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
+	42, // 32: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
 	8,  // 33: godwit.peer.v1.Response.recall:type_name -> godwit.peer.v1.RecallDone
-	44, // 34: godwit.peer.v1.Response.tail:type_name -> godwit.peer.v1.TailDone
-	46, // 35: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
-	47, // 36: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
+	45, // 34: godwit.peer.v1.Response.tail:type_name -> godwit.peer.v1.TailDone
+	47, // 35: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
+	48, // 36: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
 	3,  // 37: godwit.peer.v1.Recall.replica:type_name -> godwit.peer.v1.Replica
-	48, // 38: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
+	49, // 38: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
 	3,  // 39: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
 	9,  // 40: godwit.peer.v1.Apply.results:type_name -> godwit.peer.v1.RequestResult
 	3,  // 41: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
-	48, // 42: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
+	49, // 42: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
 	3,  // 43: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
 	17, // 44: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
 	3,  // 45: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
@@ -4078,37 +4161,37 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	3,  // 47: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
 	3,  // 48: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
 	3,  // 49: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
-	49, // 50: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
-	50, // 51: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
-	51, // 52: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
-	52, // 53: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
+	50, // 50: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
+	51, // 51: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
+	52, // 52: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
+	53, // 53: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
 	3,  // 54: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
 	31, // 55: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
-	48, // 56: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
-	53, // 57: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
-	54, // 58: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
-	55, // 59: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
-	56, // 60: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.v1.ConflictsRequest
+	49, // 56: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
+	54, // 57: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
+	55, // 58: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
+	56, // 59: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
+	34, // 60: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.peer.v1.ConflictsAsk
 	57, // 61: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
 	58, // 62: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
 	59, // 63: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
-	35, // 64: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
+	36, // 64: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
 	60, // 65: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
 	61, // 66: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
 	62, // 67: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
-	34, // 68: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
+	35, // 68: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
 	63, // 69: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
 	64, // 70: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
 	65, // 71: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
-	36, // 72: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
+	37, // 72: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
 	66, // 73: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
 	66, // 74: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
-	39, // 75: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
-	39, // 76: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
-	39, // 77: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
-	43, // 78: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
+	40, // 75: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
+	40, // 76: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
+	40, // 77: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
+	44, // 78: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
 	3,  // 79: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
-	45, // 80: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
+	46, // 80: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
 	3,  // 81: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
 	67, // 82: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
 	0,  // 83: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
@@ -4192,14 +4275,14 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*InspectDone_Cells)(nil),
 		(*InspectDone_Arisen)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[43].OneofWrappers = []any{}
+	file_godwit_peer_v1_peer_proto_msgTypes[44].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_peer_v1_peer_proto_rawDesc), len(file_godwit_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
