@@ -28,6 +28,9 @@ type catchUp struct {
 	known map[storage.ReplicaID]*standing
 	told  map[string]map[storage.ReplicaID]uint64 // what each peer was last told, as a hash; nil while it does not answer
 	met   map[string]uint64                       // the epoch under which each peer last told of all replicas
+	opens map[string]uint64                       // the opening of each peer, when last heard
+
+	opening uint64 // of this node
 
 	anew  chan struct{}                       // holds a token when there is a new layout
 	locks map[storage.ReplicaID]chan struct{} // one pull of a replica at a time
@@ -56,6 +59,7 @@ type remoteDC struct{ clock, least crdt.Clock }
 func newCatchUp(n *Node) *catchUp {
 	return &catchUp{
 		n: n, known: map[storage.ReplicaID]*standing{}, told: map[string]map[storage.ReplicaID]uint64{}, met: map[string]uint64{},
+		opens: map[string]uint64{}, opening: n.opts.Rand.Uint64(),
 		anew: make(chan struct{}, 1), locks: map[storage.ReplicaID]chan struct{}{},
 	}
 }
@@ -205,7 +209,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 	c.mu.Lock()
 	told, again := maps.Clone(c.told[peer]), c.told[peer] != nil && c.met[peer] == l.doc.Epoch
 	c.mu.Unlock()
-	req := &peerv1.Clocks{All: !again}
+	req := &peerv1.Clocks{All: !again, Opening: c.opening}
 	sent := map[storage.ReplicaID]storage.State{}
 	hashes := map[storage.ReplicaID]uint64{}
 	for _, id := range shared {
@@ -229,6 +233,9 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 		}
 		return false, err
 	}
+	if c.reopened(peer, resp.GetClocks().GetOpening()) && again {
+		return false, nil // everything is told anew in the next round
+	}
 	if err := c.took(peer, sent, hashes, resp.GetClocks()); err != nil {
 		return false, err
 	}
@@ -243,6 +250,23 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 		c.mu.Unlock()
 	}
 	return !again, nil
+}
+
+// reopened notes the opening of a peer. If it is another than before, the peer
+// was started again and may hold less than it told: all of that is forgotten.
+func (c *catchUp) reopened(peer string, opening uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.opens[peer] == opening {
+		return false
+	}
+	c.opens[peer] = opening
+	delete(c.told, peer)
+	delete(c.met, peer)
+	for _, s := range c.known {
+		delete(s.peers, peer)
+	}
+	return true
 }
 
 // took notes the answer to a round.
@@ -327,7 +351,8 @@ func (c *catchUp) copiesOf(set []string, id storage.ReplicaID, deltas []*crdt.De
 
 // serveClocks is the other side of a round.
 func (c *catchUp) serveClocks(from string, req *peerv1.Clocks) (*peerv1.ClocksDone, error) {
-	done := &peerv1.ClocksDone{}
+	done := &peerv1.ClocksDone{Opening: c.opening}
+	c.reopened(from, req.GetOpening())
 	named := map[storage.ReplicaID]bool{}
 	for _, rc := range req.GetReplicas() {
 		if err := c.n.mine(rc.GetReplica()); err != nil {

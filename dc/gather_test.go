@@ -3,6 +3,7 @@ package dc
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -62,7 +63,7 @@ func (s *slow) set(node string, takes time.Duration) {
 func bare(s *slow, hedgePercent float64) *Node {
 	s.fails, s.silent = map[string]error{}, map[string]time.Time{}
 	n := &Node{id: "a", watched: watch(s), hedges: newHedgeBudget(hedgePercent / 100)}
-	n.opts = Options{Transport: n.watched, Health: s, PhiThreshold: 8, HedgeFloor: 2 * time.Millisecond, Timeout: 30 * time.Second}
+	n.opts = Options{Transport: n.watched, Health: s, PhiThreshold: 8, HedgeFloor: 2 * time.Millisecond, Timeout: 30 * time.Second, Rand: rand.New(rand.NewPCG(1, 2))}
 	n.laid.Store(&layout{doc: &ring.Document{}})
 	n.peers = newCatchUp(n)
 	for _, node := range []string{"b", "c", "d"} {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/crdt"
@@ -287,5 +288,33 @@ func TestWhatALostEventLeft(t *testing.T) {
 	_, cells := a.Kinds()
 	if set := cells[crdt.Set]; len(set) != 1 || len(set[0].Live) != 1 || set[0].Live[0].Dot == lost {
 		t.Errorf("the element of the lost event: %v, want one dot that is not %v", set, lost)
+	}
+}
+
+// A peer that was wiped and started again between two exchanges holds nothing
+// of what it told.
+func TestPeerThatWasStartedAgain(t *testing.T) {
+	_, nodes := startDCEvery(t, 3, 3, 5*time.Second)
+	if _, err := nodes[0].Update(t.Context(), put("k", "v")); err != nil {
+		t.Fatal(err)
+	}
+	at, err := nodes[0].target("default", []byte("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := nodes[0].peers
+	own := nodes[0].store.Replica(at.id).Durable()
+	c.mu.Lock()
+	c.hear("b", at.id, own, nil)
+	c.mu.Unlock()
+	c.reopened("b", 1)
+	c.mu.Lock()
+	c.hear("b", at.id, own, nil)
+	c.mu.Unlock()
+	if c.reopened("b", 1) || !c.covers("b", at.id, &own) {
+		t.Fatal("a peer that told of itself under the same opening is forgotten")
+	}
+	if !c.reopened("b", 2) || c.covers("b", at.id, &own) {
+		t.Error("what a peer told before it was started again still counts")
 	}
 }

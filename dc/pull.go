@@ -20,6 +20,10 @@ func (c *catchUp) pullAll(ctx context.Context, peer string, shared []storage.Rep
 		clock := c.n.store.Replica(id).Durable()
 		c.mu.Lock()
 		h := c.at(id).peers[peer]
+		if h == nil { // it was started again meanwhile
+			c.mu.Unlock()
+			continue
+		}
 		want := h.before
 		if first {
 			want = h.now.Clone()
@@ -52,6 +56,9 @@ func (c *catchUp) differs(peer string, id storage.ReplicaID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.at(id).peers[peer]
+	if h == nil {
+		return false
+	}
 	if root == nil || h.root == nil || bytes.Equal(root, h.root) || !s.Clock.Equal(&h.told) {
 		h.unequal = time.Time{}
 		return false

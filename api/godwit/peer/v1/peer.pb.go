@@ -1585,7 +1585,8 @@ func (*RepairDone) Descriptor() ([]byte, []int) {
 type Clocks struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Replicas      []*ReplicaClock        `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	All           bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"` // of replicas that are not named the sender has nothing: tell them as well
+	All           bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`         // of replicas that are not named the sender has nothing: tell them as well
+	Opening       uint64                 `protobuf:"varint,3,opt,name=opening,proto3" json:"opening,omitempty"` // changes with every start of the sender
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1632,6 +1633,13 @@ func (x *Clocks) GetAll() bool {
 		return x.All
 	}
 	return false
+}
+
+func (x *Clocks) GetOpening() uint64 {
+	if x != nil {
+		return x.Opening
+	}
+	return 0
 }
 
 type ReplicaClock struct {
@@ -1706,6 +1714,7 @@ type ClocksDone struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// replicas whose clock or root differs from the one that was sent.
 	Replicas      []*ReplicaClock `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	Opening       uint64          `protobuf:"varint,2,opt,name=opening,proto3" json:"opening,omitempty"` // changes with every start of the answering node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1745,6 +1754,13 @@ func (x *ClocksDone) GetReplicas() []*ReplicaClock {
 		return x.Replicas
 	}
 	return nil
+}
+
+func (x *ClocksDone) GetOpening() uint64 {
+	if x != nil {
+		return x.Opening
+	}
+	return 0
 }
 
 // Missing asks for events that the sender's clock lacks, from the log.
@@ -3880,18 +3896,20 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x06bucket\x18\x03 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\fR\x03key\"\f\n" +
 	"\n" +
-	"RepairDone\"T\n" +
+	"RepairDone\"n\n" +
 	"\x06Clocks\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x10\n" +
-	"\x03all\x18\x02 \x01(\bR\x03all\"\x83\x01\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\x12\x18\n" +
+	"\aopening\x18\x03 \x01(\x04R\aopening\"\x83\x01\n" +
 	"\fReplicaClock\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
 	"\x05clock\x18\x03 \x01(\fR\x05clock\x12\x16\n" +
 	"\x06stable\x18\x04 \x01(\fR\x06stable\x12\x12\n" +
-	"\x04root\x18\x05 \x01(\fR\x04root\"F\n" +
+	"\x04root\x18\x05 \x01(\fR\x04root\"`\n" +
 	"\n" +
 	"ClocksDone\x128\n" +
-	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\"\x87\x01\n" +
+	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x18\n" +
+	"\aopening\x18\x02 \x01(\x04R\aopening\"\x87\x01\n" +
 	"\aMissing\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\fR\x05clock\x12\x1b\n" +
