@@ -19,6 +19,8 @@ FUZZTIME     ?= 10s# per fuzz target
 BENCH        ?= .#   which benchmarks
 SEEDS        ?= 1000# of the simulation
 FROM         ?= 1#   the first of them
+SEED         ?= 1#   of chaos
+ACKED        ?= 200000# writes that chaos goes on for
 NAME         ?=#     which mutants, a regular expression
 ARGS         ?=#     more arguments for the demo
 
@@ -47,6 +49,10 @@ race: ## run the tests under the race detector (RACE_PKGS)
 .PHONY: sim
 sim: ## run datacenters in virtual time, with faults (SEEDS=1000, FROM=1); seeds that fail are run 20 times more
 	GO=$(GO) scripts/sim.sh $(FROM) $(SEEDS)
+
+.PHONY: chaos-dc
+chaos-dc: ## hurt a datacenter of real processes for minutes, then with planted bugs, which must be noticed (SEED=1, ACKED=200000)
+	GO=$(GO) scripts/chaos.sh $(SEED) $(ACKED)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for a while (FUZZTIME=10s)

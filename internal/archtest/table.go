@@ -62,7 +62,7 @@ func godwit() rules {
 			"cmd/godwit":        {any: true, except: []string{"storage/...", "internal/sim", "internal/testcluster", "internal/mutants"}},
 
 			"internal/wan":            {},
-			"internal/node":           {imports: []string{"dc", "dc/rpc", "replication", "ring", "ring/gossip", "storage", "topology"}},
+			"internal/node":           {imports: []string{"dc", "dc/rpc", "dc/web", "replication", "ring", "ring/gossip", "storage", "topology"}},
 			"internal/emulated":       {imports: []string{"dc", "internal/node", "internal/wan", "replication", "topology"}},
 			"internal/history":        {},
 			"internal/history/driver": {imports: []string{"client", "internal/history"}},
@@ -72,6 +72,8 @@ func godwit() rules {
 			"internal/testcluster": {any: true, except: []string{"cmd/..."}},
 
 			"internal/e2e":         {any: true}, // tests from the outside
+			"internal/chaos":       {imports: with("client", "crdt", "internal/history", "internal/history/driver", "internal/mutants", "topology")},
+			"internal/chaos/cmd":   {imports: []string{"internal/chaos"}},
 			"internal/archtest":    {},
 			"internal/mutants":     {},
 			"internal/mutants/cmd": {imports: []string{"internal/mutants"}},

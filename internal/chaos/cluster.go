@@ -1,0 +1,308 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/client"
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/topology"
+)
+
+const (
+	dcName     = "east"
+	partitions = 32
+	// Ports are chosen below those that the kernel gives to outgoing
+	// connections: one of these could otherwise take the port of a node that is
+	// down, or find itself at the other end.
+	firstPort, lastPort = 12_000, 32_000
+)
+
+// cluster is the processes of one datacenter and a client for questions.
+type cluster struct {
+	opts  Options
+	top   *topology.Topology
+	ids   []string // of the topology, in order
+	procs map[string]*process
+	admin *client.Client
+	say   func(format string, args ...any)
+}
+
+// startCluster starts a datacenter of n nodes and returns when all serve.
+func startCluster(ctx context.Context, o Options, n int, say func(string, ...any)) (*cluster, error) {
+	if err := os.RemoveAll(o.Dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(o.Dir, "logs"), 0o750); err != nil {
+		return nil, err
+	}
+	c := &cluster{opts: o, say: say, procs: map[string]*process{}, top: &topology.Topology{Version: 1, Cluster: "chaos", Partitions: partitions}}
+	ports, err := freePorts(ctx, rand.New(rand.NewPCG(o.Seed, 1)), 4*n)
+	if err != nil {
+		return nil, err
+	}
+	d := topology.Datacenter{Name: dcName}
+	for i := range n {
+		letter := string(rune('a' + i))
+		node := topology.Node{ID: dcName + "-" + letter, Rack: letter, Weight: 1, Advertise: "127.0.0.1"}
+		node.Ports = topology.Ports{GRPC: ports[4*i], Peer: ports[4*i+1], Gossip: ports[4*i+2], NATS: ports[4*i+3]}
+		d.Nodes = append(d.Nodes, node)
+		c.ids = append(c.ids, node.ID)
+	}
+	c.top.Datacenters = []topology.Datacenter{d}
+	c.top.FillDefaults()
+	file, err := writeTopology(c.top, filepath.Join(o.Dir, "topology.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range c.ids {
+		c.procs[id] = &process{
+			id: id, binary: o.Binary, dir: filepath.Join(o.Dir, id), log: filepath.Join(o.Dir, "logs", id+".log"),
+			args: []string{"--topology", file, "--node", id},
+		}
+		if err := c.procs[id].start(); err != nil {
+			return nil, errors.Join(err, c.close())
+		}
+	}
+	if c.admin, err = client.Open(ctx, client.Options{Addrs: c.addrs(), DC: dcName}); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	if err := c.ready(ctx); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+func writeTopology(t *topology.Topology, name string) (string, error) {
+	b, err := t.YAML()
+	if err != nil {
+		return "", err
+	}
+	return name, os.WriteFile(name, b, 0o600)
+}
+
+// freePorts finds ports that nobody listens at now.
+func freePorts(ctx context.Context, r *rand.Rand, n int) ([]int, error) {
+	var lc net.ListenConfig
+	var out []int
+	for tries := 0; len(out) < n; tries++ {
+		if tries > 100*n {
+			return nil, fmt.Errorf("no %d free ports from %d to %d", n, firstPort, lastPort)
+		}
+		port := firstPort + r.IntN(lastPort-firstPort)
+		l, err := lc.Listen(ctx, "tcp", addr(port))
+		if err != nil || slices.Contains(out, port) {
+			continue
+		}
+		_ = l.Close() // the node will listen there
+		out = append(out, port)
+	}
+	return out, nil
+}
+
+func addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// addrs are where the nodes serve clients, in the order of their names.
+func (c *cluster) addrs() []string {
+	var out []string
+	for _, n := range c.top.Datacenters[0].Nodes {
+		out = append(out, addr(n.Ports.GRPC))
+	}
+	return out
+}
+
+// open returns a client that asks the nodes in order, beginning with the ith.
+func (c *cluster) open(ctx context.Context, i int, o client.Options) (*client.Client, error) {
+	all := c.addrs()
+	o.Addrs = append(append([]string(nil), all[i:]...), all[:i]...)
+	return client.Open(ctx, o)
+}
+
+// close ends all processes and reports those that did not end well.
+func (c *cluster) close() error {
+	var errs []error
+	if c.admin != nil {
+		errs = append(errs, c.admin.Close())
+	}
+	for _, p := range c.procs {
+		errs = append(errs, p.stop())
+	}
+	return errors.Join(errs...)
+}
+
+// Limits of what is waited for.
+const (
+	readyTime = 30 * time.Second
+	levelTime = 60 * time.Second
+	pollEvery = 50 * time.Millisecond
+	sayEvery  = 5 * time.Second
+)
+
+// ready waits until every node of the cluster serves and finds all others alive.
+func (c *cluster) ready(ctx context.Context) error {
+	return c.until(ctx, readyTime, "all nodes serve", func() error {
+		s, err := c.admin.Status(ctx, client.WithTimeout(2*time.Second))
+		if err != nil {
+			return err
+		}
+		for _, n := range s.GetNodes() {
+			if !n.GetReachable() {
+				return fmt.Errorf("%s is not reachable", n.GetId())
+			}
+			for _, p := range n.GetPeers() {
+				if !p.GetAlive() {
+					return fmt.Errorf("%s finds that %s is not alive", n.GetId(), p.GetId())
+				}
+			}
+		}
+		if len(s.GetNodes()) < len(c.ids) {
+			return fmt.Errorf("%d nodes, want %d", len(s.GetNodes()), len(c.ids))
+		}
+		return nil
+	})
+}
+
+// level waits until every owner has what any of them had when it was asked
+// first, and nobody keeps anything for another: then one more can be lost.
+func (c *cluster) level(ctx context.Context) error {
+	var want map[string]*crdt.Clock
+	free := map[string]bool{} // nodes that kept nothing for another when they were asked
+	return c.until(ctx, levelTime, "all nodes are level", func() error {
+		v, err := c.admin.Verify(ctx, &v1.VerifyRequest{WithClocks: true}, client.WithTimeout(5*time.Second))
+		if err != nil {
+			return err
+		}
+		if len(v.GetMissing()) > 0 {
+			return fmt.Errorf("no answer of %s", strings.Join(v.GetMissing(), ", "))
+		}
+		s, err := c.admin.Status(ctx, client.WithTimeout(5*time.Second))
+		if err != nil {
+			return err
+		}
+		if want == nil {
+			want, err = union(v)
+			return errors.Join(err, errors.New("they have yet to be asked again"))
+		}
+		for _, n := range s.GetNodes() {
+			if n.GetMoving() != nil {
+				return fmt.Errorf("%s says that owners change", n.GetId())
+			}
+			if free[n.GetId()] = free[n.GetId()] || n.GetGuests() == 0; !free[n.GetId()] {
+				return fmt.Errorf("%s holds %d replicas for others", n.GetId(), n.GetGuests())
+			}
+		}
+		return covered(v, want)
+	})
+}
+
+func replicaName(d *v1.ReplicaDigest) string {
+	return fmt.Sprintf("%d/%d", d.GetPlacement(), d.GetPartition())
+}
+
+// union is all that any owner has of each partition.
+func union(v *v1.VerifyResponse) (map[string]*crdt.Clock, error) {
+	out := map[string]*crdt.Clock{}
+	for _, d := range v.GetReplicas() {
+		clock, err := crdt.DecodeClock(d.GetClock())
+		if err != nil && len(d.GetClock()) > 0 {
+			return nil, err
+		}
+		if out[replicaName(d)] == nil {
+			out[replicaName(d)] = &crdt.Clock{}
+		}
+		out[replicaName(d)].Union(&clock)
+	}
+	return out, nil
+}
+
+// covered reports which owner lacks some of want.
+func covered(v *v1.VerifyResponse, want map[string]*crdt.Clock) error {
+	for _, d := range v.GetReplicas() {
+		w := want[replicaName(d)]
+		if w == nil || w.Empty() {
+			continue
+		}
+		clock, err := crdt.DecodeClock(d.GetClock())
+		if len(d.GetClock()) == 0 {
+			clock, err = crdt.Clock{}, nil
+		}
+		if err != nil {
+			return err
+		}
+		if !clock.Covers(w) {
+			return fmt.Errorf("partition %s on %s lacks %s", replicaName(d), d.GetNode(), lacking(&clock, w))
+		}
+	}
+	return nil
+}
+
+// lacking names what of want a clock does not have, an actor or two.
+func lacking(have, want *crdt.Clock) string {
+	var out []string
+	for a := range want.All() {
+		if w, h := want.Ranges(a), have.Ranges(a); len(out) < 2 && (len(h) == 0 || h[len(h)-1].Hi < w[len(w)-1].Hi || len(h) > 1) {
+			out = append(out, fmt.Sprintf("some of %v of actor %016x: it has %v", w, uint64(a), h))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// equal waits until all replicas of every partition have the same clock and tree.
+func (c *cluster) equal(ctx context.Context) error {
+	return c.until(ctx, levelTime, "all replicas are equal", func() error {
+		v, err := c.admin.Verify(ctx, &v1.VerifyRequest{}, client.WithTimeout(5*time.Second))
+		if err != nil {
+			return err
+		}
+		if len(v.GetMissing()) > 0 {
+			return fmt.Errorf("no answer of %s", strings.Join(v.GetMissing(), ", "))
+		}
+		seen := map[string]*v1.ReplicaDigest{}
+		for _, d := range v.GetReplicas() {
+			have := seen[replicaName(d)]
+			switch {
+			case !d.GetReady() || d.GetResidue() > 0:
+				return fmt.Errorf("partition %s on %s has not settled", replicaName(d), d.GetNode())
+			case have != nil && (have.GetClockHash() != d.GetClockHash() || string(have.GetMerkleRoot()) != string(d.GetMerkleRoot())):
+				return fmt.Errorf("partition %s differs between %s and %s", replicaName(d), have.GetNode(), d.GetNode())
+			}
+			seen[replicaName(d)] = d
+		}
+		return nil
+	})
+}
+
+// until polls until is returns nil, and reports what it said last if it does not
+// in time. When it takes long it says why now and then.
+func (c *cluster) until(ctx context.Context, within time.Duration, what string, is func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	said := time.Now()
+	for {
+		err := is()
+		if err == nil {
+			return nil
+		}
+		if time.Since(said) > sayEvery {
+			said = time.Now()
+			c.say("waiting until %s: %v", what, err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waited %v in vain until %s: %w", within, what, err)
+		}
+	}
+}

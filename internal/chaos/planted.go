@@ -1,0 +1,47 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/godwitdb/godwit/internal/mutants"
+)
+
+// planted are bugs that a run must notice.
+func planted() []mutants.Mutant {
+	return []mutants.Mutant{
+		{
+			Name: "acknowledge-before-sync", File: "storage/replica.go", Packages: []string{"./internal/chaos"},
+			Old: "\t\tif c.err = c.batch.SyncWait(); c.err != nil {",
+			New: "\t\tif b := c.batch; b != nil {\n\t\t\tgo func() {\n\t\t\t\t_ = b.SyncWait()\n\t\t\t\t_ = b.Close()\n\t\t\t}()\n" +
+				"\t\t\tc.r.settle(&c.gained, c.nth)\n\t\t\treturn\n\t\t}\n\t\tif c.err = c.batch.SyncWait(); c.err != nil {",
+		},
+		{
+			Name: "one-copy-too-few", File: "dc/spread.go", Packages: []string{"./internal/chaos"},
+			Old: "copies < want(len(set)) {", New: "copies < want(len(set))-1 {",
+		},
+		{
+			Name: "actor-kept", File: "storage/store.go", Packages: []string{"./internal/chaos"},
+			Old: "if a != 0 && c.Last(a) == 0 {", New: "if a = a>>32<<32 | 7; a != 0 {",
+		},
+	}
+}
+
+// Planted are the names of bugs that BuildPlanted knows.
+func Planted() []string {
+	var names []string
+	for _, m := range planted() {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// BuildPlanted builds godwit, from the module at root, with a bug in it.
+func BuildPlanted(ctx context.Context, root, name, out string) error {
+	for _, m := range planted() {
+		if m.Name == name {
+			return mutants.Build(ctx, root, m, "./cmd/godwit", out)
+		}
+	}
+	return fmt.Errorf("no bug is called %q", name)
+}
