@@ -101,6 +101,7 @@ func TestRemovesWinUntilEveryoneHasSeenThem(t *testing.T) {
 	f.mu.Unlock()
 	do(t, us[0], insert("s", "x", "y"))
 	do(t, eu[0], removeFrom("s", "x", "z"))
+	eventually(t, "every node here has the marks", func() bool { return cellsOf(t, eu[1], "s") == 2 && cellsOf(t, eu[2], "s") == 2 })
 	for range 5 {
 		f.dropAll(t)
 	}
