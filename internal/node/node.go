@@ -23,6 +23,7 @@ import (
 
 	"github.com/godwitdb/godwit/dc"
 	"github.com/godwitdb/godwit/dc/rpc"
+	"github.com/godwitdb/godwit/dc/web"
 	"github.com/godwitdb/godwit/replication"
 	"github.com/godwitdb/godwit/ring/gossip"
 	"github.com/godwitdb/godwit/storage"
@@ -116,17 +117,18 @@ type Node struct {
 	dc    string
 	addrs Addrs
 
-	grpcListener, peerListener net.Listener
+	grpcListener, peerListener, httpListener net.Listener
 
 	node   *dc.Node
 	opened atomic.Pointer[dc.Node] // node, for what begins to run before it is there
 	server *rpc.Server
+	admin  *web.Server
 	peers  *rpc.Peers
 	gossip *gossip.Gossip
 	broker *replication.Broker
 	link   *replication.NATSLink
 	repl   *replication.Replicator
-	work   sync.WaitGroup // the two servers, and who follows the ring document
+	work   sync.WaitGroup // the three servers, and who follows the ring document
 	cancel context.CancelFunc
 
 	scratch string // directory of a broker whose data are in memory
@@ -166,7 +168,11 @@ func (n *Node) listen(ctx context.Context) error {
 	if n.peerListener, err = lc.Listen(ctx, "tcp", at.Peer); err != nil {
 		return fmt.Errorf("listen for peers at %s: %w", at.Peer, err)
 	}
+	if n.httpListener, err = lc.Listen(ctx, "tcp", at.HTTP); err != nil {
+		return fmt.Errorf("listen for operators at %s: %w", at.HTTP, err)
+	}
 	n.addrs.GRPC, n.addrs.Peer = n.grpcListener.Addr().String(), n.peerListener.Addr().String()
+	n.addrs.HTTP = n.httpListener.Addr().String()
 	return nil
 }
 
@@ -290,12 +296,20 @@ func (n *Node) placements(dcName string) []uint32 {
 }
 
 func (n *Node) serve(context.Context) error {
-	n.server = rpc.NewServer(n.node, rpc.ServerOptions{Introduce: n.introduction, Key: secret(n.opts.Key), Logger: n.opts.Logger})
+	requests := web.NewRequests()
+	n.server = rpc.NewServer(n.node, rpc.ServerOptions{
+		Introduce: n.introduction, Key: secret(n.opts.Key), Observe: requests.Observe, Logger: n.opts.Logger,
+	})
+	var err error
+	if n.admin, err = web.NewServer(web.Options{Node: n.node, Requests: requests, Logger: n.opts.Logger}); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.work.Go(func() { n.follow(ctx) })
 	n.work.Go(func() { n.ended("peers", n.peers.Serve(n.peerListener, n.node.Serve)) })
 	n.work.Go(func() { n.ended("clients", n.server.Serve(n.grpcListener)) })
+	n.work.Go(func() { n.ended("operators", n.admin.Serve(n.httpListener)) })
 	return nil
 }
 
@@ -334,6 +348,12 @@ func (n *Node) Close() error {
 	}
 	if n.peerListener != nil {
 		_ = n.peerListener.Close() // the server has closed it, if it served
+	}
+	if n.admin != nil {
+		n.admin.Close()
+	}
+	if n.httpListener != nil {
+		_ = n.httpListener.Close() // likewise
 	}
 	if n.cancel != nil {
 		n.cancel()
