@@ -54,7 +54,7 @@ func startDC(t *testing.T, nodes, replicas int) (*wire, []*Node) {
 	return startDCEvery(t, nodes, replicas, 20*time.Millisecond)
 }
 
-func startDCEvery(t *testing.T, nodes, replicas int, exchange time.Duration) (*wire, []*Node) {
+func startDCEvery(t *testing.T, nodes, replicas int, exchange time.Duration, change ...func(*Options)) (*wire, []*Node) {
 	t.Helper()
 	top := &topology.Topology{Version: 1, Cluster: "test", Partitions: 16}
 	d := topology.Datacenter{Name: "here"}
@@ -67,10 +67,14 @@ func startDCEvery(t *testing.T, nodes, replicas int, exchange time.Duration) (*w
 	w := &wire{nodes: map[string]*Node{}, down: map[string]bool{}}
 	var out []*Node
 	for _, spec := range d.Nodes {
-		n, err := Open(Options{
+		o := Options{
 			Topology: top, Node: spec.ID, Transport: wireEnd{w, spec.ID}, Membership: w, Exchange: exchange, OrphanAfter: 300 * time.Millisecond,
 			Storage: storage.Options{Dir: "/" + spec.ID, FS: storage.NewMemory(), Ballast: -1, MemTable: 1 << 20, CacheBytes: 1 << 20},
-		})
+		}
+		for _, f := range change {
+			f(&o)
+		}
+		n, err := Open(o)
 		if err != nil {
 			t.Fatal(err)
 		}

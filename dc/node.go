@@ -96,6 +96,7 @@ type Options struct {
 	HedgeFloor   time.Duration // the least time that an asked node has before another is asked as well; 2 ms
 	HedgePercent float64       // hedges of 100 questions that reads put to other nodes, at the most; 5; negative: none
 	SessionWait  time.Duration // how long a request waits for what its session has seen; 2 s
+	MaxWatches   int           // watches of clients at once; over it they are refused; 256
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -108,6 +109,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.PhiThreshold = cmp.Or(o.PhiThreshold, 8)
 	o.HedgeFloor = cmp.Or(o.HedgeFloor, 2*time.Millisecond)
 	o.SessionWait = cmp.Or(o.SessionWait, 2*time.Second)
+	o.MaxWatches = cmp.Or(o.MaxWatches, 256)
 	o.HedgePercent = max(cmp.Or(o.HedgePercent, 5), 0)
 	o.Exchange = cmp.Or(o.Exchange, time.Second)
 	o.BucketsEvery = cmp.Or(o.BucketsEvery, o.Exchange)
@@ -177,6 +179,9 @@ type Node struct {
 	agree  *agreement
 	count  Counters
 
+	tails   *tails
+	watches atomic.Int64 // of clients
+
 	repl struct {
 		sync.RWMutex
 		Replicator
@@ -221,6 +226,7 @@ func Open(o Options) (*Node, error) {
 	n.peers = newCatchUp(n)
 	n.moves = newMoves(n)
 	n.rights = newRightsKeeper()
+	n.tails = newTails(n)
 	if err := n.buckets.remember(); err != nil {
 		return nil, errors.Join(err, n.store.Close())
 	}
@@ -239,6 +245,7 @@ func Open(o Options) (*Node, error) {
 	n.work.Go(n.buckets.follow)
 	n.work.Go(n.hostGuests)
 	n.work.Go(n.moves.run)
+	n.work.Go(n.tails.run)
 	n.work.Go(n.trim)
 	n.work.Go(n.sweep)
 	n.work.Go(n.dropMarks)

@@ -23,7 +23,11 @@ func (n *Node) Serve(ctx context.Context, from string, req *peerv1.Request) *pee
 	timeout := min(time.Duration(req.GetTimeoutMs())*time.Millisecond, n.opts.Timeout)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	resp, err := n.serve(ctx, from, req)
+	serve := n.serve
+	if req.GetTail() != nil {
+		serve = n.serveWatch
+	}
+	resp, err := serve(ctx, from, req)
 	if err != nil {
 		resp := &peerv1.Response{Status: AsError(err).status()}
 		if isStale(err) {

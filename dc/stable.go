@@ -45,6 +45,15 @@ func (c *catchUp) stable(id storage.ReplicaID, own *crdt.Clock) crdt.Clock {
 	return s.stable.Clone()
 }
 
+// stableOf is what is stable of a replica that this node owns, else nothing.
+func (n *Node) stableOf(r *storage.Replica) *crdt.Clock {
+	var stable crdt.Clock
+	if own := r.Durable(); n.layout().holds(n.id, r.ID()) {
+		stable = n.peers.stable(r.ID(), &own)
+	}
+	return &stable
+}
+
 const (
 	trimEvery  = 2 * time.Second // pause between two looks at what may be trimmed
 	trimSlowly = 30              // rounds between two looks at what only age or bytes say
@@ -68,7 +77,7 @@ func (n *Node) trim() {
 			}
 			stable := n.peers.stable(r.ID(), &own)
 			hash := storage.ClockHash(&stable)
-			slow := round%trimSlowly == trimSlowly-1
+			slow := round%trimSlowly == trimSlowly-1 || n.store.LogTight()
 			if done[r.ID()] == hash && !slow {
 				continue
 			}

@@ -225,19 +225,23 @@ func logActorPrefix(id ReplicaID, a crdt.Actor) []byte {
 }
 
 // Trim deletes log entries that stable covers, since no replica needs them any
-// more. Over the store's budget of bytes or age it deletes the oldest besides:
-// what they held is owed to a join from then on, and counted as forced. It
-// reads what it deletes and one entry more per actor.
+// more, once they are older than LogKeep or the log takes more than half of its
+// budget. Over the budget of bytes or age it deletes the oldest besides: what
+// they held is owed to a join from then on, and counted as forced. It reads what
+// it deletes and one entry more per actor.
 func (r *Replica) Trim(stable *crdt.Clock) (settled, forced int, err error) {
 	if err := r.store.enter(); err != nil {
 		return 0, 0, err
 	}
 	defer r.store.leave()
 	clock := r.Durable()
+	now, bytes := r.store.opts.Wall(), r.store.logBytes.Load()
 	t := trimmer{
 		stable: stable,
-		over:   r.store.logBytes.Load() - r.store.opts.LogBytes,
-		oldest: r.store.opts.Wall().Add(-r.store.opts.LogAge),
+		over:   bytes - r.store.opts.LogBytes,
+		tight:  bytes - r.store.opts.LogBytes/2,
+		oldest: now.Add(-r.store.opts.LogAge),
+		keep:   now.Add(-r.store.opts.LogKeep),
 		batch:  r.store.db.NewBatch(),
 	}
 	for actor := range clock.All() {
@@ -255,10 +259,15 @@ func (r *Replica) Trim(stable *crdt.Clock) (settled, forced int, err error) {
 
 var errEnough = errors.New("enough")
 
+// LogTight reports whether the log takes so much of its budget that nothing is
+// kept for LogKeep.
+func (s *Store) LogTight() bool { return s.logBytes.Load() > s.opts.LogBytes/2 }
+
 type trimmer struct {
 	stable          *crdt.Clock
-	over, freed     int64
-	oldest          time.Time
+	over, tight     int64 // bytes that what is unsettled, and what is settled, takes too much
+	freed           int64
+	oldest, keep    time.Time
 	batch           *pebble.Batch
 	settled, forced int
 }
@@ -268,9 +277,11 @@ func (t *trimmer) entry(k, v []byte) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case t.stable.ContainsRange(d.Actor, d.Lo, d.Hi):
+	switch settled := t.stable.ContainsRange(d.Actor, d.Lo, d.Hi); {
+	case settled && (!at.After(t.keep) || t.freed < t.tight):
 		t.settled++
+	case settled:
+		return errEnough
 	case at.Before(t.oldest) || t.freed < t.over:
 		t.forced++
 	default:
@@ -286,23 +297,29 @@ type LogState struct {
 	Oldest time.Time // zero when there is none
 }
 
-// Log tells how much the log holds. It looks at the first and last entry of
-// every actor, so what was trimmed from the middle counts as there.
-func (r *Replica) Log() LogState {
+// Log tells how much the log holds of what is not settled. It looks at one entry
+// of every actor, so what was trimmed from the middle counts as there.
+func (r *Replica) Log(settled *crdt.Clock) LogState {
 	var s LogState
 	if r.store.enter() != nil {
 		return s
 	}
 	defer r.store.leave()
 	clock := r.Durable()
-	for actor := range clock.All() {
-		prefix := logActorPrefix(r.id, actor)
-		_ = r.store.each(prefix, after(prefix), func(_, v []byte) error { // it stops at the first
-			if d, at, err := decodeLog(v); err == nil {
-				s.Events += clock.Last(actor) - d.Lo + 1
-				if s.Oldest.IsZero() || at.Before(s.Oldest) {
-					s.Oldest = at
+	open := crdt.Difference(&clock, settled)
+	for actor, ranges := range open.All() {
+		_ = r.store.each(logKey(r.id, actor, ranges[0].Lo), after(logActorPrefix(r.id, actor)), func(_, v []byte) error { // it stops at the first
+			d, at, err := decodeLog(v)
+			if err != nil {
+				return err
+			}
+			for _, span := range ranges {
+				if first := max(span.Lo, d.Lo); first <= span.Hi {
+					s.Events += span.Hi - first + 1
 				}
+			}
+			if s.Oldest.IsZero() || at.Before(s.Oldest) {
+				s.Oldest = at
 			}
 			return errEnough
 		})

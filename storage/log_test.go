@@ -286,7 +286,7 @@ func TestOwed(t *testing.T) {
 	if o := must(r.Owed(durable(r)))(t); o != (Owed{}) {
 		t.Errorf("owed to an equal peer: %+v", o)
 	}
-	if l := r.Log(); l.Events != 4 || !l.Oldest.Equal(w.now()) {
+	if l := r.Log(&crdt.Clock{}); l.Events != 4 || !l.Oldest.Equal(w.now()) {
 		t.Errorf("log: %+v, want 4 events since %s", l, w.now())
 	}
 	actor, _ := r.Actor()

@@ -96,6 +96,9 @@ func (r *Replica) settle(gained *crdt.Clock, nth uint64) {
 	if nth <= r.dropped { // what it gained is gone again
 		return
 	}
+	if !gained.Empty() || len(r.unsynced) > 0 {
+		defer r.store.feeds.tell(r.id)
+	}
 	r.durable.Union(gained)
 	for len(r.unsynced) > 0 && r.unsynced[0].nth <= nth {
 		if r.unsynced[0].nth > r.dropped {

@@ -36,6 +36,7 @@ type Options struct {
 	AsyncSync  time.Duration                          // fsync interval of buckets with async durability; 100 ms
 	LogBytes   int64                                  // event log of all replicas, kept at the most; 1 GiB
 	LogAge     time.Duration                          // age of the oldest event in the log; 7 days
+	LogKeep    time.Duration                          // how long what every replica has stays in the log for those who watch; not at all
 	Requests   time.Duration                          // how long request ids are remembered; 15 minutes
 	DiskLow    uint64                                 // free bytes below which clients' writes are refused; 256 MiB
 	Ballast    int64                                  // bytes set aside to free when the disk is full; 16 MiB, negative for none
@@ -105,6 +106,7 @@ type Store struct {
 	async  asyncSync
 	arisen arisenList
 	kinds  []crdt.Kind // all that a key may exist as
+	feeds  feeds
 
 	mu       sync.Mutex
 	replicas map[ReplicaID]*Replica

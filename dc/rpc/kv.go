@@ -13,8 +13,9 @@ import (
 type kvService struct {
 	v1.UnimplementedKVServer
 
-	node *dc.Node
-	opts *ServerOptions
+	node    *dc.Node
+	opts    *ServerOptions
+	closing context.Context // ends when the server begins to close
 }
 
 // Get implements v1.KVServer.

@@ -1,8 +1,8 @@
 package rpc
 
 import (
-	"context"
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -32,7 +32,7 @@ type ServerOptions struct {
 	BatchParallel  int           // items of one batch served at once; 32
 	// Introduce tells what a node has to know that wants to join; nobody may.
 	Introduce func() (*Introduction, error)
-	Key       []byte       // of the cluster, which nodes that join must prove to have, KeyBytes long; none: they join on this machine only
+	Key       []byte // of the cluster, which nodes that join must prove to have, KeyBytes long; none: they join on this machine only
 	// Observe is told of every request: what it did, its gRPC code in small
 	// letters, and how long it took. Nobody is.
 	Observe func(operation, outcome string, took time.Duration)
@@ -89,7 +89,7 @@ func NewServer(node *dc.Node, o ServerOptions) *Server {
 		grpc.ChainStreamInterceptor(s.observeStream, s.recoverStream, s.limitStream),
 		grpc.WaitForHandlers(true),
 	)
-	v1.RegisterKVServer(s.grpc, &kvService{node: node, opts: &s.opts})
+	v1.RegisterKVServer(s.grpc, &kvService{node: node, opts: &s.opts, closing: s.closing})
 	v1.RegisterClusterServer(s.grpc, &clusterService{node: node, introducer: introducer{key: s.opts.Key, tell: s.opts.Introduce, now: time.Now}})
 	v1.RegisterReplicationServer(s.grpc, &replicationService{node: node, closing: s.closing})
 	v1.RegisterBucketsServer(s.grpc, &bucketService{node: node})

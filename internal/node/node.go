@@ -200,13 +200,16 @@ func (m membership) State(id string) string {
 	return ""
 }
 
+// logKeep is how long a watch may be away and go on without listing all keys again.
+const logKeep = 10 * time.Minute
+
 func (n *Node) open(context.Context) error {
 	n.peers = rpc.NewPeers(rpc.PeerOptions{
 		Cluster: n.opts.Topology.Cluster, DC: n.dc, Node: n.opts.Node, TopologyVersion: n.opts.Topology.Version,
 		Addr: func(id string) string { return n.addrsAt(id).Peer }, Key: secret(n.opts.Key), Logger: n.opts.Logger, Heartbeat: n.opts.Heartbeat,
 		Detector: func() rpc.Detector { return gossip.NewPhi(gossip.PhiOptions{Every: n.opts.Heartbeat}) },
 	})
-	store := storage.Options{Dir: n.opts.Dir, CacheBytes: n.opts.CacheBytes, MemTable: n.opts.MemTable, Wall: n.opts.Wall}
+	store := storage.Options{Dir: n.opts.Dir, CacheBytes: n.opts.CacheBytes, MemTable: n.opts.MemTable, Wall: n.opts.Wall, LogKeep: logKeep}
 	switch {
 	case n.opts.Memory:
 		store.FS = storage.NewMemory()
