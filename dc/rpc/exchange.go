@@ -3,9 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
-	"runtime"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -16,6 +14,7 @@ import (
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	"github.com/godwitdb/godwit/dc"
+	"github.com/godwitdb/godwit/internal/frame"
 )
 
 // maxPeerStreams bounds the streams of one connection; a node opens one.
@@ -25,7 +24,7 @@ const maxPeerStreams = 4
 func newExchangeServer(p *Peers, h Handler) *grpc.Server {
 	s := grpc.NewServer(
 		grpc.ForceServerCodecV2(&p.codec),
-		grpc.MaxRecvMsgSize(p.opts.MaxMessage+overhead),
+		grpc.MaxRecvMsgSize(p.opts.MaxMessage+frame.Overhead),
 		grpc.MaxConcurrentStreams(maxPeerStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: max(p.opts.Silence/3, time.Second), Timeout: p.opts.Silence * 2 / 3}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
@@ -48,11 +47,11 @@ type exchangeService struct {
 func (e *exchangeService) Exchange(stream grpc.BidiStreamingServer[peerv1.Frame, peerv1.Frame]) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	x := &exchange{
-		p: e.p, handler: e.handler, stream: stream, cancel: cancel,
-		work: make(chan message), wake: make(chan struct{}, 1), hello: make(chan *peerv1.Hello, 1), greeted: make(chan struct{}),
-		out: outbox{codec: &e.p.codec, limits: e.p.opts.limits()},
+		p: e.p, handler: e.handler, cancel: cancel, hello: make(chan *peerv1.Hello, 1), greeted: make(chan struct{}),
 	}
-	x.space.L = &x.mu
+	// The reader is counted, so Close cannot have passed when it starts a worker.
+	x.answerer = newAnswerer(stream, &e.p.codec, e.p.opts.limits(), e.p.work.Go)
+	x.most, x.maxAnswer, x.serve, x.instead = e.p.opts.MaxServing, e.p.opts.MaxMessage, x.answer, x.doesNotFit
 	defer cancel(nil)
 	// The reader ends with the stream, just after this function.
 	if !e.p.start(func() { cancel(x.read(ctx)) }) {
@@ -63,32 +62,21 @@ func (e *exchangeService) Exchange(stream grpc.BidiStreamingServer[peerv1.Frame,
 	}
 	err := x.write(ctx)
 	cancel(err)
-	x.mu.Lock()
-	x.closed = true
-	x.out.clear()
-	x.mu.Unlock()
-	x.space.Broadcast()
+	x.close()
 	return status.Error(codes.Unavailable, err.Error())
 }
 
 // exchange is one stream from another node.
 type exchange struct {
+	*answerer
+
 	p       *Peers
 	handler Handler
-	stream  grpc.ServerStream
 	cancel  context.CancelCauseFunc
 	from    string
 
 	hello   chan *peerv1.Hello
 	greeted chan struct{} // closed once the other side may ask
-	work    chan message  // to workers that are free
-	workers int           // known to the reader alone
-
-	wake   chan struct{}
-	mu     sync.Mutex
-	space  sync.Cond // there is room in out, or closed is set
-	out    outbox
-	closed bool
 }
 
 // greet waits for the other side's hello, checks it, answers with ours, and lets
@@ -117,7 +105,7 @@ func (x *exchange) greet(ctx context.Context) error {
 		own.Nonce = newNonce()
 		own.Proof = prove(x.p.opts.Key, provesAnswerer, helloParts(h, own)...)
 	}
-	f, err := x.p.codec.helloFrame(own)
+	f, err := x.p.codec.One(frame.Hello, own)
 	if err == nil {
 		err = x.stream.SendMsg(f)
 	}
@@ -165,25 +153,25 @@ func (x *exchange) read(ctx context.Context) error {
 		hellos = 2
 	}
 	for n := 0; ; n++ {
-		var f inFrame
+		var f frame.In
 		if err := x.stream.RecvMsg(&f); err != nil {
 			return err
 		}
 		if n < hellos {
-			if err := x.readHello(ctx, f.data, n == hellos-1); err != nil {
+			if err := x.readHello(ctx, f.Data, n == hellos-1); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := cut(f.data, func(m message) error { return x.dispatch(ctx, m) }); err != nil {
+		if err := frame.Cut(f.Data, func(m frame.Message) error { return x.dispatch(ctx, m) }); err != nil {
 			return err
 		}
 	}
 }
 
 // readHello hands a hello to greet. After the last it waits until that is content.
-func (x *exchange) readHello(ctx context.Context, frame []byte, last bool) error {
-	h, err := readHello(frame)
+func (x *exchange) readHello(ctx context.Context, data []byte, last bool) error {
+	h, err := readHello(data)
 	if err != nil {
 		return err
 	}
@@ -209,18 +197,8 @@ func (x *exchange) readHello(ctx context.Context, frame []byte, last bool) error
 	}
 }
 
-func (x *exchange) dispatch(ctx context.Context, m message) error {
-	if m.field != fieldRequest {
-		return nil
-	}
-	select {
-	case x.work <- m:
-		return nil
-	default:
-	}
-	if x.workers < x.p.opts.MaxServing {
-		x.workers++
-		x.p.work.Go(func() { x.serveAll(ctx, m) }) // the reader is counted, so Close cannot have passed
+func (x *exchange) dispatch(ctx context.Context, m frame.Message) error {
+	if m.Field != frame.Request || x.handle(ctx, m) {
 		return nil
 	}
 	select {
@@ -231,64 +209,29 @@ func (x *exchange) dispatch(ctx context.Context, m message) error {
 	}
 }
 
-// serveAll serves one request, and then others until the stream ends: a
-// goroutine that is kept has already grown its stack.
-func (x *exchange) serveAll(ctx context.Context, m message) {
-	for {
-		x.respond(m.id, x.serve(ctx, m))
-		select {
-		case m = <-x.work:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (x *exchange) serve(ctx context.Context, m message) (resp *peerv1.Response) {
+func (x *exchange) answer(ctx context.Context, m frame.Message) (answer proto.Message) {
 	defer func() {
 		if p := recover(); p != nil {
 			x.p.opts.Logger.ErrorContext(ctx, "request of a peer panicked", "peer", x.from, "panic", p, "stack", string(debug.Stack()))
-			resp = refused(panicked())
+			answer = refused(panicked())
 		}
 	}()
 	req := new(peerv1.Request)
-	if err := proto.Unmarshal(m.body, req); err != nil {
+	if err := proto.Unmarshal(m.Body, req); err != nil {
 		return refused(refuse(dc.InvalidArgument, reasonMalformed, "request cannot be read: %s", err))
 	}
 	return x.handler(ctx, x.from, req)
 }
 
-func refused(e *dc.Error) *peerv1.Response {
-	return &peerv1.Response{Status: &peerv1.Status{Code: int32(e.Code), Reason: e.Reason, Message: clip(e.Message, maxErrorText)}}
+func (x *exchange) doesNotFit(size int, err error) proto.Message {
+	if err != nil {
+		return refused(dc.AsError(err))
+	}
+	return refused(refuse(dc.ResourceExhausted, reasonMessageSize, "answer of %d bytes, at most %d are sent between nodes", size, x.p.opts.MaxMessage))
 }
 
-// respond queues an answer. It waits while the queue is full, which keeps the
-// worker busy and so the reader from reading.
-func (x *exchange) respond(id uint64, resp *peerv1.Response) {
-	body, err := x.p.codec.encode(resp)
-	if err == nil && len(*body)+overhead > x.p.opts.MaxMessage {
-		err = refuse(dc.ResourceExhausted, reasonMessageSize, "answer of %d bytes, at most %d are sent between nodes", len(*body), x.p.opts.MaxMessage)
-	}
-	if err != nil {
-		x.p.codec.done(body)
-		if body, err = x.p.codec.encode(refused(dc.AsError(err))); err != nil {
-			return // the caller's timeout ends it
-		}
-	}
-	defer x.p.codec.done(body)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for !x.closed && !x.out.fits(len(*body)) {
-		x.space.Wait()
-	}
-	if x.closed {
-		return
-	}
-	x.out.put(id, fieldResponse, *body)
-	select {
-	case x.wake <- struct{}{}:
-	default: // it is awake
-	}
+func refused(e *dc.Error) *peerv1.Response {
+	return &peerv1.Response{Status: &peerv1.Status{Code: int32(e.Code), Reason: e.Reason, Message: clip(e.Message, maxErrorText)}}
 }
 
 // write sends what is queued, and an empty frame when there has been nothing
@@ -304,28 +247,12 @@ func (x *exchange) write(ctx context.Context) error {
 				return err
 			}
 		case <-beat.C:
-			if err := x.stream.SendMsg(&outFrame{x.p.codec.Get(0)}); err != nil {
+			if err := x.stream.SendMsg(x.p.codec.Heartbeat()); err != nil {
 				return err
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 		beat.Reset(x.p.opts.Heartbeat)
-	}
-}
-
-func (x *exchange) flush() error {
-	for {
-		runtime.Gosched() // let workers that are about to answer join the frame
-		x.mu.Lock()
-		f := x.out.take()
-		x.mu.Unlock()
-		if f == nil {
-			return nil
-		}
-		x.space.Broadcast()
-		if err := x.stream.SendMsg(f); err != nil {
-			return err
-		}
 	}
 }

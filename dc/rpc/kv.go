@@ -16,6 +16,7 @@ type kvService struct {
 	node    *dc.Node
 	opts    *ServerOptions
 	closing context.Context // ends when the server begins to close
+	server  *Server
 }
 
 // Get implements v1.KVServer.

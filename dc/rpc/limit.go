@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/dc"
 )
 
@@ -24,6 +25,7 @@ const (
 	reasonMessageSize    = "MESSAGE_TOO_LARGE"
 	reasonMalformed      = "MALFORMED"
 	reasonStopping       = "STOPPING"
+	reasonNotSent        = "NOT_SENT"
 )
 
 // ours tells godwit's own methods from health and reflection, which carry no
@@ -34,12 +36,13 @@ func ours(method string) bool { return strings.HasPrefix(method, "/godwit.") }
 func (s *Server) enter() error {
 	if s.inFlight.Add(1) > int64(s.opts.MaxInFlight) {
 		s.inFlight.Add(-1)
-		return toStatus(&dc.Error{
-			Code: dc.ResourceExhausted, Reason: reasonOverloaded,
-			Message: "this node serves as many requests as it can; nothing was done, try again later or elsewhere",
-		})
+		return overloaded()
 	}
 	return nil
+}
+
+func overloaded() *dc.Error {
+	return refuse(dc.ResourceExhausted, reasonOverloaded, "this node serves as many requests as it can; nothing was done, try again later or elsewhere")
 }
 
 func (s *Server) leave() { s.inFlight.Add(-1) }
@@ -49,7 +52,7 @@ func (s *Server) limitUnary(ctx context.Context, req any, info *grpc.UnaryServer
 		return next(ctx, req)
 	}
 	if err := s.enter(); err != nil {
-		return nil, err
+		return nil, toStatus(err)
 	}
 	defer s.leave()
 	ctx, cancel := bounded(ctx, s.opts.DefaultTimeout, s.opts.MaxTimeout)
@@ -72,11 +75,11 @@ func tooLarge(size, limit int) *dc.Error {
 }
 
 func (s *Server) limitStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if !ours(info.FullMethod) {
+	if !ours(info.FullMethod) || info.FullMethod == v1.KV_Pipeline_FullMethodName { // whose requests are counted one by one
 		return next(srv, stream)
 	}
 	if err := s.enter(); err != nil {
-		return err
+		return toStatus(err)
 	}
 	defer s.leave()
 	ctx, cancel := bounded(stream.Context(), s.opts.MaxStreamTime, s.opts.MaxStreamTime)

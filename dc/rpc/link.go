@@ -15,6 +15,7 @@ import (
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	"github.com/godwitdb/godwit/dc"
+	"github.com/godwitdb/godwit/internal/frame"
 )
 
 // link is this node's way to ask one other node: a queue, the calls that wait
@@ -30,7 +31,7 @@ type link struct {
 
 	mu      sync.Mutex
 	state   linkState
-	out     outbox
+	out     frame.Outbox
 	lastID  uint64
 	pending map[uint64]*call
 
@@ -57,7 +58,7 @@ type call struct {
 func newLink(p *Peers, to string) *link {
 	l := &link{
 		p: p, to: to, detector: p.opts.Detector(), wake: make(chan struct{}, 1), pending: map[uint64]*call{},
-		out:   outbox{codec: &p.codec, limits: p.opts.limits()},
+		out:   frame.NewOutbox(&p.codec, p.opts.limits()),
 		retry: backoff.NewExponentialBackOff(),
 	}
 	l.retry.InitialInterval, l.retry.MaxInterval, l.retry.Multiplier = p.opts.RetryMin, p.opts.RetryMax, 2
@@ -74,12 +75,12 @@ func (l *link) send(req *peerv1.Request, done func(*peerv1.Response, error)) err
 	if err != nil {
 		return err
 	}
-	body, err := l.p.codec.encode(req)
-	defer l.p.codec.done(body)
+	body, err := l.p.codec.Encode(req)
+	defer l.p.codec.Done(body)
 	switch {
 	case err != nil:
 		return fmt.Errorf("ask %s: encode: %w (%w)", l.to, err, dc.ErrNotSent)
-	case len(*body)+overhead > l.p.opts.MaxMessage:
+	case len(*body)+frame.Overhead > l.p.opts.MaxMessage:
 		return fmt.Errorf("ask %s: message of %d bytes, at most %d are sent: %w", l.to, len(*body), l.p.opts.MaxMessage, dc.ErrNotSent)
 	}
 	timeout := l.p.opts.Timeout
@@ -91,12 +92,12 @@ func (l *link) send(req *peerv1.Request, done func(*peerv1.Response, error)) err
 	if err := l.ready(); err != nil { // it may have broken meanwhile
 		return err
 	}
-	if !l.out.fits(len(*body)) {
-		return fmt.Errorf("ask %s: %d bytes wait to be sent, at most %d may: %w", l.to, l.out.bytes, l.p.opts.QueueBytes, dc.ErrNotSent)
+	if !l.out.Fits(len(*body)) {
+		return fmt.Errorf("ask %s: %d bytes wait to be sent, at most %d may: %w", l.to, l.out.Bytes(), l.p.opts.QueueBytes, dc.ErrNotSent)
 	}
 	l.lastID++
 	id := l.lastID
-	l.out.put(id, fieldRequest, *body)
+	l.out.Put(id, frame.Request, *body)
 	l.pending[id] = &call{done: done, timer: time.AfterFunc(timeout, func() { l.timedOut(id, timeout) })}
 	select {
 	case l.wake <- struct{}{}:
@@ -208,9 +209,9 @@ func (l *link) down(err error) {
 	}
 	l.state, l.lastErr = idle, err
 	l.detector.Forget()
-	calls, taken := l.pending, l.out.taken
+	calls, taken := l.pending, l.out.Taken()
 	l.pending = map[uint64]*call{}
-	l.out.clear()
+	l.out.Clear()
 	l.mu.Unlock()
 
 	notSent := fmt.Errorf("ask %s: %w: %w", l.to, err, dc.ErrNotSent)
@@ -252,7 +253,7 @@ func (l *link) flush(ctx context.Context, s *session) error {
 	for ctx.Err() == nil {
 		runtime.Gosched() // let those who are about to send join the frame
 		l.mu.Lock()
-		f := l.out.take()
+		f := l.out.Take()
 		l.mu.Unlock()
 		if f == nil {
 			return nil
@@ -267,29 +268,29 @@ func (l *link) flush(ctx context.Context, s *session) error {
 // read gives out answers until the stream ends.
 func (l *link) read(s *session) error {
 	for {
-		var f inFrame
+		var f frame.In
 		if err := s.stream.RecvMsg(&f); err != nil {
 			return s.why(err)
 		}
 		s.alive()
 		l.detector.Heard(time.Now())
-		if err := cut(f.data, l.answer); err != nil {
+		if err := frame.Cut(f.Data, l.answer); err != nil {
 			return err
 		}
 	}
 }
 
-func (l *link) answer(m message) error {
-	if m.field != fieldResponse {
+func (l *link) answer(m frame.Message) error {
+	if m.Field != frame.Response {
 		return nil
 	}
-	c := l.remove(m.id)
+	c := l.remove(m.ID)
 	if c == nil {
 		return nil // it timed out
 	}
 	c.timer.Stop()
 	resp := new(peerv1.Response)
-	if err := proto.Unmarshal(m.body, resp); err != nil {
+	if err := proto.Unmarshal(m.Body, resp); err != nil {
 		c.done(nil, refuse(dc.Unavailable, reasonPeerLost, "answer of %s cannot be read: %s", l.to, err))
 		return fmt.Errorf("answer: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	"github.com/godwitdb/godwit/dc"
+	"github.com/godwitdb/godwit/internal/frame"
 )
 
 // PeerOptions configures NewPeers. Zero fields take the default named beside
@@ -82,8 +83,8 @@ func (o *PeerOptions) check(h *peerv1.Hello) error {
 	return nil
 }
 
-func (o *PeerOptions) limits() outboxLimits {
-	return outboxLimits{queue: o.QueueBytes, frame: o.FrameBytes, messages: o.FrameMessages}
+func (o *PeerOptions) limits() frame.Limits {
+	return frame.Limits{Queue: o.QueueBytes, Frame: o.FrameBytes, Messages: o.FrameMessages}
 }
 
 // Detector tells from the arrivals of one node's frames how likely it is that
@@ -113,7 +114,7 @@ type Handler func(ctx context.Context, from string, req *peerv1.Request) *peerv1
 // what it is asked. Safe for concurrent use.
 type Peers struct {
 	opts   PeerOptions
-	codec  frameCodec
+	codec  frame.Codec
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	work   sync.WaitGroup

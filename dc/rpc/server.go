@@ -17,6 +17,7 @@ import (
 
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/dc"
+	"github.com/godwitdb/godwit/internal/frame"
 )
 
 // ServerOptions configures NewServer. Zero fields take the default named
@@ -24,6 +25,7 @@ import (
 type ServerOptions struct {
 	MaxMessage     int           // bytes of a request or an answer; 4 MiB
 	MaxInFlight    int           // requests served at once; over it they are refused; 4096
+	MaxPipeline    int           // requests of one pipeline served at once; over it they are refused; 1024
 	MaxStreams     uint32        // requests of one connection at once; over it they wait at the client; 1024
 	DefaultTimeout time.Duration // of a request that has none; 10 s
 	MaxTimeout     time.Duration // the most for a unary request; 30 s
@@ -42,6 +44,7 @@ type ServerOptions struct {
 func (o ServerOptions) withDefaults() ServerOptions {
 	o.MaxMessage = cmp.Or(o.MaxMessage, 4<<20)
 	o.MaxInFlight = cmp.Or(o.MaxInFlight, 4096)
+	o.MaxPipeline = cmp.Or(o.MaxPipeline, 1024)
 	o.MaxStreams = cmp.Or(o.MaxStreams, 1024)
 	o.DefaultTimeout = cmp.Or(o.DefaultTimeout, 10*time.Second)
 	o.MaxTimeout = cmp.Or(o.MaxTimeout, 30*time.Second)
@@ -71,6 +74,7 @@ type Server struct {
 	opts     ServerOptions
 	grpc     *grpc.Server
 	health   *health.Server
+	codec    frame.Codec
 	inFlight atomic.Int64
 	closing  context.Context // ends when Close begins
 	close    context.CancelFunc
@@ -81,6 +85,7 @@ func NewServer(node *dc.Node, o ServerOptions) *Server {
 	s := &Server{opts: o.withDefaults(), health: health.NewServer()}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
+		grpc.ForceServerCodecV2(&s.codec),
 		grpc.MaxRecvMsgSize(s.opts.MaxMessage),
 		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
@@ -89,7 +94,7 @@ func NewServer(node *dc.Node, o ServerOptions) *Server {
 		grpc.ChainStreamInterceptor(s.observeStream, s.recoverStream, s.limitStream),
 		grpc.WaitForHandlers(true),
 	)
-	v1.RegisterKVServer(s.grpc, &kvService{node: node, opts: &s.opts, closing: s.closing})
+	v1.RegisterKVServer(s.grpc, &kvService{node: node, opts: &s.opts, closing: s.closing, server: s})
 	v1.RegisterClusterServer(s.grpc, &clusterService{node: node, introducer: introducer{key: s.opts.Key, tell: s.opts.Introduce, now: time.Now}})
 	v1.RegisterReplicationServer(s.grpc, &replicationService{node: node, closing: s.closing})
 	v1.RegisterBucketsServer(s.grpc, &bucketService{node: node})

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
+	"github.com/godwitdb/godwit/internal/frame"
 )
 
 // session is one connection to a node, from hello to its end.
@@ -39,8 +40,8 @@ func (p *Peers) connect(ctx context.Context, cancel context.CancelCauseFunc, to 
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: p.opts.ConnectTimeout}),
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(&p.codec),
-			grpc.MaxCallRecvMsgSize(p.opts.MaxMessage+overhead),
-			grpc.MaxCallSendMsgSize(p.opts.MaxMessage+overhead),
+			grpc.MaxCallRecvMsgSize(p.opts.MaxMessage+frame.Overhead),
+			grpc.MaxCallSendMsgSize(p.opts.MaxMessage+frame.Overhead),
 		))
 	if err != nil {
 		return nil, err
@@ -75,11 +76,11 @@ func (s *session) open(ctx context.Context, p *Peers, to string) error {
 	if err := s.say(p, own); err != nil {
 		return err
 	}
-	var f inFrame
+	var f frame.In
 	if err := stream.RecvMsg(&f); err != nil {
 		return s.why(err)
 	}
-	other, err := readHello(f.data)
+	other, err := readHello(f.Data)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func (s *session) open(ctx context.Context, p *Peers, to string) error {
 }
 
 func (s *session) say(p *Peers, h *peerv1.Hello) error {
-	f, err := p.codec.helloFrame(h)
+	f, err := p.codec.One(frame.Hello, h)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func (s *session) alive() { s.silent.Reset(s.silence) }
 // is told to those who receive.
 func (s *session) why(err error) error {
 	if errors.Is(err, io.EOF) && s.stream != nil {
-		if e := s.stream.RecvMsg(new(inFrame)); e != nil {
+		if e := s.stream.RecvMsg(new(frame.In)); e != nil {
 			err = e
 		}
 	}
@@ -143,12 +144,12 @@ func (s *session) close() {
 }
 
 // readHello takes the hello out of a first frame.
-func readHello(frame []byte) (*peerv1.Hello, error) {
+func readHello(data []byte) (*peerv1.Hello, error) {
 	var hello *peerv1.Hello
-	err := cut(frame, func(m message) error {
-		if m.field == fieldHello && hello == nil {
+	err := frame.Cut(data, func(m frame.Message) error {
+		if m.Field == frame.Hello && hello == nil {
 			hello = new(peerv1.Hello)
-			return proto.Unmarshal(m.body, hello)
+			return proto.Unmarshal(m.Body, hello)
 		}
 		return nil
 	})

@@ -53,14 +53,15 @@ func godwit() rules {
 			"replication":            {imports: with("crdt")},
 			"replication/linktest":   {imports: []string{"replication"}}, // what every Link must do
 			"dc":                     {imports: with("crdt", "ring", "storage", "storage/merkle", "replication", "topology")},
-			"dc/rpc":                 {imports: with("dc")},
+			"dc/rpc":                 {imports: with("dc", "internal/frame")},
 			"dc/web":                 {imports: []string{"dc"}},
 
-			"client":            {imports: with("ring")},
+			"client":            {imports: with("ring", "internal/frame")},
 			"client/clienttest": {imports: with("client")}, // servers without data, for tests
 			"loadtest":          {imports: []string{"client", "topology", "internal/history"}},
 			"cmd/godwit":        {any: true, except: []string{"storage/...", "internal/sim", "internal/testcluster", "internal/mutants"}},
 
+			"internal/frame":          {}, // many messages on one stream, for dc/rpc and client
 			"internal/wan":            {},
 			"internal/node":           {imports: []string{"dc", "dc/rpc", "dc/web", "replication", "ring", "ring/gossip", "storage", "topology"}},
 			"internal/emulated":       {imports: []string{"dc", "internal/node", "internal/wan", "replication", "topology"}},
@@ -84,7 +85,7 @@ func godwit() rules {
 			{prefix: "github.com/hashicorp/memberlist", importers: []string{"ring/gossip/...", "internal/sim"}},
 			{prefix: "github.com/nats-io", importers: []string{"replication/..."}},
 			{prefix: "google.golang.org/grpc", importers: []string{
-				"api/...", "client/...", "cmd/godwit", "dc/rpc", "internal/emulated", "internal/testcluster", "loadtest",
+				"api/...", "client/...", "cmd/godwit", "dc/rpc", "internal/emulated", "internal/frame", "internal/testcluster", "loadtest",
 			}},
 			{prefix: "google.golang.org/genproto", importers: []string{"api/...", "client/...", "cmd/godwit", "dc/rpc", "loadtest"}},
 			{prefix: "github.com/urfave/cli", importers: []string{"cmd/godwit"}},

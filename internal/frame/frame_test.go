@@ -1,4 +1,4 @@
-package rpc
+package frame
 
 import (
 	"bytes"
@@ -24,9 +24,9 @@ func TestFramesAreWhatTheContractSays(t *testing.T) {
 	resp := &peerv1.Response{Of: &peerv1.Response_Apply{Apply: &peerv1.ApplyDone{}}}
 	hello := &peerv1.Hello{Cluster: "c", Dc: "eu", Node: "n1", TopologyVersion: 3}
 	var b []byte
-	b = appendMessage(b, 0, fieldHello, mustMarshal(t, hello))
-	b = appendMessage(b, 300, fieldRequest, mustMarshal(t, req))
-	b = appendMessage(b, 1<<40, fieldResponse, mustMarshal(t, resp))
+	b = Append(b, 0, Hello, mustMarshal(t, hello))
+	b = Append(b, 300, Request, mustMarshal(t, req))
+	b = Append(b, 1<<40, Response, mustMarshal(t, resp))
 	want := &peerv1.Frame{Messages: []*peerv1.Message{
 		{Body: &peerv1.Message_Hello{Hello: hello}},
 		{Id: 300, Body: &peerv1.Message_Request{Request: req}},
@@ -37,10 +37,10 @@ func TestFramesAreWhatTheContractSays(t *testing.T) {
 		t.Errorf("frame = %v, %v\nwant %v", got, err, want)
 	}
 	var ids []uint64
-	if err := cut(mustMarshal(t, want), func(m message) error { ids = append(ids, m.id, uint64(m.field)); return nil }); err != nil {
+	if err := Cut(mustMarshal(t, want), func(m Message) error { ids = append(ids, m.ID, uint64(m.Field)); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(ids, []uint64{0, fieldHello, 300, fieldRequest, 1 << 40, fieldResponse}) {
+	if !slices.Equal(ids, []uint64{0, uint64(Hello), 300, uint64(Request), 1 << 40, uint64(Response)}) {
 		t.Errorf("ids and fields = %d", ids)
 	}
 }
@@ -48,14 +48,14 @@ func TestFramesAreWhatTheContractSays(t *testing.T) {
 // FuzzCut demands that no bytes are fatal, and that whatever is taken for a
 // frame is one to protobuf as well.
 func FuzzCut(f *testing.F) {
-	f.Add(appendMessage(nil, 1, fieldRequest, []byte{8, 1}))
+	f.Add(Append(nil, 1, Request, []byte{8, 1}))
 	f.Add([]byte{10, 2, 8, 5, 16, 1})
 	f.Add([]byte{10, 200, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		count := 0
-		err := cut(b, func(m message) error {
+		err := Cut(b, func(m Message) error {
 			count++
-			if m.field == 0 && m.body != nil {
+			if m.Field == 0 && m.Body != nil {
 				t.Error("a body without a field")
 			}
 			return nil
@@ -68,44 +68,30 @@ func FuzzCut(f *testing.F) {
 }
 
 func TestOutboxFillsFramesUpToTheirLimits(t *testing.T) {
-	o := outbox{codec: new(frameCodec), limits: outboxLimits{queue: 1000, frame: 300, messages: 3}}
-	put := func(id uint64, size int) { o.put(id, fieldRequest, bytes.Repeat([]byte{'x'}, size)) }
+	o := NewOutbox(new(Codec), Limits{Queue: 1000, Frame: 300, Messages: 3})
+	put := func(id uint64, size int) { o.Put(id, Request, bytes.Repeat([]byte{'x'}, size)) }
 	for id := range uint64(4) {
 		put(id+1, 10) // three share a frame, the fourth begins another
 	}
 	put(5, 500) // alone, larger than a frame
 	put(6, 10)
-	if !o.fits(300) || o.fits(400) {
-		t.Errorf("with %d bytes queued: fits(300) = %v, fits(400) = %v, want true and false", o.bytes, o.fits(300), o.fits(400))
+	if !o.Fits(300) || o.Fits(400) {
+		t.Errorf("with %d bytes queued: fits(300) = %v, fits(400) = %v, want true and false", o.bytes, o.Fits(300), o.Fits(400))
 	}
 	for i, want := range [][]uint64{{1, 2, 3}, {4}, {5}, {6}} {
-		f := o.take()
+		f := o.Take()
 		if f == nil {
 			t.Fatalf("frame %d is missing", i)
 		}
 		var ids []uint64
-		if err := cut(*f.buf, func(m message) error { ids = append(ids, m.id); return nil }); err != nil {
+		if err := Cut(*f.buf, func(m Message) error { ids = append(ids, m.ID); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(ids, want) || o.taken != want[len(want)-1] {
 			t.Errorf("frame %d = %d (taken %d), want %d", i, ids, o.taken, want)
 		}
 	}
-	if f := o.take(); f != nil || o.bytes != 0 || !o.fits(5000) {
-		t.Errorf("an empty outbox: %v, %d bytes, fits(5000) = %v", f, o.bytes, o.fits(5000))
-	}
-}
-
-func TestClip(t *testing.T) {
-	for _, tt := range []struct{ in, want string }{
-		{"short", "short"},
-		{"0123456789", "0123456789"},
-		{"0123456789a", "0123456..."},
-		{"012345é9abc", "012345..."}, // no rune is cut in two
-		{"a\xffb", "a\uFFFDb"},
-	} {
-		if got := clip(tt.in, 10); got != tt.want {
-			t.Errorf("clip(%q) = %q, want %q", tt.in, got, tt.want)
-		}
+	if f := o.Take(); f != nil || o.bytes != 0 || !o.Fits(5000) {
+		t.Errorf("an empty outbox: %v, %d bytes, fits(5000) = %v", f, o.bytes, o.Fits(5000))
 	}
 }
