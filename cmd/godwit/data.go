@@ -19,6 +19,7 @@ import (
 func (s *session) dataCommands() []*cli.Command {
 	return []*cli.Command{
 		s.getCommand(),
+		s.watchCommand(),
 		s.leaf(spec{
 			category: categoryData, name: "put", usage: "assign a value; VALUE may be - (stdin) or @file (@@ for a leading @)",
 			args: "KEY VALUE", least: 2, most: 2,
