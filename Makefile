@@ -21,6 +21,7 @@ SEEDS        ?= 1000# of the simulation
 FROM         ?= 1#   the first of them
 SEED         ?= 1#   of chaos
 ACKED        ?= 200000# writes that chaos goes on for
+KEYS         ?= 100000# of bench-elastic
 NAME         ?=#     which mutants, a regular expression
 ARGS         ?=#     more arguments for the demo
 
@@ -53,6 +54,10 @@ sim: ## run datacenters in virtual time, with faults (SEEDS=1000, FROM=1); seeds
 .PHONY: chaos-dc
 chaos-dc: ## hurt a datacenter of real processes for minutes, then with planted bugs, which must be noticed (SEED=1, ACKED=200000)
 	GO=$(GO) scripts/chaos.sh $(SEED) $(ACKED)
+
+.PHONY: bench-elastic
+bench-elastic: ## grow a datacenter from 3 nodes to 6 and back under load, and measure (KEYS=100000)
+	$(GO) run ./internal/chaos/cmd -elastic -keys $(KEYS)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for a while (FUZZTIME=10s)

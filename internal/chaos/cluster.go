@@ -47,7 +47,7 @@ func startCluster(ctx context.Context, o Options, n int, say func(string, ...any
 		return nil, err
 	}
 	c := &cluster{opts: o, say: say, procs: map[string]*process{}, top: &topology.Topology{Version: 1, Cluster: "chaos", Partitions: partitions}}
-	ports, err := freePorts(ctx, rand.New(rand.NewPCG(o.Seed, 1)), 4*n)
+	ports, err := freePorts(ctx, rand.New(rand.NewPCG(o.Seed, 1)), portsOf*n)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func startCluster(ctx context.Context, o Options, n int, say func(string, ...any
 	for i := range n {
 		letter := string(rune('a' + i))
 		node := topology.Node{ID: dcName + "-" + letter, Rack: letter, Weight: 1, Advertise: "127.0.0.1"}
-		node.Ports = topology.Ports{GRPC: ports[4*i], Peer: ports[4*i+1], Gossip: ports[4*i+2], NATS: ports[4*i+3]}
+		node.Ports = portsFrom(ports[portsOf*i:])
 		d.Nodes = append(d.Nodes, node)
 		c.ids = append(c.ids, node.ID)
 	}
@@ -65,10 +65,10 @@ func startCluster(ctx context.Context, o Options, n int, say func(string, ...any
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range c.ids {
+	for i, id := range c.ids {
 		c.procs[id] = &process{
 			id: id, binary: o.Binary, dir: filepath.Join(o.Dir, id), log: filepath.Join(o.Dir, "logs", id+".log"),
-			args: []string{"--topology", file, "--node", id},
+			args: []string{"--topology", file, "--node", id}, http: addr(d.Nodes[i].Ports.HTTP),
 		}
 		if err := c.procs[id].start(); err != nil {
 			return nil, errors.Join(err, c.close())
@@ -108,6 +108,13 @@ func freePorts(ctx context.Context, r *rand.Rand, n int) ([]int, error) {
 		out = append(out, port)
 	}
 	return out, nil
+}
+
+// portsOf is how many ports a node has.
+const portsOf = 5
+
+func portsFrom(p []int) topology.Ports {
+	return topology.Ports{GRPC: p[0], Peer: p[1], Gossip: p[2], NATS: p[3], HTTP: p[4]}
 }
 
 func addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"strings"
 	"time"
 
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
@@ -14,8 +15,7 @@ import (
 )
 
 const (
-	joinPorts = 5 // in a row, of a node that joins: clients, peers, gossip, NATS, HTTP
-	moveTime  = 2 * time.Minute
+	moveTime = 5 * time.Minute
 )
 
 // churned: a node joins and another is killed while data move, and then the
@@ -53,13 +53,13 @@ func leaving(ids ...string) *v1.RingChange {
 // join starts a node that the topology does not name, and returns when the
 // others have heard of it. It owns nothing yet.
 func (c *cluster) join(ctx context.Context, id string) error {
-	port, err := portsInARow(ctx, joinPorts)
+	port, err := portsInARow(ctx, portsOf)
 	if err != nil {
 		return err
 	}
 	p := &process{
 		id: id, binary: c.opts.Binary, dir: filepath.Join(c.opts.Dir, id), log: filepath.Join(c.opts.Dir, "logs", id+".log"),
-		args: []string{"--join", c.addrs()[0], "--dc", dcName, "--node", id, "--rack", id, "--advertise", addr(port)},
+		args: []string{"--join", c.addrs()[0], "--dc", dcName, "--node", id, "--rack", id, "--advertise", addr(port)}, http: addr(port + portsOf - 1),
 	}
 	c.procs[id] = p
 	if err := p.start(); err != nil {
@@ -99,10 +99,24 @@ func (c *cluster) settled(ctx context.Context) error {
 			return err
 		}
 		if nodes.GetMoving() {
-			return fmt.Errorf("epoch %d: %s: turned %t", nodes.GetEpoch(), nodes.GetNote(), nodes.GetTurned())
+			return fmt.Errorf("epoch %d: %s: turned %t; %s", nodes.GetEpoch(), nodes.GetNote(), nodes.GetTurned(), c.progress(ctx))
 		}
 		return nil
 	})
+}
+
+// progress tells how far every node is with the replicas that it is to own.
+func (c *cluster) progress(ctx context.Context) string {
+	s, err := c.admin.Status(ctx, client.WithTimeout(2*time.Second))
+	if err != nil {
+		return err.Error()
+	}
+	var out []string
+	for _, n := range s.GetNodes() {
+		m := n.GetMoving()
+		out = append(out, fmt.Sprintf("%s %d/%d", n.GetId(), m.GetPartitionsDone(), m.GetPartitions()))
+	}
+	return strings.Join(out, ", ")
 }
 
 // portsInARow finds n ports next to each other at which nobody listens now, and

@@ -13,8 +13,8 @@ type Options struct {
 	Dir      string        // required: of data and logs; what is in it is lost
 	Seed     uint64        // of the faults, their order and their victims
 	Rounds   int           // how often every fault comes at the least; 1
-	Acked    int           // rounds go on until as many operations are acknowledged; no matter
-	Limit    time.Duration // rounds end then, however few are acknowledged; 10 minutes
+	Acked    int           // faults go on until as many operations are acknowledged; no matter
+	Limit    time.Duration // after the rounds no fault begins later, however few are acknowledged; 10 minutes
 	Only     []string      // names of faults; all
 	Workers  int           // closed-loop clients; 12
 	Freeze   time.Duration // how long a frozen node stands still; 30 s

@@ -19,6 +19,7 @@ type process struct {
 	dir    string   // of the data
 	log    string   // file that its output is appended to
 	args   []string // after serve
+	http   string   // where it serves operators
 
 	cmd    *exec.Cmd  // nil while it does not run
 	ended  chan error // holds how cmd ended, once it has
@@ -31,7 +32,7 @@ func (p *process) start(more ...string) error {
 	if err != nil {
 		return fmt.Errorf("log of %s: %w", p.id, err)
 	}
-	defer log.Close() // the process has its own
+	defer func() { _ = log.Close() }() // the process has its own
 	args := append(append([]string{"serve", "--data", p.dir, "--test-volatile"}, p.args...), more...)
 	fmt.Fprintf(log, "--- godwit %v\n", args)
 	cmd := exec.CommandContext(context.Background(), p.binary, args...) // it is ended by kill and stop
@@ -75,8 +76,10 @@ func (p *process) kill() error {
 	if err := p.signal(syscall.SIGKILL); err != nil {
 		return err
 	}
-	_ = <-p.ended // how is known: it was killed
-	p.cmd = nil
+	err := <-p.ended
+	if p.cmd = nil; err == nil {
+		return fmt.Errorf("%s ended by itself before it was killed", p.id)
+	}
 	return nil
 }
 

@@ -64,10 +64,15 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	defer func() { _ = r.load.close() }() // all that was recorded has been read
 	r.say("seed %d: %d nodes, %d clients; data and logs in %s", o.Seed, nodes, o.Workers+watchers, o.Dir)
 	r.pause(ctx, 3*o.Calm)
-	for round := 0; ctx.Err() == nil && r.more(round); round++ {
+	for round := 0; r.more(ctx, round); round++ {
 		for _, i := range r.rnd.Perm(len(chosen)) {
-			r.carryOut(ctx, &chosen[i])
+			if r.more(ctx, round) {
+				r.carryOut(ctx, &chosen[i])
+			}
 		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	return r.judge(ctx, chosen)
 }
@@ -88,10 +93,10 @@ func choose(only []string) ([]fault, error) {
 	return out, nil
 }
 
-// more reports whether another round is due.
-func (r *run) more(done int) bool {
-	if done < r.opts.Rounds {
-		return true
+// more reports whether another fault is due, after so many whole rounds.
+func (r *run) more(ctx context.Context, done int) bool {
+	if ctx.Err() != nil || done < r.opts.Rounds {
+		return ctx.Err() == nil
 	}
 	return r.load.writes() < r.opts.Acked+r.opts.Acked/20 && time.Since(r.began) < r.opts.Limit
 }
@@ -179,7 +184,7 @@ func (r *run) away(ctx context.Context, id string, meanwhile func() error, more 
 
 // moved writes a topology in which a node has other ports, and returns its file.
 func (c *cluster) moved(ctx context.Context, id string) (string, error) {
-	ports, err := freePorts(ctx, rand.New(rand.NewPCG(c.opts.Seed, 3)), 4)
+	ports, err := freePorts(ctx, rand.New(rand.NewPCG(c.opts.Seed, 3)), portsOf)
 	if err != nil {
 		return "", err
 	}
@@ -188,7 +193,7 @@ func (c *cluster) moved(ctx context.Context, id string) (string, error) {
 	d.Nodes = slices.Clone(d.Nodes)
 	for i := range d.Nodes {
 		if d.Nodes[i].ID == id {
-			d.Nodes[i].Ports = topology.Ports{GRPC: ports[0], Peer: ports[1], Gossip: ports[2], NATS: ports[3]}
+			d.Nodes[i].Ports = portsFrom(ports)
 		}
 	}
 	t.Datacenters = []topology.Datacenter{d}
