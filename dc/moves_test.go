@@ -318,3 +318,33 @@ func TestPeerThatWasStartedAgain(t *testing.T) {
 		t.Error("what a peer told before it was started again still counts")
 	}
 }
+
+// What one replica alone has seen is not acknowledged as seen by a quorum.
+func TestRepeatedObservationReachesAQuorum(t *testing.T) {
+	w, nodes := startDCEvery(t, 3, 3, 5*time.Second)
+	observe := &v1.UpdateRequest{Bucket: "default", Key: []byte("visitors"), Options: &v1.WriteOptions{W: 1}, Op: &v1.UpdateRequest_HllAdd{
+		HllAdd: &v1.HllAdd{Elements: [][]byte{[]byte("ada")}},
+	}}
+	w.setDown("b", true)
+	w.setDown("c", true)
+	if _, err := nodes[0].Update(t.Context(), observe); err != nil {
+		t.Fatal(err)
+	}
+	observe.Options = nil
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := nodes[0].Update(ctx, observe); reason(err) != "WRITE_INDETERMINATE" {
+		t.Errorf("the same again, alone: %v, want WRITE_INDETERMINATE", err)
+	}
+	w.setDown("b", false)
+	resp, err := nodes[0].Update(t.Context(), observe)
+	if err != nil || resp.GetAnswer().GetCopies() != 2 {
+		t.Fatalf("the same again, with another: %v, %v", resp, err)
+	}
+	w.setDown("a", true)
+	one := get("visitors")
+	one.Options = &v1.ReadOptions{R: 1}
+	if got, err := nodes[1].Get(t.Context(), one); err != nil || got.GetValue().GetEstimate() != 1 {
+		t.Errorf("at the other replica: %v, %v, want 1", got.GetValue(), err)
+	}
+}

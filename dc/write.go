@@ -134,6 +134,8 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 			err = n.mustBeStable(t.id, done.Dot)
 		case op.Code == crdt.OpExpire:
 			err = refuse(NotFound, "NOT_FOUND", "key is not in bucket %q", t.key.Bucket)
+		case op.Code == crdt.OpObserve: // seen before, though perhaps by this replica alone
+			resp.Answer.Copies, err = n.copyKey(ctx, t, w(len(t.owners)))
 		}
 		return resp, err
 	}
@@ -162,6 +164,40 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 			with("copies", strconv.Itoa(got)).with("wanted", strconv.Itoa(wanted))
 	}
 	return resp, nil
+}
+
+// copyKey gives a small key, as it is here, to the other owners, and returns
+// once as many of them as wanted hold it durably.
+func (n *Node) copyKey(ctx context.Context, t *target, want int) (copies uint32, err error) {
+	a, err := n.store.Replica(t.id).Read(storage.Query{Key: t.key})
+	if err != nil {
+		return 0, err
+	}
+	req := &peerv1.Repair{Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), Snapshot: crdt.AppendSnapshot(nil, &a.Snapshot)}
+	acks := make(chan error, len(t.owners))
+	asked := 0
+	for _, owner := range t.owners {
+		if owner == n.id {
+			continue
+		}
+		asked++
+		n.send(owner, &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Repair{Repair: req}},
+			func(_ *peerv1.Response, err error) { acks <- err })
+	}
+	for copies = 1; int(copies) < want && asked > 0; asked-- {
+		select {
+		case err = <-acks:
+			if err == nil {
+				copies++
+			}
+		case <-ctx.Done():
+			asked, err = 1, ctx.Err()
+		}
+	}
+	if int(copies) < want {
+		return copies, refuse(Unavailable, "WRITE_INDETERMINATE", "%d copies of what was written before are durable, %d were asked for: %v", copies, want, err)
+	}
+	return copies, nil
 }
 
 // lookFirst joins what other replicas hold of a key before something is
