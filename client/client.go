@@ -42,6 +42,7 @@ type node struct {
 	kv          pb.KVClient
 	cluster     pb.ClusterClient
 	replication pb.ReplicationClient
+	buckets     pb.BucketsClient
 }
 
 // Open checks the options and starts to connect to every address. It does not
@@ -63,7 +64,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		conn.Connect()
 		c.nodes = append(c.nodes, &node{
 			addr: addr, index: uint32(i), conn: conn, kv: pb.NewKVClient(conn),
-			cluster: pb.NewClusterClient(conn), replication: pb.NewReplicationClient(conn),
+			cluster: pb.NewClusterClient(conn), replication: pb.NewReplicationClient(conn), buckets: pb.NewBucketsClient(conn),
 		})
 	}
 	return c, nil

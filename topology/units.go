@@ -38,7 +38,9 @@ func bitUnits() []unit {
 	return []unit{{"Gbit", 1e9 / 8}, {"Mbit", 1e6 / 8}, {"kbit", 1e3 / 8}}
 }
 
-// parseSize reads a number of bytes: 1048576, 1MiB, 1MB.
+// ParseSize reads a number of bytes as topology files have it: 1048576, 1MiB, 1MB.
+func ParseSize(s string) (int64, error) { return parseSize(s) }
+
 func parseSize(s string) (int64, error) { return parseQuantity(s, sizeUnits()) }
 
 // ParseRate reads a number of bytes per second as topology files have it:
