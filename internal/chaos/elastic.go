@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
 	"github.com/godwitdb/godwit/client"
@@ -34,43 +31,7 @@ const (
 	valueLen  = 100 // bytes
 	fillers   = 8   // batches under way
 	batchKeys = 256
-	loadSlots = 64 // requests under way; further ones are late, which counts
 )
-
-// Elastic is how a datacenter bore to grow and to shrink.
-type Elastic struct {
-	Keys   int
-	Fill   time.Duration
-	Rate   int
-	Lost   int // keys without the value that was acknowledged
-	Failed int // requests, after retries
-	Done   int // requests that succeeded
-	Quiet  time.Duration
-	Moves  []Move
-	Return Return
-}
-
-// Move is one change of the members under load.
-type Move struct {
-	From, To        int // nodes
-	Took            time.Duration
-	Copies, Minimum uint32 // replicas that were copied, and the fewest that could be
-	Bytes           int64  // taken from other nodes
-	P99             time.Duration
-}
-
-// Return is how a node came back that had missed something.
-type Return struct {
-	Missed int
-	Took   time.Duration // from when it was started until it was level
-	Serves time.Duration // of that: until it served
-	Events int64         // or runs of them, that it took from the others' logs
-	Bytes  int64         // that it took
-	Sent   int64         // bytes of the keys and values it missed
-}
-
-// OK reports that nothing was lost, and nothing failed.
-func (e *Elastic) OK() bool { return e.Lost == 0 && e.Failed == 0 }
 
 type elastic struct {
 	opts    ElasticOptions
@@ -250,74 +211,6 @@ func (e *elastic) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// load makes requests at a constant rate until it is stopped: a latency counts
-// from when a request was due.
-func (e *elastic) load(ctx context.Context, stop <-chan struct{}) {
-	tick := time.NewTicker(time.Second / time.Duration(e.opts.Rate))
-	defer tick.Stop()
-	var work sync.WaitGroup
-	defer work.Wait()
-	slots := make(chan struct{}, loadSlots)
-	rnd := rand.New(rand.NewPCG(1, 1))
-	began := time.Now()
-	for n := 0; ; n++ {
-		select {
-		case <-tick.C:
-		case <-stop:
-			return
-		}
-		due := began.Add(time.Duration(n) * time.Second / time.Duration(e.opts.Rate))
-		slots <- struct{}{}
-		i, read := rnd.IntN(e.opts.Keys), n%2 == 0
-		if !read { // no two puts of one key at once
-			i = n % e.opts.Keys
-		}
-		work.Go(func() {
-			defer func() { <-slots }()
-			e.request(ctx, due, i, n, read)
-		})
-	}
-}
-
-func (e *elastic) request(ctx context.Context, due time.Time, i, n int, read bool) {
-	value := fmt.Sprintf("%-*d", valueLen, -n-1)
-	var err error
-	if read {
-		_, err = e.client.Get(ctx, keyAt(i))
-	} else {
-		_, err = e.client.Put(ctx, keyAt(i), []byte(value))
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.took = append(e.took, time.Since(due))
-	if err != nil {
-		e.res.Failed++
-		e.cluster.say("a request failed: %v", err)
-		return
-	}
-	e.res.Done++
-	if !read {
-		e.changed[i] = value
-	}
-}
-
-// phase ends a phase and returns the latencies of its requests.
-func (e *elastic) phase() []time.Duration {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	took := e.took
-	e.took = nil
-	return took
-}
-
-func p99(took []time.Duration) time.Duration {
-	if len(took) == 0 {
-		return 0
-	}
-	slices.Sort(took)
-	return took[len(took)*99/100].Round(10 * time.Microsecond)
-}
-
 // verify reads every key.
 func (e *elastic) verify(ctx context.Context) error {
 	var lost atomic.Int64
@@ -379,24 +272,4 @@ func (e *elastic) miss(ctx context.Context) error {
 	r.Events, r.Bytes = after[id].events, after[id].bytes // its counters began anew
 	e.cluster.say("%s was level %v after its start", id, r.Took.Round(time.Millisecond))
 	return err
-}
-
-// String is the figures, a line each.
-func (e *Elastic) String() string {
-	var b strings.Builder
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "keys\t%d of %d B, put in %v\n", e.Keys, valueLen, e.Fill.Round(time.Millisecond))
-	fmt.Fprintf(table, "load\t%d requests a second, half of them reads; p99 %v while nothing moves\n", e.Rate, e.Quiet)
-	for _, m := range e.Moves {
-		fmt.Fprintf(table, "%d to %d nodes\t%v; %d replicas copied, %.2f of the minimum of %d; %.1f MiB taken; p99 %v, %.1f of quiet\n",
-			m.From, m.To, m.Took.Round(time.Millisecond), m.Copies, float64(m.Copies)/float64(max(m.Minimum, 1)), m.Minimum,
-			float64(m.Bytes)/(1<<20), m.P99, float64(m.P99)/float64(max(e.Quiet, 1)))
-	}
-	fmt.Fprintf(table, "requests\t%d succeeded, %d failed after retries\n", e.Done, e.Failed)
-	fmt.Fprintf(table, "lost\t%d keys\n", e.Lost)
-	r := e.Return
-	fmt.Fprintf(table, "returning node\tmissed %d events (%.1f MiB of keys and values); served after %v, level after %v; took %d runs, %.1f MiB\n",
-		r.Missed, float64(r.Sent)/(1<<20), r.Serves.Round(time.Millisecond), r.Took.Round(time.Millisecond), r.Events, float64(r.Bytes)/(1<<20))
-	_ = table.Flush() // to memory
-	return b.String()
 }
