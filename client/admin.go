@@ -2,9 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
-	"io"
-	"iter"
 
 	"google.golang.org/grpc"
 
@@ -123,53 +120,4 @@ func (c *Client) SetLink(ctx context.Context, req *pb.SetLinkRequest, opts ...Ca
 	return ask(ctx, c, "SetLink", req, opts, func(n *node) func(context.Context, *pb.SetLinkRequest, ...grpc.CallOption) (*pb.LinksResponse, error) {
 		return n.replication.SetLink
 	})
-}
-
-// Conflicts ranges over registers that hold concurrent values: those of the
-// bucket named with WithBucket, or of every bucket; limit 0 means all. An error
-// ends it. The listing cannot be resumed: it is repeated only before its first key.
-func (c *Client) Conflicts(ctx context.Context, limit int, opts ...CallOption) iter.Seq2[*pb.ConflictsResponse, error] {
-	return func(yield func(*pb.ConflictsResponse, error) bool) {
-		o, err := c.options("Conflicts", append([]CallOption{WithBucket("")}, opts...))
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		req := &pb.ConflictsRequest{Bucket: o.bucket, Limit: uint32(max(0, limit))}
-		err = c.do(ctx, o.readCall("Conflicts"), func(ctx context.Context, a *attempt) error {
-			told, err := a.conflicts(ctx, req, yield)
-			if told && err != nil { // repeating it would list keys twice
-				yield(nil, a.fail(err))
-				return nil
-			}
-			return err
-		})
-		if err != nil {
-			yield(nil, err)
-		}
-	}
-}
-
-// conflicts reads one stream to its end or until yield has enough, and tells
-// whether it gave anything to yield.
-func (a *attempt) conflicts(ctx context.Context, req *pb.ConflictsRequest, yield func(*pb.ConflictsResponse, error) bool) (told bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := a.replication.Conflicts(ctx, req)
-	if err != nil {
-		return false, err
-	}
-	for {
-		item, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return told, nil
-		}
-		if err != nil {
-			return told, err
-		}
-		told = true
-		if !yield(item, nil) {
-			return true, nil
-		}
-	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
-	"github.com/godwitdb/godwit/client"
 )
 
 // clusterCommands show how datacenters are doing.
@@ -25,13 +24,7 @@ func (s *session) clusterCommands() []*cli.Command {
 			flags: clusterFlags(&cli.StringFlag{Name: "key", Usage: "only the owners of `KEY`"}), run: showRing,
 		}),
 		s.nodeCommands(),
-		{Name: "conflicts", Category: categoryCluster, Usage: "concurrent values that wait for a decision", Subcommands: []*cli.Command{
-			s.resolveCommand(),
-			s.leaf(spec{
-				name: "list", usage: "list registers that hold concurrent values, of every bucket or of --bucket",
-				flags: clusterFlags(&cli.IntFlag{Name: "limit", Usage: "list at most `N` keys"}), run: conflicts,
-			}),
-		}},
+		s.conflictsCommands(),
 	}
 }
 
@@ -110,6 +103,8 @@ type nodeJSON struct {
 	Keys        uint64  `json:"keys"`
 	DiskBytes   uint64  `json:"disk_bytes"`
 	LogEvents   uint64  `json:"log_events"`
+	Conflicts   uint64  `json:"conflicts"`      // on its replicas
+	Arisen      uint64  `json:"conflicts_seen"` // there, since it started
 	StableLagMS uint64  `json:"stable_lag_ms"`
 	UptimeMS    uint64  `json:"uptime_ms"`
 
@@ -195,7 +190,7 @@ func statusOf(a said[*pb.StatusResponse]) statusJSON {
 		out.Nodes = append(out.Nodes, nodeJSON{
 			ID: n.GetId(), Rack: n.GetRack(), Weight: n.GetWeight(), State: n.GetState(), Reachable: n.GetReachable(), ReadOnly: n.GetReadOnly(),
 			GRPC: n.GetGrpcAddr(), Partitions: n.GetPartitions(), Keys: n.GetKeys(), DiskBytes: n.GetDiskBytes(),
-			LogEvents: n.GetLogEvents(), StableLagMS: n.GetStableLagMs(), UptimeMS: n.GetUptimeMs(),
+			LogEvents: n.GetLogEvents(), Conflicts: n.GetConflicts(), Arisen: n.GetConflictsSeen(), StableLagMS: n.GetStableLagMs(), UptimeMS: n.GetUptimeMs(),
 			PhiThreshold: n.GetPhiThreshold(), HeartbeatMS: n.GetHeartbeatMs(), Peers: peersOf(n),
 		})
 	}
@@ -282,43 +277,6 @@ func ringOf(a said[*pb.RingResponse]) ringJSON {
 		out.Shares = append(out.Shares, shareJSON{n.GetNode(), n.GetRack(), n.GetWeight(), n.GetPartitions(), n.GetShare()})
 	}
 	return out
-}
-
-func conflicts(in *invocation) error {
-	c, opts, err := in.call()
-	if err != nil {
-		return err
-	}
-	if in.Int("limit") < 0 {
-		return usagef("--limit %d is negative", in.Int("limit"))
-	}
-	opts = append(opts, client.WithBucket(in.String("bucket")))
-	var rows [][]string
-	for item, err := range c.Conflicts(in.ctx(), in.Int("limit"), opts...) {
-		if err != nil {
-			return err
-		}
-		var values []string
-		siblings := []siblingJSON{}
-		for _, s := range item.GetSiblings() {
-			values = append(values, shown(s.GetValue()))
-			dot := client.Dot{Actor: s.GetDot().GetActor(), Seq: s.GetDot().GetSeq()}
-			siblings = append(siblings, siblingJSON{jsonBytes(s.GetValue()), stampShown(s.GetStamp()), dot.String()})
-		}
-		kind := client.Kind(item.GetKind()).String()
-		if in.json() {
-			err = in.s.json(map[string]any{"bucket": item.GetBucket(), "key": jsonBytes(item.GetKey()), "kind": kind, "siblings": siblings})
-		} else {
-			rows = append(rows, []string{item.GetBucket(), shown(item.GetKey()), kind, values[0], strings.Join(values[1:], ", ")})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if in.json() || len(rows) == 0 {
-		return nil
-	}
-	return in.s.table([]string{"BUCKET", "KEY", "KIND", "SHOWN", "CONFLICTS WITH"}, rows)
 }
 
 // stampShown is hybrid logical time, in microseconds since 1970, for people.
