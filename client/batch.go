@@ -90,11 +90,12 @@ func (c *Client) BatchUpdate(ctx context.Context, ops []Op, opts ...CallOption) 
 	c.batch(ctx, call{op: "BatchUpdate", timeout: o.timeout, write: true}, items, sendUpdates)
 	results := make([]UpdateResult, len(ops))
 	for _, it := range items {
+		sent, _ := it.msg.(*pb.UpdateRequest)
+		c.near.written(sent.GetBucket(), string(sent.GetKey()), it.answer.update.GetSession())
 		if it.err != nil {
 			results[it.index].Err = it.err
 			continue
 		}
-		sent, _ := it.msg.(*pb.UpdateRequest)
 		o.session.take(sent.GetBucket(), sent.GetOptions().GetSession(), it.answer.update.GetSession())
 		r := resultOf(it.answer.update, it.tries)
 		results[it.index].Result = r

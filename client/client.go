@@ -29,6 +29,8 @@ type Client struct {
 	preferred atomic.Uint32 // index of the node that answered last
 	turn      atomic.Uint32 // next node of a round robin
 
+	near *near // nil: none
+
 	closing   sync.Once
 	closed    chan struct{}
 	closedErr error
@@ -67,6 +69,9 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 			cluster: pb.NewClusterClient(conn), replication: pb.NewReplicationClient(conn), buckets: pb.NewBucketsClient(conn),
 		})
 	}
+	if err := c.openNear(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	return c, nil
 }
 
@@ -93,6 +98,7 @@ func dialOptions(o Options) []grpc.DialOption {
 func (c *Client) Close() error {
 	c.closing.Do(func() {
 		close(c.closed)
+		c.near.close()
 		var errs []error
 		for _, n := range c.nodes {
 			if err := n.conn.Close(); err != nil {

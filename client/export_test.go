@@ -12,3 +12,6 @@ func (c *Client) Broken(addr string) bool {
 	}
 	return false
 }
+
+// NearHits counts the reads that the near cache of a client has answered.
+func NearHits(c *Client) uint64 { return c.near.hits.Load() }

@@ -14,6 +14,9 @@ import (
 // of fields or members. IsNotFound tells that the key is absent, the reason
 // KIND_CONFLICT that it was created under several kinds at once; see Keep.
 func (c *Client) Get(ctx context.Context, key string, opts ...CallOption) (*Value, error) {
+	if v, ok := c.near.get(ctx, key, opts); ok {
+		return v, nil
+	}
 	return c.get(ctx, "Get", &pb.GetRequest{Key: []byte(key), Limit: pageLimit}, opts)
 }
 
@@ -114,6 +117,7 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 		resp, err = a.update(ctx, req)
 		return err
 	})
+	c.near.written(req.GetBucket(), op.Key, resp.GetSession())
 	if err != nil {
 		return nil, err
 	}
@@ -158,6 +162,7 @@ func (c *Client) request(op *Op, o *callOptions) (*pb.UpdateRequest, error) {
 	if err := c.identify(op.name, u, o); err != nil {
 		return nil, err
 	}
+	c.near.writing(op.Key, o, bucket)
 	u.Options.Session = o.session.carry(bucket, u.GetKey())
 	return u, nil
 }

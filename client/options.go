@@ -39,6 +39,8 @@ type Options struct {
 	MaxMembers  int           // elements that SMembers collects; 1,000,000
 	RoundRobin  bool          // spread calls over all addresses; stay with one that answers
 
+	NearCache *NearCache // keeps values in this process; none
+
 	RetryBase   time.Duration // mean pause before the first repetition; 20 ms
 	RetryMax    time.Duration // mean pause at most; 1 s
 	DialTimeout time.Duration // of one attempt to connect; 1 s
