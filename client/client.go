@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +33,15 @@ type Client struct {
 
 	near *near // nil: none
 
+	rings  rings
+	life   context.Context // ends with Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	mu     sync.Mutex
+	learnt map[string]*node // by address, beside nodes
+	ended  bool             // nothing is started any more
+
 	closing   sync.Once
 	closed    chan struct{}
 	closedErr error
@@ -45,6 +56,11 @@ type node struct {
 	cluster     pb.ClusterClient
 	replication pb.ReplicationClient
 	buckets     pb.BucketsClient
+
+	pipe     *pipe
+	unary    atomic.Bool  // it offers no pipeline
+	failures atomic.Int32 // one after the other
+	avoid    atomic.Int64 // other owners are asked first until then, in nanoseconds since 1970
 }
 
 // Open checks the options and starts to connect to every address. It does not
@@ -58,21 +74,45 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		return nil, fmt.Errorf("open client of %s: %w", o.DC, err)
 	}
 	c := &Client{opts: o, slots: make(chan struct{}, o.MaxInFlight), closed: make(chan struct{})}
+	c.life, c.cancel = context.WithCancel(context.Background())
+	c.learnt, c.rings.tables = map[string]*node{}, map[string]*table{}
 	for i, addr := range o.Addrs {
-		conn, err := grpc.NewClient(addr, dialOptions(o)...)
+		n, err := c.connect(addr, uint32(i))
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("open client: address %s: %w", addr, err), c.Close())
+			return nil, errors.Join(fmt.Errorf("open client: %w", err), c.Close())
 		}
-		conn.Connect()
-		c.nodes = append(c.nodes, &node{
-			addr: addr, index: uint32(i), conn: conn, kv: pb.NewKVClient(conn),
-			cluster: pb.NewClusterClient(conn), replication: pb.NewReplicationClient(conn), buckets: pb.NewBucketsClient(conn),
-		})
+		c.nodes = append(c.nodes, n)
 	}
 	if err := c.openNear(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// connect makes a node of an address, and begins to connect to it.
+func (c *Client) connect(addr string, index uint32) (*node, error) {
+	conn, err := grpc.NewClient(addr, dialOptions(c.opts)...)
+	if err != nil {
+		return nil, fmt.Errorf("address %s: %w", addr, err)
+	}
+	conn.Connect()
+	n := &node{
+		addr: addr, index: index, conn: conn, kv: pb.NewKVClient(conn),
+		cluster: pb.NewClusterClient(conn), replication: pb.NewReplicationClient(conn), buckets: pb.NewBucketsClient(conn),
+	}
+	n.pipe = newPipe(c, n)
+	return n, nil
+}
+
+// start runs f until Close waits for it; it does nothing after Close.
+func (c *Client) start(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.work.Go(f)
+	return true
 }
 
 func dialOptions(o Options) []grpc.DialOption {
@@ -99,12 +139,18 @@ func (c *Client) Close() error {
 	c.closing.Do(func() {
 		close(c.closed)
 		c.near.close()
+		c.mu.Lock()
+		c.ended = true
+		nodes := append(slices.Collect(maps.Values(c.learnt)), c.nodes...)
+		c.mu.Unlock()
+		c.cancel()
 		var errs []error
-		for _, n := range c.nodes {
+		for _, n := range nodes {
 			if err := n.conn.Close(); err != nil {
 				errs = append(errs, fmt.Errorf("close connection to %s: %w", n.addr, err))
 			}
 		}
+		c.work.Wait()
 		c.closedErr = errors.Join(errs...)
 	})
 	return c.closedErr

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 
@@ -28,8 +29,10 @@ func (c *Client) get(ctx context.Context, op string, req *pb.GetRequest, opts []
 	req.Bucket, req.Options = o.bucket, o.read()
 	req.Options.Session = o.session.carry(o.bucket, req.GetKey())
 	var resp *pb.GetResponse
-	err = c.do(ctx, o.readCall(op), func(ctx context.Context, a *attempt) error {
-		resp, err = a.kv.Get(ctx, req)
+	s := o.readCall(op)
+	s.route = c.route(o.bucket, req.GetKey())
+	err = c.do(ctx, s, func(ctx context.Context, a *attempt) error {
+		resp, err = a.get(ctx, req, s.route != nil)
 		return err
 	})
 	if err != nil {
@@ -104,17 +107,19 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 		return nil, err
 	}
 	s := call{op: op.name, timeout: o.timeout, write: true, mayMove: untilMaybe}
-	if op.mayRepeat(req) {
+	s.route = c.route(req.GetBucket(), req.GetKey())
+	movable := op.mayRepeat(req)
+	if movable || s.route != nil { // any owner finds out whether a repeat was carried out
 		s.mayMove = always
 	}
 	var resp *pb.UpdateResponse
 	tries := 0
 	err = c.do(ctx, s, func(ctx context.Context, a *attempt) error {
 		tries = a.try
-		if a.maybe && !s.mayMove(true) { // carried out once, or not again
+		if a.maybe && !movable { // carried out once, or not again
 			req.Options.Repeat = true
 		}
-		resp, err = a.update(ctx, req)
+		resp, err = a.update(ctx, req, s.route != nil)
 		return err
 	})
 	c.near.written(req.GetBucket(), op.Key, resp.GetSession())
@@ -167,8 +172,26 @@ func (c *Client) request(op *Op, o *callOptions) (*pb.UpdateRequest, error) {
 	return u, nil
 }
 
-// update sends a request by the method of the contract that is meant for it.
-func (a *attempt) update(ctx context.Context, u *pb.UpdateRequest) (*pb.UpdateResponse, error) {
+// get sends a request, by a pipeline where there is one.
+func (a *attempt) get(ctx context.Context, req *pb.GetRequest, pipelined bool) (*pb.GetResponse, error) {
+	if pipelined && !a.unary.Load() {
+		got, err := a.pipe.ask(ctx, a, &pb.PipelineRequest{Of: &pb.PipelineRequest_Get{Get: req}})
+		if !errors.Is(err, errNoPipeline) {
+			return got.GetGet(), err
+		}
+	}
+	return a.kv.Get(ctx, req)
+}
+
+// update sends a request, by a pipeline where there is one, else by the method of
+// the contract that is meant for it.
+func (a *attempt) update(ctx context.Context, u *pb.UpdateRequest, pipelined bool) (*pb.UpdateResponse, error) {
+	if pipelined && !a.unary.Load() {
+		got, err := a.pipe.ask(ctx, a, &pb.PipelineRequest{Of: &pb.PipelineRequest_Update{Update: u}})
+		if !errors.Is(err, errNoPipeline) {
+			return got.GetUpdate(), err
+		}
+	}
 	switch op := u.GetOp().(type) {
 	case *pb.UpdateRequest_Assign:
 		if u.GetTtlMs() != 0 || u.GetKeepTtl() {

@@ -37,6 +37,7 @@ type Options struct {
 	MaxRetries  int           // after the first attempt of a call; 8; negative: none
 	MaxInFlight int           // calls at once, further ones wait; 1024
 	MaxMembers  int           // elements that SMembers collects; 1,000,000
+	Transport   Transport     // of calls about one key; Unary
 	RoundRobin  bool          // spread calls over all addresses; stay with one that answers
 
 	NearCache *NearCache // keeps values in this process; none

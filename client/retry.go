@@ -19,6 +19,9 @@ type call struct {
 	// mayMove tells whether another node may be asked next. It is given whether
 	// an earlier attempt may have been applied.
 	mayMove func(maybe bool) bool
+	// route lists the nodes to be tried, given whether one of them did not answer
+	// just now; nil: those given to Open.
+	route func(ctx context.Context, suspect bool) []*node
 }
 
 // attempt is one request of a call to one node.
@@ -54,15 +57,22 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 	pauses := &backoff.ExponentialBackOff{
 		InitialInterval: c.opts.RetryBase, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: c.opts.RetryMax,
 	}
-	nodes, at, maybe := c.order(), 0, false
+	nodes, at, maybe := c.nodesFor(ctx, &s, false), 0, false
 	for try := 1; ; try++ {
 		a := &attempt{node: nodes[at], op: s.op, write: s.write, try: try, maybe: maybe}
 		err := c.once(ctx, &s, a, maybe, f)
 		if err == nil {
-			c.preferred.Store(a.index)
+			a.answers(true)
+			if s.route == nil {
+				c.preferred.Store(a.index)
+			}
 			return nil
 		}
 		e := a.fail(err)
+		if away(e) {
+			a.answers(false)
+			c.nodesFor(ctx, &s, true) // for calls to come; this one goes on as it began
+		}
 		maybe = maybe || e.Outcome == Unknown
 		if maybe {
 			e.Outcome = Unknown
@@ -79,6 +89,18 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 			return e
 		}
 	}
+}
+
+func (c *Client) nodesFor(ctx context.Context, s *call, suspect bool) []*node {
+	if s.route == nil {
+		return c.order()
+	}
+	return s.route(ctx, suspect)
+}
+
+// away tells of an error whether it is the silence of a node, not its answer.
+func away(e *Error) bool {
+	return e.Reason == "" && (e.Code == codes.Unavailable || e.Code == codes.DeadlineExceeded)
 }
 
 // once makes one attempt. While a call about one key may still go elsewhere, the

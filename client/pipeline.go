@@ -1,0 +1,259 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/internal/frame"
+)
+
+// Limits of one pipeline. What is larger than a frame goes by a unary call, so
+// that it keeps nobody waiting.
+const (
+	pipeQueue    = 16 << 20
+	pipeFrame    = 128 << 10
+	pipeMessages = 256
+)
+
+// errNoPipeline reports a request that is to go by a unary call and was not sent.
+var errNoPipeline = errors.New("no pipeline to this node")
+
+// pipe is a pipeline to one node: a stream that carries the requests of many
+// calls. It is opened by the first call that needs it, and again after it broke.
+type pipe struct {
+	c     *Client
+	to    *node
+	codec frame.Codec
+	wake  chan struct{} // tells the writer that there is something to send
+
+	mu         sync.Mutex
+	open       bool
+	connecting chan struct{} // closed when the attempt under way has ended; nil without one
+	lastErr    error
+	out        frame.Outbox
+	lastID     uint64
+	pending    map[uint64]*question
+}
+
+// question is a request that waits for its answer.
+type question struct {
+	a      *attempt
+	answer chan pipeAnswer
+}
+
+type pipeAnswer struct {
+	msg *pb.PipelineAnswer
+	err error
+}
+
+func newPipe(c *Client, to *node) *pipe {
+	p := &pipe{c: c, to: to, wake: make(chan struct{}, 1), pending: map[uint64]*question{}}
+	p.out = frame.NewOutbox(&p.codec, frame.Limits{Queue: pipeQueue, Frame: pipeFrame, Messages: pipeMessages})
+	return p
+}
+
+// ask sends a request and waits for its answer. What the node refused is an
+// *Error. The request certainly did not leave this process unless a.sent says so.
+func (p *pipe) ask(ctx context.Context, a *attempt, req *pb.PipelineRequest) (*pb.PipelineAnswer, error) {
+	if at, ok := ctx.Deadline(); ok {
+		req.TimeoutMs = uint64(max(time.Until(at).Milliseconds(), 1))
+	}
+	body, err := p.codec.Encode(req)
+	defer p.codec.Done(body)
+	if err != nil || len(*body) > pipeFrame {
+		return nil, errNoPipeline // which will say what is wrong with it
+	}
+	q := &question{a: a, answer: make(chan pipeAnswer, 1)}
+	id, err := p.put(ctx, q, *body)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case got := <-q.answer:
+		if got.err != nil {
+			return nil, got.err
+		}
+		p.c.rings.heard(got.msg.GetEpoch())
+		return got.msg, refusal(got.msg)
+	case <-ctx.Done():
+		p.mu.Lock()
+		delete(p.pending, id)
+		p.mu.Unlock()
+		return nil, ctx.Err()
+	}
+}
+
+// refusal is what an answer says that is not a response; nil for a response.
+func refusal(m *pb.PipelineAnswer) error {
+	if codes.Code(m.GetCode()) == codes.OK {
+		return nil
+	}
+	return &Error{Code: codes.Code(m.GetCode()), Message: m.GetMessage(), Reason: m.GetReason(), Metadata: m.GetMetadata(), session: m.GetSession()}
+}
+
+// put queues a request once the stream is open.
+func (p *pipe) put(ctx context.Context, q *question, body []byte) (uint64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for tries := 0; !p.open; tries++ {
+		if tries == 2 {
+			return 0, p.lastErr
+		}
+		if err := p.connect(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if !p.out.Fits(len(body)) {
+		return 0, refuse("", codes.ResourceExhausted, reasonOverloaded, "%d bytes wait to be sent to this node", p.out.Bytes())
+	}
+	p.lastID++
+	p.out.Put(p.lastID, frame.Request, body)
+	p.pending[p.lastID] = q
+	q.a.sent.Store(true) // from now on it may be
+	select {
+	case p.wake <- struct{}{}:
+	default: // it is awake
+	}
+	return p.lastID, nil
+}
+
+// connect waits for an attempt to open the stream, and begins one where none is
+// under way. The caller holds the lock, which is let go meanwhile.
+func (p *pipe) connect(ctx context.Context) error {
+	if p.connecting == nil {
+		if !p.c.start(p.session) {
+			return refuse("", codes.Canceled, "CLIENT_CLOSED", "the client is closed")
+		}
+		p.connecting = make(chan struct{})
+	}
+	done := p.connecting
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// session opens the stream, and sends and receives until it ends.
+func (p *pipe) session() {
+	ctx, cancel := context.WithCancel(p.c.life)
+	defer cancel()
+	stream, err := p.to.conn.NewStream(ctx, &pb.KV_ServiceDesc.Streams[pipelineStream], pb.KV_Pipeline_FullMethodName, grpc.ForceCodecV2(&p.codec))
+	p.mu.Lock()
+	p.open, p.lastErr = err == nil, err
+	close(p.connecting)
+	p.connecting = nil
+	p.mu.Unlock()
+	if err != nil {
+		return
+	}
+	ended := make(chan error, 1)
+	var reader sync.WaitGroup
+	reader.Go(func() { ended <- p.read(stream) })
+	err = p.write(stream, ended)
+	cancel()
+	reader.Wait()
+	p.down(err)
+}
+
+// pipelineStream is the place of Pipeline among the streams of KV.
+var pipelineStream = func() int {
+	for i := range pb.KV_ServiceDesc.Streams {
+		if pb.KV_ServiceDesc.Streams[i].StreamName == "Pipeline" {
+			return i
+		}
+	}
+	return 0
+}()
+
+// write sends what is queued until the stream ends, and returns why it did.
+func (p *pipe) write(stream grpc.ClientStream, ended <-chan error) error {
+	for {
+		select {
+		case <-p.wake:
+		case err := <-ended:
+			return err
+		}
+		for {
+			runtime.Gosched() // let those who are about to ask join the frame
+			p.mu.Lock()
+			f := p.out.Take()
+			p.mu.Unlock()
+			if f == nil {
+				break
+			}
+			if stream.SendMsg(f) != nil {
+				return <-ended // the reader is told why
+			}
+		}
+	}
+}
+
+func (p *pipe) read(stream grpc.ClientStream) error {
+	for {
+		var f frame.In
+		if err := stream.RecvMsg(&f); err != nil {
+			return err
+		}
+		if err := frame.Cut(f.Data, p.answered); err != nil {
+			return fmt.Errorf("answer: %w", err)
+		}
+	}
+}
+
+func (p *pipe) answered(m frame.Message) error {
+	p.mu.Lock()
+	q := p.pending[m.ID]
+	delete(p.pending, m.ID)
+	p.mu.Unlock()
+	if q == nil || m.Field != frame.Response {
+		return nil // its caller has given up
+	}
+	msg := new(pb.PipelineAnswer)
+	err := proto.Unmarshal(m.Body, msg)
+	if err != nil {
+		err = status.Errorf(codes.Unknown, "answer cannot be read: %s", err)
+	}
+	q.answer <- pipeAnswer{msg, err}
+	return nil
+}
+
+// down ends the calls of a stream: what was not taken from the queue was
+// certainly not sent; of the rest nobody knows.
+func (p *pipe) down(err error) {
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the node ended the stream")
+	}
+	if status.Code(err) == codes.Unimplemented {
+		p.to.unary.Store(true)
+		err = errNoPipeline
+	} else if status.Code(err) != codes.Unavailable {
+		err = status.Errorf(codes.Unavailable, "pipeline: %s", err)
+	}
+	p.mu.Lock()
+	calls, taken := p.pending, p.out.Taken()
+	p.pending = map[uint64]*question{}
+	p.out.Clear()
+	p.open, p.lastErr = false, err
+	p.mu.Unlock()
+	for id, q := range calls {
+		if id > taken || errors.Is(err, errNoPipeline) {
+			q.a.sent.Store(false)
+		}
+		q.answer <- pipeAnswer{err: err}
+	}
+}
