@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -70,7 +71,7 @@ func TestNearCacheSeesWhatOthersWrite(t *testing.T) {
 	write(t, other, "k", "0")
 	for i := range 20 {
 		warm(t, near, "k")
-		want := fmt.Sprint(i + 1)
+		want := strconv.Itoa(i + 1)
 		write(t, other, "k", want)
 		until(t, "it sees another client's write", func() bool { return text(t, near, "k") == want })
 	}
@@ -89,7 +90,7 @@ func TestNearCacheIsNeverOlderThanItsOwnWrites(t *testing.T) {
 		all.Go(func() {
 			key := fmt.Sprint("k", i)
 			for n := range 200 {
-				want := fmt.Sprint(n)
+				want := strconv.Itoa(n)
 				s := client.NewSession(0)
 				if n%2 == 0 {
 					write(t, near, key, want)
@@ -118,7 +119,7 @@ func TestNearCacheKeepsToSessions(t *testing.T) {
 	for i := range 50 {
 		warm(t, near, "k")
 		s := client.NewSession(0)
-		want := fmt.Sprint(i + 1)
+		want := strconv.Itoa(i + 1)
 		write(t, other, "k", want, client.WithSession(s))
 		if got := text(t, near, "k", client.WithSession(s)); got != want {
 			t.Fatalf("the session reads %q after it wrote %q elsewhere", got, want)
