@@ -73,10 +73,7 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 			a.answers(false)
 			c.nodesFor(ctx, &s, true) // for calls to come; this one goes on as it began
 		}
-		maybe = maybe || e.Outcome == Unknown
-		if maybe {
-			e.Outcome = Unknown
-		}
+		maybe = e.keep(maybe)
 		if !retryable(e) || try > c.opts.MaxRetries || ctx.Err() != nil {
 			return e
 		}
@@ -89,6 +86,15 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 			return e
 		}
 	}
+}
+
+// keep makes the outcome unknown if an attempt before this one may have been
+// carried out, and reports whether any may.
+func (e *Error) keep(maybe bool) bool {
+	if maybe {
+		e.Outcome = Unknown
+	}
+	return e.Outcome == Unknown
 }
 
 func (c *Client) nodesFor(ctx context.Context, s *call, suspect bool) []*node {

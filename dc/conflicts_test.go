@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -92,7 +93,7 @@ func TestConflictsAreToldOnceForAllOwners(t *testing.T) {
 	f := followConflicts(t, nodes[1])
 	for i := range 3 {
 		if i < 2 { // of three, owners could see different pairs on the way
-			write(t, nodes[i], sibling("k", fmt.Sprint(i)))
+			write(t, nodes[i], sibling("k", strconv.Itoa(i)))
 		}
 		write(t, nodes[2-i], sibling(fmt.Sprint("other", i), "a"))
 		write(t, nodes[i], sibling(fmt.Sprint("other", i), "b"))
@@ -164,7 +165,7 @@ func TestTailCountsHowOftenAConflictArose(t *testing.T) {
 		}
 	}
 	for i := range tailMemory + 10 {
-		f.fresh("a", &v1.ConflictsResponse{Key: []byte(fmt.Sprint(i))})
+		f.fresh("a", &v1.ConflictsResponse{Key: []byte(strconv.Itoa(i))})
 	}
 	if len(f.told) != tailMemory || len(f.order) != tailMemory {
 		t.Errorf("%d, %d are remembered, want %d", len(f.told), len(f.order), tailMemory)

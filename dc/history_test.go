@@ -54,7 +54,7 @@ func (p *player) step(i int) {
 			rec.Result = []string{string(resp.GetValue().GetBytes())}
 		}
 		if reason(err) == "NOT_FOUND" {
-			seen, err = err.(*Error).Session, nil //nolint:errorlint,errcheck,forcetypeassert // reason has looked
+			seen, err = err.(*Error).Session, nil //nolint:errorlint,forcetypeassert // reason has looked
 		}
 	}
 	rec.End = time.Now().UnixNano()

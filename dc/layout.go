@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/ring"
 	"github.com/godwitdb/godwit/storage"
 )
@@ -152,15 +151,6 @@ func (n *Node) owners(dcName string, id storage.ReplicaID) []string {
 
 // leastQuorum is the number of owners that a default write reaches.
 func leastQuorum(owners int) int { return owners/2 + 1 }
-
-// dots is a clock of the events of deltas.
-func dots(deltas []*crdt.Delta) crdt.Clock {
-	var c crdt.Clock
-	for _, d := range deltas {
-		c.AddRange(d.Actor, d.Lo, d.Hi)
-	}
-	return c
-}
 
 // underOneRing carries a request out again for as long as other nodes refuse it,
 // before they did anything, because the ring has changed under it.

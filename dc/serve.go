@@ -78,9 +78,8 @@ func (n *Node) serve(ctx context.Context, from string, req *peerv1.Request) (*pe
 	if err := n.current(ctx, from, req.GetEpoch()); err != nil {
 		return nil, err
 	}
-	if r := req.GetRecall(); r != nil {
-		done, err := n.serveRecall(ctx, r)
-		return &peerv1.Response{Of: &peerv1.Response_Recall{Recall: done}}, err
+	if resp, err := n.serveCatchUp(ctx, from, req); resp != nil || err != nil {
+		return resp, err
 	}
 	switch of := req.GetOf().(type) {
 	case *peerv1.Request_Apply:
@@ -92,15 +91,6 @@ func (n *Node) serve(ctx context.Context, from string, req *peerv1.Request) (*pe
 	case *peerv1.Request_Repair:
 		err := n.serveRepair(of.Repair)
 		return &peerv1.Response{Of: &peerv1.Response_Repair{Repair: &peerv1.RepairDone{}}}, err
-	case *peerv1.Request_Clocks:
-		done, err := n.peers.serveClocks(from, of.Clocks)
-		return &peerv1.Response{Of: &peerv1.Response_Clocks{Clocks: done}}, err
-	case *peerv1.Request_Missing:
-		done, err := n.serveMissing(of.Missing)
-		return &peerv1.Response{Of: &peerv1.Response_Missing{Missing: done}}, err
-	case *peerv1.Request_Snapshot:
-		done, err := n.serveSnapshot(of.Snapshot)
-		return &peerv1.Response{Of: &peerv1.Response_Snapshot{Snapshot: done}}, err
 	case *peerv1.Request_Forward:
 		done, err := n.serveForward(ctx, of.Forward)
 		return &peerv1.Response{Of: &peerv1.Response_Forward{Forward: done}}, err
@@ -110,11 +100,31 @@ func (n *Node) serve(ctx context.Context, from string, req *peerv1.Request) (*pe
 		}
 		done, err := n.serveScan(of.Scan)
 		return &peerv1.Response{Of: &peerv1.Response_Scan{Scan: done}}, err
+	}
+	return nil, refuse(InvalidArgument, "UNKNOWN_REQUEST", "request of a kind that this version does not know")
+}
+
+// serveCatchUp answers what replicas ask each other to become level; nil where
+// it is something else.
+func (n *Node) serveCatchUp(ctx context.Context, from string, req *peerv1.Request) (*peerv1.Response, error) {
+	switch of := req.GetOf().(type) {
+	case *peerv1.Request_Recall:
+		done, err := n.serveRecall(ctx, of.Recall)
+		return &peerv1.Response{Of: &peerv1.Response_Recall{Recall: done}}, err
+	case *peerv1.Request_Clocks:
+		done, err := n.peers.serveClocks(from, of.Clocks)
+		return &peerv1.Response{Of: &peerv1.Response_Clocks{Clocks: done}}, err
+	case *peerv1.Request_Missing:
+		done, err := n.serveMissing(of.Missing)
+		return &peerv1.Response{Of: &peerv1.Response_Missing{Missing: done}}, err
+	case *peerv1.Request_Snapshot:
+		done, err := n.serveSnapshot(of.Snapshot)
+		return &peerv1.Response{Of: &peerv1.Response_Snapshot{Snapshot: done}}, err
 	case *peerv1.Request_HandOver:
 		done, err := n.serveHandOver(ctx, from, of.HandOver)
 		return &peerv1.Response{Of: &peerv1.Response_HandOver{HandOver: done}}, err
 	}
-	return nil, refuse(InvalidArgument, "UNKNOWN_REQUEST", "request of a kind that this version does not know")
+	return nil, nil
 }
 
 // mine refuses requests for partitions that this node does not own.

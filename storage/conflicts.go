@@ -331,44 +331,13 @@ func (s *Store) buildConflicts() error {
 	if err := b.DeleteRange([]byte{tableConflict}, after([]byte{tableConflict}), nil); err != nil {
 		return err
 	}
-	var key crdt.KeyID
-	kinds := 0
+	var w conflictWalk
 	err := s.each([]byte{tableData}, after([]byte{tableData}), func(k, v []byte) error {
-		rec, err := parseRecord(k)
-		if err != nil {
+		if err := w.record(b, k, v); err != nil || b.Len() <= conflictsBatch {
 			return err
 		}
-		placement := binary.BigEndian.Uint32(k[1:])
-		if rec.id.KeyID != key {
-			key, kinds = rec.id.KeyID, 0
-		}
-		var is, live bool
-		if rec.part == partCell || !rec.id.Kind.Collection() {
-			c, err := crdt.DecodeCell(v)
-			if err != nil {
-				return err
-			}
-			is = contested(rec.id, c)
-		}
-		if rec.part != partCell {
-			if live, err = exists(rec, v); err != nil {
-				return err
-			}
-		}
-		if live {
-			kinds++
-		}
-		if is {
-			err = b.Set(conflictKey(placement, rec.hash, rec.id), nil, nil)
-		}
-		if live && kinds == 2 {
-			err = errors.Join(err, b.Set(conflictKey(placement, rec.hash, crdt.CellID{KeyID: key}), nil, nil))
-		}
-		if err == nil && b.Len() > conflictsBatch {
-			if err = b.Commit(pebble.NoSync); err == nil {
-				b.Reset()
-			}
-		}
+		err := b.Commit(pebble.NoSync)
+		b.Reset()
 		return err
 	})
 	if err == nil {
@@ -378,4 +347,44 @@ func (s *Store) buildConflicts() error {
 		return err
 	}
 	return b.Commit(pebble.Sync)
+}
+
+// conflictWalk finds the conflicts of records that come in their order.
+type conflictWalk struct {
+	key   crdt.KeyID
+	kinds int // that it exists as, as far as records came
+}
+
+// record puts the conflicts that a record makes into b.
+func (w *conflictWalk) record(b *pebble.Batch, k, v []byte) error {
+	rec, err := parseRecord(k)
+	if err != nil {
+		return err
+	}
+	placement := binary.BigEndian.Uint32(k[1:])
+	if rec.id.KeyID != w.key {
+		w.key, w.kinds = rec.id.KeyID, 0
+	}
+	if rec.part == partCell || !rec.id.Kind.Collection() {
+		c, err := crdt.DecodeCell(v)
+		if err != nil {
+			return err
+		}
+		if contested(rec.id, c) {
+			if err := b.Set(conflictKey(placement, rec.hash, rec.id), nil, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if rec.part == partCell {
+		return nil
+	}
+	live, err := exists(rec, v)
+	if err != nil || !live {
+		return err
+	}
+	if w.kinds++; w.kinds == 2 {
+		return b.Set(conflictKey(placement, rec.hash, crdt.CellID{KeyID: w.key}), nil, nil)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -148,10 +149,10 @@ func TestConflictsOfEverySort(t *testing.T) {
 	}
 	catchUp(t, r, peer, 1<<20)
 	want := []string{
-		fmt.Sprintf("%s register \"\" here|there", keys[0].Key),
-		fmt.Sprintf("%s mvregister \"\" here|there", keys[1].Key),
+		keys[0].Key + ` register "" here|there`,
+		keys[1].Key + ` mvregister "" here|there`,
 		fmt.Sprintf("%s map %q here|there", keys[2].Key, innerField),
-		fmt.Sprintf("%s none \"\" register|set", keys[3].Key),
+		keys[3].Key + ` none "" register|set`,
 	}
 	slices.Sort(want)
 	if got := listedConflicts(t, r, ConflictQuery{Bucket: "b"}); !slices.Equal(got, want) {
@@ -198,7 +199,7 @@ func TestConflictsThatGrowAriseAgain(t *testing.T) {
 	s, _ := openMem(t)
 	r, key := s.Replica(testID), testKey("mv")
 	for i, want := range []uint64{0, 1, 2} {
-		mutate(t, r, key, assignMV(fmt.Sprint(i)))
+		mutate(t, r, key, assignMV(strconv.Itoa(i)))
 		if n := s.ArisenCount(); n != want || r.Contested() != min(i, 1) {
 			t.Errorf("after %d writes %d arose, %d are there", i+1, n, r.Contested())
 		}
@@ -330,7 +331,7 @@ func TestConflictsGoWithTheirReplica(t *testing.T) {
 func TestArisenIsBounded(t *testing.T) {
 	var s Store
 	for i := range 1500 {
-		s.arisen.add(Conflict{ID: crdt.CellID{KeyID: crdt.KeyID{Key: fmt.Sprint(i)}}})
+		s.arisen.add(Conflict{ID: crdt.CellID{KeyID: crdt.KeyID{Key: strconv.Itoa(i)}}})
 	}
 	list, last := s.Arisen(0, 1<<30)
 	if len(list) != 1024 || last != 1500 || list[0].ID.Key != "476" || list[1023].ID.Key != "1499" {

@@ -136,7 +136,7 @@ func (j *Join) Page(p *Page) (*Commit, error) {
 // many. The caller holds the lock.
 func (j *Join) skip(p *Page) (int, error) {
 	r := j.r
-	if p.Skip > len(j.asked) || !bytes.Equal(j.next, r.leafPlace(j.first)) && !(j.first == 0 && len(j.next) == 0) {
+	if p.Skip > len(j.asked) || !bytes.Equal(j.next, r.leafPlace(j.first)) && (j.first != 0 || len(j.next) != 0) {
 		return 0, fmt.Errorf("join %s: %w: page skips %d leaves, %d were told", r.id, crdt.ErrEncoding, p.Skip, len(j.asked))
 	}
 	waiting := r.leavesWithResidue()

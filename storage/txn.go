@@ -297,11 +297,7 @@ func (t *txn) write(b *pebble.Batch) ([]toggle, error) {
 			return nil, err
 		}
 		if !id.Kind.Collection() {
-			keys := presence(id, s.cell) - presence(id, s.was)
-			if keys != 0 {
-				t.flip(id.KeyID, s.hash)
-			}
-			toggles = append(toggles, toggle{s.hash, d, keys})
+			toggles = append(toggles, t.toggled(id.KeyID, s.hash, d, presence(id, s.cell)-presence(id, s.was)))
 		}
 	}
 	for _, h := range t.heads {
@@ -313,13 +309,18 @@ func (t *txn) write(b *pebble.Batch) ([]toggle, error) {
 		}
 		d := recordDigest(h.key, h.was.encode())
 		d.XOR(recordDigest(h.key, headState{h.count, h.digest}.encode()))
-		keys := cmp.Compare(h.count, 0) - cmp.Compare(h.was.count, 0)
-		if keys != 0 {
-			t.flip(h.id.KeyID, h.hash)
-		}
-		toggles = append(toggles, toggle{h.hash, d, keys})
+		toggles = append(toggles, t.toggled(h.id.KeyID, h.hash, d, cmp.Compare(h.count, 0)-cmp.Compare(h.was.count, 0)))
 	}
 	return toggles, t.writeKinds(b)
+}
+
+// toggled is what a changed record toggles. Keys tells whether its key came to
+// exist as the kind, 1, or ceased to, -1.
+func (t *txn) toggled(key crdt.KeyID, hash uint64, d merkle.Digest, keys int) toggle {
+	if keys != 0 {
+		t.flip(key, hash)
+	}
+	return toggle{hash, d, keys}
 }
 
 // presence is 1 for a cell that makes its key, or its element, exist.

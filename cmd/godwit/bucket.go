@@ -198,9 +198,15 @@ func showBucket(in *invocation) error {
 		allowed = strings.Join(b.KindsAllowed, ", ")
 	}
 	rows := [][]string{
-		{"placement", b.Placement + " (" + strings.Join(b.Datacenters, ", ") + ")"}, {"kind", b.Kind}, {"kinds allowed", allowed},
-		{"read", b.Read}, {"write", b.Write}, {"durability", b.Durability}, {"ttl", ttlShown(b.TTLMS)},
-		{"max value", bytesShown(b.MaxValue)}, {"state", b.state()},
+		{"placement", b.Placement + " (" + strings.Join(b.Datacenters, ", ") + ")"},
+		{"kind", b.Kind},
+		{"kinds allowed", allowed},
+		{"read", b.Read},
+		{"write", b.Write},
+		{"durability", b.Durability},
+		{"ttl", ttlShown(b.TTLMS)},
+		{"max value", bytesShown(b.MaxValue)},
+		{"state", b.state()},
 	}
 	if b.Changed != "" {
 		rows = append(rows, []string{"changed", b.Changed})

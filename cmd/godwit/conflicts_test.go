@@ -130,8 +130,8 @@ func TestConflictsArise(t *testing.T) {
 		t.Errorf("--limit 2 lists %d", n)
 	}
 
-	context := tm.fields(0, "get", "draft", "--dc", "use1")["context"].(string)
-	tm.want(0, "", "put", "draft", "both", "--context", context, "--dc", "use1")
+	seen := tm.fields(0, "get", "draft", "--dc", "use1")["context"].(string)
+	tm.want(0, "", "put", "draft", "both", "--context", seen, "--dc", "use1")
 	tm.want(0, "", "put", "greeting", "hi", "--dc", "use1")
 	tm.done("hset", "cart", "note", "green", "--dc", "use1")
 	tm.want(0, "", "conflicts", "resolve", "clash", "--keep", "set", "--dc", "use1")

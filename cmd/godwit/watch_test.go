@@ -44,7 +44,8 @@ func TestWatchCommand(t *testing.T) {
 	seen := map[string]bool{}
 	for lines.Scan() {
 		line := lines.Text()
-		seen[line[:strings.Index(line, `,"dc"`)]] = true
+		head, _, _ := strings.Cut(line, `,"dc"`)
+		seen[head] = true
 	}
 	if r.code != 0 || !seen[`{"key":"user:2","kind":"register"`] || !seen[`{"key":"user:1","deleted":true`] {
 		t.Errorf("behind the cursor: exit %d, %q, %q", r.code, r.out, r.err)

@@ -61,7 +61,7 @@ func counterFamilies() []family {
 			text = "See " + f.Name + " in the source of godwit."
 		}
 		out = append(out, counter(snake(f.Name), text, func(x *dc.Figures) float64 {
-			c, ok := reflect.ValueOf(x.Counters).Elem().Field(i).Addr().Interface().(*atomic.Uint64)
+			c, ok := reflect.TypeAssert[*atomic.Uint64](reflect.ValueOf(x.Counters).Elem().Field(i).Addr())
 			if !ok {
 				return 0
 			}

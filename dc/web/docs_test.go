@@ -56,8 +56,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 // A counter of dc.Counters is exported without more ado; it only needs words.
 func TestEveryCounterHasWords(t *testing.T) {
 	help := counterHelp()
-	for i := range reflect.TypeFor[dc.Counters]().NumField() {
-		f := reflect.TypeFor[dc.Counters]().Field(i)
+	for f := range reflect.TypeFor[dc.Counters]().Fields() {
 		if f.Type != reflect.TypeFor[atomic.Uint64]() {
 			t.Errorf("dc.Counters.%s is a %s: only an atomic.Uint64 is exported", f.Name, f.Type)
 		}

@@ -48,18 +48,21 @@ func TestCheckSessions(t *testing.T) {
 		{"what was read is gone", []*Record{at(0, 1, Put, OK, "a"), of("s", sawAt(2, 3, "a")), of("s", sawAt(4, 5))}, monotonicReads},
 		{
 			"a reader sees two writes of a session the wrong way round",
-			[]*Record{of("w", at(0, 1, Put, OK, "a")), of("w", at(2, 3, Put, OK, "b")), of("s", sawAt(4, 5, "b")), of("s", sawAt(6, 7, "a"))}, monotonicWrites,
+			[]*Record{of("w", at(0, 1, Put, OK, "a")), of("w", at(2, 3, Put, OK, "b")), of("s", sawAt(4, 5, "b")), of("s", sawAt(6, 7, "a"))},
+			monotonicWrites,
 		},
 		{
 			"a reader goes back behind what the writer had read",
-			[]*Record{at(0, 1, Put, OK, "a"), of("w", sawAt(2, 3, "a")), of("w", at(4, 5, Put, OK, "b")), of("s", sawAt(6, 7, "b")), of("s", sawAt(8, 9, "a"))}, writesFollowReads,
+			[]*Record{at(0, 1, Put, OK, "a"), of("w", sawAt(2, 3, "a")), of("w", at(4, 5, Put, OK, "b")), of("s", sawAt(6, 7, "b")), of("s", sawAt(8, 9, "a"))},
+			writesFollowReads,
 		},
 		{
 			"and through two sessions",
 			[]*Record{
 				of("v", at(0, 1, Put, OK, "a")), of("v", at(2, 3, Put, OK, "b")), of("w", sawAt(4, 5, "b")), of("w", at(6, 7, Put, OK, "c")),
 				of("s", sawAt(8, 9, "c")), of("s", sawAt(10, 11, "a")),
-			}, monotonicWrites,
+			},
+			monotonicWrites,
 		},
 		{"forward is fine", []*Record{of("w", at(0, 1, Put, OK, "a")), of("w", at(2, 3, Put, OK, "b")), of("s", sawAt(4, 5, "a")), of("s", sawAt(6, 7, "b"))}, ""},
 

@@ -98,7 +98,7 @@ func outcome(err error) history.Outcome {
 	}
 	e := dc.AsError(err)
 	switch e.Code {
-	case dc.InvalidArgument, dc.NotFound, dc.FailedPrecondition, dc.PermissionDenied, dc.OutOfRange, dc.ResourceExhausted:
+	case dc.InvalidArgument, dc.NotFound, dc.FailedPrecondition, dc.PermissionDenied, dc.OutOfRange, dc.ResourceExhausted, dc.AlreadyExists:
 		if e.Reason != "REQUEST_TOO_OLD" {
 			return history.Failed
 		}
