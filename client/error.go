@@ -19,8 +19,9 @@ const errorDomain = "godwit"
 // Reasons of UNAVAILABLE that say that a write was applied nowhere. Any other,
 // such as WRITE_INDETERMINATE, leaves it open.
 const (
-	reasonNotSent = "NOT_SENT" // it left no trace at the node
-	reasonNoOwner = "NO_OWNER" // the node reached no owner
+	reasonNotSent = "NOT_SENT"   // it left no trace at the node
+	reasonNoOwner = "NO_OWNER"   // the node reached no owner
+	reasonSkew    = "CLOCK_SKEW" // the node has a wrong clock and takes no writes
 )
 
 // Reasons that turn the meaning of their code.
@@ -223,7 +224,7 @@ func writeOutcome(code codes.Code, reason string) Outcome {
 		}
 		return Unknown
 	case codes.Unavailable:
-		if reason == reasonNotSent || reason == reasonNoOwner {
+		if reason == reasonNotSent || reason == reasonNoOwner || reason == reasonSkew {
 			return Failed
 		}
 		return Unknown

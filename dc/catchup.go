@@ -226,6 +226,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 		req.Replicas = append(req.Replicas, rc)
 	}
 	// Even when nothing changed: the exchange is the heartbeat as well.
+	before := c.n.now()
 	resp, err := c.n.call(asking, peer, &peerv1.Request{Epoch: l.doc.Epoch, Of: &peerv1.Request_Clocks{Clocks: req}})
 	if err != nil {
 		if !isStale(err) {
@@ -233,6 +234,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 		}
 		return false, err
 	}
+	c.n.walls.heard(peer, before, time.Unix(0, resp.GetClocks().GetWallNs()), c.n.now())
 	if c.reopened(peer, resp.GetClocks().GetOpening()) && again {
 		return false, nil // everything is told anew in the next round
 	}
@@ -351,7 +353,7 @@ func (c *catchUp) copiesOf(set []string, id storage.ReplicaID, deltas []*crdt.De
 
 // serveClocks is the other side of a round.
 func (c *catchUp) serveClocks(from string, req *peerv1.Clocks) (*peerv1.ClocksDone, error) {
-	done := &peerv1.ClocksDone{Opening: c.opening}
+	done := &peerv1.ClocksDone{Opening: c.opening, WallNs: c.n.now().UnixNano()}
 	c.reopened(from, req.GetOpening())
 	named := map[storage.ReplicaID]bool{}
 	for _, rc := range req.GetReplicas() {

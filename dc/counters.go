@@ -48,6 +48,9 @@ type Counters struct {
 	Conflicts atomic.Uint64
 	// Swept are expired keys that this node removed.
 	Swept atomic.Uint64
+	// SkewRefusals are writes that this node did not coordinate because its wall
+	// clock is wrong.
+	SkewRefusals atomic.Uint64
 	// StaleRings are requests of others refused because their ring was out of date.
 	StaleRings atomic.Uint64
 	// SessionWaits are requests whose session had seen more than this node's

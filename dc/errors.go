@@ -74,6 +74,17 @@ func isStale(err error) bool {
 	return ok && e.Reason == staleRing
 }
 
+// clockSkew is the reason of a write that a node with a wrong clock refused: it
+// had no effect, and another owner takes it.
+const clockSkew = "CLOCK_SKEW"
+
+// untouched reports whether a request that failed certainly had no effect, so
+// that another node may be asked.
+func untouched(err error) bool {
+	reason := AsError(err).Reason
+	return reason == "NOT_SENT" || reason == clockSkew
+}
+
 // AsError makes an Error of any error.
 func AsError(err error) *Error {
 	var e *Error

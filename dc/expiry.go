@@ -92,6 +92,9 @@ func (n *Node) sweep() {
 // sweepRound looks through the partitions for which this node speaks, from one
 // of them on, and returns where the next round is to begin.
 func (n *Node) sweepRound(from int) int {
+	if _, bad := n.skewed(); bad {
+		return from
+	}
 	led := n.Remote().Led()
 	var g errgroup.Group
 	g.SetLimit(sweepAtOnce)

@@ -37,7 +37,7 @@ func (n *Node) forwardGet(ctx context.Context, t *target, req *v1.GetRequest) (*
 // answered reports whether a node answered a forwarded request, with a value or
 // a refusal of its own: another owner would say the same.
 func answered(r reply) bool {
-	return r.err == nil || r.resp.GetStatus() != nil && AsError(r.err).Reason != "NOT_SENT"
+	return r.err == nil || r.resp.GetStatus() != nil && !untouched(r.err)
 }
 
 // forwardUpdate hands a write to an owner. It goes on to the next one while the
@@ -56,7 +56,7 @@ func (n *Node) forwardUpdate(ctx context.Context, t *target, req *v1.UpdateReque
 			}
 			return resp.GetForward().GetUpdate(), err
 		}
-		if last = err; AsError(err).Reason == "NOT_SENT" {
+		if last = err; untouched(err) {
 			continue
 		}
 		maybe = true

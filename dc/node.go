@@ -175,6 +175,7 @@ type Node struct {
 
 	peers  *catchUp // what is known of the clocks of others
 	moves  *moves
+	walls  walls
 	rights *rightsKeeper
 	agree  *agreement
 	count  Counters
@@ -251,6 +252,7 @@ func Open(o Options) (*Node, error) {
 	n.work.Go(n.dropMarks)
 	n.work.Go(n.moveRights)
 	n.work.Go(newScrubber(n).run)
+	n.work.Go(n.watchSkew)
 	return n, nil
 }
 

@@ -273,6 +273,9 @@ func (n *Node) serveForward(ctx context.Context, f *peerv1.Forward) (*peerv1.For
 		if err != nil {
 			return nil, err
 		}
+		if err := n.refuseSkewed(); err != nil {
+			return nil, err
+		}
 		resp, err := n.update(ctx, t, of.Update)
 		return &peerv1.ForwardDone{Of: &peerv1.ForwardDone_Update{Update: resp}}, n.explained(t, err)
 	}

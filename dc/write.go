@@ -38,6 +38,12 @@ func (n *Node) updateOnce(ctx context.Context, req *v1.UpdateRequest) (*v1.Updat
 	if !slices.Contains(t.owners, n.id) {
 		return n.forwardUpdate(ctx, t, req)
 	}
+	if err := n.refuseSkewed(); err != nil {
+		if t.owners = slices.DeleteFunc(slices.Clone(t.owners), func(o string) bool { return o == n.id }); len(t.owners) == 0 {
+			return nil, err
+		}
+		return n.forwardUpdate(ctx, t, req)
+	}
 	resp, err := n.update(ctx, t, req)
 	if rich := n.withRights(t, err); rich != "" { // rights are an actor's own: it must be the one that spends
 		t.owners = []string{rich}
@@ -201,11 +207,12 @@ func (n *Node) copyKey(ctx context.Context, t *target, want int) (copies uint32,
 }
 
 // lookFirst joins what other replicas hold of a key before something is
-// removed from it without a context: an acknowledged delete that is
-// coordinated by a replica which missed the put must not do nothing.
+// removed from it without a context, or kept: an acknowledged delete that is
+// coordinated by a replica which missed the put must not do nothing, nor a put
+// that is to keep the ttl lose it.
 func (n *Node) lookFirst(ctx context.Context, t *target, op *crdt.Op, w int) error {
 	removes := op.Code == crdt.OpDelete || op.Code == crdt.OpRemove || op.Code == crdt.OpReset ||
-		op.Code == crdt.OpDiscard || op.Code == crdt.OpExpire || op.Code == crdt.OpKeep || op.Code == crdt.OpSwitch && !op.On
+		op.Code == crdt.OpDiscard || op.Code == crdt.OpExpire || op.Code == crdt.OpKeep || op.Code == crdt.OpSwitch && !op.On || op.KeepTTL
 	if !removes || op.Context != nil {
 		return nil
 	}

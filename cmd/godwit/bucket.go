@@ -37,7 +37,7 @@ func (s *session) bucketCommands() []*cli.Command {
 			s.leaf(spec{name: "show", usage: "show a bucket, and definitions that conflict with it", args: "NAME", least: 1, most: 1, flags: clusterFlags(), run: showBucket}),
 			s.leaf(spec{
 				name: "alter", usage: "change settings of a bucket; never its kind or placement", args: "NAME", least: 1, most: 1,
-				flags: settings(&cli.BoolFlag{Name: "keep", Usage: "take back a deletion that was not brought to its end"}), run: alterBucket,
+				flags: settings(&cli.BoolFlag{Name: "undelete", Usage: "take back a deletion that was not brought to its end"}), run: alterBucket,
 			}),
 			s.leaf(spec{
 				name: "delete", usage: "remove a bucket that is empty, or with --force its keys as well", args: "NAME", least: 1, most: 1,
@@ -116,7 +116,7 @@ func alterBucket(in *invocation) error {
 	}
 	req := &pb.AlterBucketRequest{
 		Name: b.GetName(), Read: b.GetRead(), Write: b.GetWrite(), Durability: b.GetDurability(), Allow: b.GetKindsAllowed(),
-		AllowAll: in.String("kinds-allowed") == "all", Keep: in.Bool("keep"), Kind: b.GetKind(), Placement: b.GetPlacement(),
+		AllowAll: in.String("kinds-allowed") == "all", Keep: in.Bool("undelete"), Kind: b.GetKind(), Placement: b.GetPlacement(),
 	}
 	if in.IsSet("ttl") {
 		req.TtlMs = &b.TtlMs

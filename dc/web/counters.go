@@ -33,6 +33,7 @@ func counterHelp() map[string]string {
 		"ScrubbedReplicas": "Replicas that were read again whole, in search of damage.",
 		"ScrubbedBytes":    "Bytes read in search of damage.",
 		"ScrubsWrong":      "Replicas that were found damaged.",
+		"SkewRefusals":     "Writes that this node did not coordinate because its wall clock is wrong.",
 		"Reminted":         "Events that gave a dot of its own to what a lost event left.",
 		"Conflicts":        "Conflicts that arose on the replicas of this node since it started.",
 		"Swept":            "Expired keys that this node removed.",

@@ -103,7 +103,7 @@ func outcome(err error) history.Outcome {
 			return history.Failed
 		}
 	case dc.Unavailable:
-		if e.Reason == "NOT_SENT" || e.Reason == "NO_OWNER" {
+		if e.Reason == "NOT_SENT" || e.Reason == "NO_OWNER" || e.Reason == "CLOCK_SKEW" {
 			return history.Failed
 		}
 	case dc.DeadlineExceeded, dc.Internal:

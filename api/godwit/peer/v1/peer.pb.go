@@ -1714,7 +1714,8 @@ type ClocksDone struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// replicas whose clock or root differs from the one that was sent.
 	Replicas      []*ReplicaClock `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	Opening       uint64          `protobuf:"varint,2,opt,name=opening,proto3" json:"opening,omitempty"` // changes with every start of the answering node
+	Opening       uint64          `protobuf:"varint,2,opt,name=opening,proto3" json:"opening,omitempty"`             // changes with every start of the answering node
+	WallNs        int64           `protobuf:"varint,3,opt,name=wall_ns,json=wallNs,proto3" json:"wall_ns,omitempty"` // the answering node's wall clock, nanoseconds since 1970
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1759,6 +1760,13 @@ func (x *ClocksDone) GetReplicas() []*ReplicaClock {
 func (x *ClocksDone) GetOpening() uint64 {
 	if x != nil {
 		return x.Opening
+	}
+	return 0
+}
+
+func (x *ClocksDone) GetWallNs() int64 {
+	if x != nil {
+		return x.WallNs
 	}
 	return 0
 }
@@ -3905,11 +3913,12 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
 	"\x05clock\x18\x03 \x01(\fR\x05clock\x12\x16\n" +
 	"\x06stable\x18\x04 \x01(\fR\x06stable\x12\x12\n" +
-	"\x04root\x18\x05 \x01(\fR\x04root\"`\n" +
+	"\x04root\x18\x05 \x01(\fR\x04root\"y\n" +
 	"\n" +
 	"ClocksDone\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x18\n" +
-	"\aopening\x18\x02 \x01(\x04R\aopening\"\x87\x01\n" +
+	"\aopening\x18\x02 \x01(\x04R\aopening\x12\x17\n" +
+	"\awall_ns\x18\x03 \x01(\x03R\x06wallNs\"\x87\x01\n" +
 	"\aMissing\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\fR\x05clock\x12\x1b\n" +
