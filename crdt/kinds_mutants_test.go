@@ -9,7 +9,7 @@ import (
 
 // TestMutantsOfKinds is TestMutants for kinds that TestOracle plays.
 func TestMutantsOfKinds(t *testing.T) {
-	plant(t, plantedKindBugs(), 6)
+	plant(t, plantedKindBugs(), 4)
 }
 
 func plantedKindBugs() []mutants.Mutant {

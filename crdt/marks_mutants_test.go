@@ -8,7 +8,7 @@ import (
 
 // TestMutantsOfMarks is TestMutants for the collection of marks.
 func TestMutantsOfMarks(t *testing.T) {
-	plant(t, bugsOfMarks(), 3)
+	plant(t, bugsOfMarks(), 2)
 }
 
 func bugsOfMarks() []mutants.Mutant {

@@ -9,7 +9,7 @@ import (
 
 // TestMutantsOfScoresAndRights is TestMutants for zsets and bcounters.
 func TestMutantsOfScoresAndRights(t *testing.T) {
-	plant(t, bugsOfScoresAndRights(), 6)
+	plant(t, bugsOfScoresAndRights(), 4)
 }
 
 func bugsOfScoresAndRights() []mutants.Mutant {

@@ -22,7 +22,7 @@ func simMutants() []Mutant {
 		},
 		{
 			Name: "sim/log-trimmed-before-stable", File: "storage/log.go",
-			Old: "case t.stable.ContainsRange(d.Actor, d.Lo, d.Hi):", New: "case d.Hi > 0:",
+			Old: "switch settled := t.stable.ContainsRange(d.Actor, d.Lo, d.Hi); {", New: "switch settled := d.Hi > 0; {",
 		},
 		{
 			Name: "sim/read-answers-with-older-value", File: "dc/read.go",
