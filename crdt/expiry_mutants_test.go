@@ -8,6 +8,10 @@ import (
 
 // TestExpiryMutants plants bugs in what makes keys expire.
 func TestExpiryMutants(t *testing.T) {
+	plant(t, bugsOfExpiry(), 4)
+}
+
+func bugsOfExpiry() []mutants.Mutant {
 	var list []mutants.Mutant
 	for _, b := range []struct{ name, file, was, now, tests string }{
 		{"shortest-expiry-wins", "expiry.go", "if int64(ms) >= at {", "if at == 0 || int64(ms) < at {", "TestModelOfExpiry"},
@@ -24,5 +28,5 @@ func TestExpiryMutants(t *testing.T) {
 			Name: "crdt/" + b.name, File: "crdt/" + b.file, Old: b.was, New: b.now, Packages: []string{"./crdt"}, Run: "^" + b.tests,
 		})
 	}
-	plant(t, list, 4)
+	return list
 }

@@ -23,7 +23,7 @@ func plantedKindBugs() []mutants.Mutant {
 		{"add-spares-marks", "flag.go", "ch.Removes, ch.Puts = live.Dots(), ", "ch.Puts = ", ""},
 		{"add-follows-context", "flag.go", "\t\tch.Removes, ch.Puts = live.Dots(), ", "\t\tm.observed(&ch, live)\n\t\tch.Puts = ", ""},
 		{"off-is-present", "flag.go", "\tpresent: unmarked,\n", "", ""},
-		{"add-beside-mark-shows", "mark.go", "if e.marks() {", "if e.marks() && len(c) == 1 {", ""},
+		{"add-beside-mark-shows", "mark.go", "\t\tif e.marks() {\n\t\t\treturn false", "\t\tif e.marks() && len(c) == 1 {\n\t\t\treturn false", ""},
 		{"mark-payload-unchecked", "mark.go", "r.byte(\"mark\") > markTag", "r.byte(\"mark\") > markTag+1", "TestPayloads"},
 		{"gset-takes-removes", "gset.go", "\t\tOpDelete: ", "\t\tOpRemove: (*mutation).remove,\n\t\tOpDelete: ", "TestKindErrors"},
 		{"gset-survives-delete", "gset.go", "(*mutation).removeAll", "(*mutation).unassign", ""},

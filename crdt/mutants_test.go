@@ -3,6 +3,9 @@ package crdt
 import (
 	"cmp"
 	"flag"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/godwitdb/godwit/internal/mutants"
@@ -96,4 +99,20 @@ func plantedBugs() []mutants.Mutant {
 		})
 	}
 	return out
+}
+
+// TestMutantsFitTheSources keeps the lists true while the sources change:
+// planting them all takes long, so it is not done in every run.
+func TestMutantsFitTheSources(t *testing.T) {
+	for _, list := range [][]mutants.Mutant{plantedBugs(), plantedKindBugs(), bugsOfScoresAndRights(), bugsOfMarks(), bugsOfExpiry()} {
+		for _, m := range list {
+			source, err := os.ReadFile(filepath.Join("..", m.File))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(source), m.Old); n != 1 {
+				t.Errorf("%s: old text occurs %d times in %s, want exactly once: %q", m.Name, n, m.File, m.Old)
+			}
+		}
+	}
 }

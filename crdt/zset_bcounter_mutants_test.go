@@ -32,7 +32,7 @@ func bugsOfScoresAndRights() []mutants.Mutant {
 		{"delete-with-context-forgets-zset", "op.go", "(row.join == nil || row.collection)", "row.join == nil", "TestZSetDelete"},
 		{"reset-runs-refuse-contexts", "removal.go", "id.spares(e) && PresentCell(id, Cell{e})", "id.spares(e)", "TestZSetDelete"},
 		{"rights-of-all-spent", "bcounter.go", "left := rights[m.dot.Actor]", "left := all.value()", ""},
-		{"event-alone", "bcounter.go", "puts := restsOn(without.with(Entry{at, entry.encode()}), m.dot.Actor)", "puts := Cell{{at, entry.encode()}}", ""},
+		{"event-alone", "bcounter.go", "Puts: restsOn(slices.Clone(after), m.dot.Actor)", "Puts: Cell{{at, entry.encode()}}", ""},
 		{"rests-on-givers-not-on-theirs", "ledger.go", "for grown := true; grown; {", "for grown := true; grown; grown = false {", "TestBCounterEvents"},
 		{"bound-not-carried", "ledger.go", "\t\tif l.share > 0 {\n", "\t\tif l.share > 1<<40 {\n", "TestBCounterEvents"},
 		{"bound-unpaid", "bcounter.go", "return uint64(bound), nil", "return 0, nil", ""},
