@@ -57,21 +57,32 @@ func (n *Node) forwardUpdate(ctx context.Context, t *target, req *v1.UpdateReque
 			return resp.GetForward().GetUpdate(), err
 		}
 		if last = err; untouched(err) {
+			if AsError(err).Reason == clockSkew { // it may have taken an earlier try
+				req = repeated(req)
+			}
 			continue
 		}
 		maybe = true
 		if ctx.Err() != nil || len(req.GetOptions().GetRequestId()) == 0 {
 			return nil, indeterminate(owner, err)
 		}
-		if !req.GetOptions().GetRepeat() {
-			req = proto.CloneOf(req)
-			req.Options.Repeat = true
-		}
+		req = repeated(req)
 	}
 	if maybe {
 		return nil, indeterminate("", last)
 	}
 	return nil, noOwner(t, last)
+}
+
+// repeated is a request as a repeat, which no owner carries out twice. Without an
+// id it stays as it is.
+func repeated(req *v1.UpdateRequest) *v1.UpdateRequest {
+	if req.GetOptions().GetRepeat() || len(req.GetOptions().GetRequestId()) == 0 {
+		return req
+	}
+	req = proto.CloneOf(req)
+	req.Options.Repeat = true
+	return req
 }
 
 // callWhileAlive is call, which ends when the node falls silent.

@@ -42,7 +42,7 @@ func (n *Node) updateOnce(ctx context.Context, req *v1.UpdateRequest) (*v1.Updat
 		if t.owners = slices.DeleteFunc(slices.Clone(t.owners), func(o string) bool { return o == n.id }); len(t.owners) == 0 {
 			return nil, err
 		}
-		return n.forwardUpdate(ctx, t, req)
+		return n.forwardUpdate(ctx, t, repeated(req)) // this node may have taken an earlier try
 	}
 	resp, err := n.update(ctx, t, req)
 	if rich := n.withRights(t, err); rich != "" { // rights are an actor's own: it must be the one that spends
