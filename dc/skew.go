@@ -14,8 +14,15 @@ type walls struct {
 	off map[string]time.Duration // of each peer, ahead of this node
 }
 
+// maxWallTrip is the longest time between two looks at this node's wall that a
+// peer's is compared with: it is unknown when in between the peer looked.
+const maxWallTrip = 200 * time.Millisecond
+
 // heard notes what a peer's wall showed between two moments of this node's.
 func (w *walls) heard(peer string, before, theirs, after time.Time) {
+	if trip := after.Sub(before); trip < 0 || trip > maxWallTrip {
+		return // an answer that took long, or this wall was set meanwhile
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.off == nil {
