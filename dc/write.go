@@ -27,6 +27,8 @@ func (n *Node) Update(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateRes
 
 // updateAnywhere is Update for every bucket.
 func (n *Node) updateAnywhere(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
+	n.moves.foreground.Add(1)
+	defer n.moves.foreground.Add(-1)
 	return underOneRing(ctx, func() (*v1.UpdateResponse, error) { return n.updateOnce(ctx, req) })
 }
 
