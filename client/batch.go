@@ -33,7 +33,7 @@ func (c *Client) BatchGet(ctx context.Context, keys []string, opts ...CallOption
 	items := make([]batchItem, len(keys))
 	for i, key := range keys {
 		req := &pb.GetRequest{Bucket: o.bucket, Key: []byte(key), Limit: pageLimit, Options: o.read()}
-		req.Options.Session = o.session.carry(o.bucket, req.GetKey())
+		req.Options.Session = o.carry(o.bucket, req.GetKey())
 		items[i] = batchItem{index: i, msg: req}
 	}
 	send := func(ctx context.Context, a *attempt, items []*batchItem) ([]itemAnswer, error) {
@@ -52,11 +52,11 @@ func (c *Client) BatchGet(ctx context.Context, keys []string, opts ...CallOption
 	for _, it := range items {
 		sent, _ := it.msg.(*pb.GetRequest)
 		if it.err != nil {
-			o.session.take(o.bucket, sent.GetOptions().GetSession(), it.err.session)
+			o.take(o.bucket, sent.GetKey(), sent.GetOptions().GetSession(), it.err.session)
 			results[it.index].Err = it.err
 			continue
 		}
-		o.session.take(o.bucket, sent.GetOptions().GetSession(), it.answer.get.GetSession())
+		o.take(o.bucket, sent.GetKey(), sent.GetOptions().GetSession(), it.answer.get.GetSession())
 		results[it.index].Value = valueOf(it.answer.get)
 	}
 	return results, nil
@@ -96,7 +96,7 @@ func (c *Client) BatchUpdate(ctx context.Context, ops []Op, opts ...CallOption) 
 			results[it.index].Err = it.err
 			continue
 		}
-		o.session.take(sent.GetBucket(), sent.GetOptions().GetSession(), it.answer.update.GetSession())
+		o.take(sent.GetBucket(), sent.GetKey(), sent.GetOptions().GetSession(), it.answer.update.GetSession())
 		r := resultOf(it.answer.update, it.tries)
 		results[it.index].Result = r
 		if o.result != nil {

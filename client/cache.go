@@ -57,6 +57,7 @@ type near struct {
 
 type nearEntry struct {
 	value *Value
+	began time.Time   // the read that brought it
 	known [][]byte    // tokens of sessions that the value is not older than
 	shows *pb.Session // what a session has seen that was given the value
 }
@@ -237,30 +238,55 @@ func (n *near) get(ctx context.Context, key string, opts []CallOption) (*Value, 
 	if err != nil || !n.covers(o.bucket, key) || o.r > 1 || o.r == 0 && o.consistency != One {
 		return nil, false
 	}
-	if e, ok := n.entries.GetIfPresent(key); ok && e.usable(n.c.opts.Now()) && o.session.knows(o.bucket, key, e) {
+	since := o.session.visit(n.c)
+	if e, ok := n.entries.GetIfPresent(key); ok && e.usable(n.c.opts.Now()) && !e.began.Before(since) && o.session.knows(o.bucket, key, e) {
 		n.hits.Add(1)
 		return e.value.clone(), true
 	}
+	f := n.begin(key)
+	e, err := n.read(ctx, key, o)
+	o.session.visit(n.c)
+	n.end(key, f, e, o.session != nil)
+	if err != nil {
+		return nil, false // the plain read tells what is wrong
+	}
+	return e.value.clone(), true
+}
+
+// begin notes a read that is to fill the cache.
+func (n *near) begin(key string) *nearFill {
 	f := &nearFill{}
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.fills[key] == nil {
 		n.fills[key] = map[*nearFill]struct{}{}
 	}
 	n.fills[key][f] = struct{}{}
-	n.mu.Unlock()
-	e, err := n.read(ctx, key, o)
+	return f
+}
+
+// end keeps what a read brought, nil if it failed, unless something has spoiled it.
+// A session that was given it is to be given nothing older from here: neither what
+// other reads are about to bring nor, if it was not kept, what they brought.
+func (n *near) end(key string, f *nearFill, e *nearEntry, session bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if delete(n.fills[key], f); len(n.fills[key]) == 0 {
 		delete(n.fills, key)
 	}
-	if err != nil {
-		return nil, false // the plain read tells what is wrong
-	}
-	if !f.spoiled && n.live() && !e.shows.GetTruncated() {
+	kept := e != nil && !f.spoiled && n.live() && !e.shows.GetTruncated()
+	if kept {
 		n.entries.Set(key, e)
 	}
-	return e.value.clone(), true
+	if !session {
+		return
+	}
+	for other := range n.fills[key] {
+		other.spoiled = true
+	}
+	if !kept {
+		n.entries.Invalidate(key)
+	}
 }
 
 // read reads a key, no older than what the cache and the session of the call know.
@@ -271,6 +297,7 @@ func (n *near) read(ctx context.Context, key string, o *callOptions) (*nearEntry
 	theirs := o.session.carry(o.bucket, req.GetKey())
 	both.Tokens = append(both.Tokens, theirs.GetTokens()...)
 	req.Options.Session = both
+	began := time.Now()
 	var resp *pb.GetResponse
 	err := n.c.do(ctx, o.readCall("Get"), func(ctx context.Context, a *attempt) (err error) {
 		resp, err = a.kv.Get(ctx, req)
@@ -281,7 +308,7 @@ func (n *near) read(ctx context.Context, key string, o *callOptions) (*nearEntry
 	}
 	n.session.take(o.bucket, carried, resp.GetSession())
 	o.session.take(o.bucket, theirs, resp.GetSession())
-	return &nearEntry{value: valueOf(resp), known: append(both.GetTokens(), resp.GetSession().GetTokens()...), shows: resp.GetSession()}, nil
+	return &nearEntry{began: began, value: valueOf(resp), known: append(both.GetTokens(), resp.GetSession().GetTokens()...), shows: resp.GetSession()}, nil
 }
 
 // usable reports whether the value has not expired.

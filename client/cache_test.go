@@ -127,6 +127,50 @@ func TestNearCacheKeepsToSessions(t *testing.T) {
 	}
 }
 
+// What every replica has, no token tells of: the cache cannot know whether what it
+// has is older than what the session saw elsewhere.
+func TestNearCacheAsksAfterASessionWasElsewhere(t *testing.T) {
+	dc := testcluster.Start(t, testcluster.Options{})
+	near, other := openOn(t, dc, 0, &client.NearCache{}), openOn(t, dc, 1, nil)
+	write(t, other, "k", "v")
+	s := client.NewSession(0)
+	until(t, "what the session has seen is everywhere", func() bool {
+		text(t, other, "k", client.WithSession(s))
+		return s.Partitions() == 0
+	})
+	moved, err := client.UnmarshalSession(s.Marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*client.Session{s, moved} {
+		warm(t, near, "k")
+		before := client.NearHits(near)
+		text(t, near, "k", client.WithSession(s))
+		if client.NearHits(near) != before {
+			t.Error("the cache answered a session with what it had before the session came")
+		}
+		until(t, "the cache answers the session", func() bool {
+			before := client.NearHits(near)
+			text(t, near, "k", client.WithSession(s))
+			return client.NearHits(near) > before
+		})
+	}
+}
+
+func TestNearCacheForgetsWhatASessionReadPastIt(t *testing.T) {
+	dc := testcluster.Start(t, testcluster.Options{})
+	near := openOn(t, dc, 0, &client.NearCache{})
+	write(t, near, "k", "v")
+	warm(t, near, "k")
+	s := client.NewSession(0)
+	text(t, near, "k", client.WithSession(s), client.WithR(2))
+	before := client.NearHits(near)
+	text(t, near, "k", client.WithSession(s))
+	if client.NearHits(near) != before {
+		t.Error("the cache answered with what it had before the session read past it")
+	}
+}
+
 func TestNearCacheIsPassedByWhileNobodyTells(t *testing.T) {
 	dc := testcluster.Start(t, testcluster.Options{})
 	near := openOn(t, dc, 0, &client.NearCache{})

@@ -29,6 +29,7 @@ type callOptions struct {
 	ttl         time.Duration
 	keepTTL     bool
 	session     *Session
+	c           *Client
 }
 
 // WithBucket names the bucket of the call.
@@ -87,7 +88,7 @@ func WithKeepTTL() CallOption { return func(o *callOptions) { o.keepTTL = true }
 
 // options gathers what holds for one call.
 func (c *Client) options(op string, opts []CallOption) (*callOptions, error) {
-	o := &callOptions{bucket: c.opts.Bucket, consistency: c.opts.Consistency, timeout: c.opts.Timeout}
+	o := &callOptions{c: c, bucket: c.opts.Bucket, consistency: c.opts.Consistency, timeout: c.opts.Timeout}
 	for _, set := range opts {
 		set(o)
 	}
@@ -98,6 +99,23 @@ func (c *Client) options(op string, opts []CallOption) (*callOptions, error) {
 		return nil, refuse(op, codes.InvalidArgument, "BAD_TTL", "time to live %v is less than a millisecond", o.ttl)
 	}
 	return o, nil
+}
+
+// carry is what a request for a key carries of the session; nil without one.
+func (o *callOptions) carry(bucket string, key []byte) *pb.Session {
+	o.session.visit(o.c)
+	return o.session.carry(bucket, key)
+}
+
+// take notes what the answer to a request past the near cache showed the session,
+// and drops what the cache has of the key, which may be older.
+func (o *callOptions) take(bucket string, key []byte, sent, got *pb.Session) {
+	if o.session == nil {
+		return
+	}
+	o.session.visit(o.c)
+	o.session.take(bucket, sent, got)
+	o.c.near.wrote(bucket, string(key))
 }
 
 func (o *callOptions) read() *pb.ReadOptions {

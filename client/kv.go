@@ -27,7 +27,7 @@ func (c *Client) get(ctx context.Context, op string, req *pb.GetRequest, opts []
 		return nil, err
 	}
 	req.Bucket, req.Options = o.bucket, o.read()
-	req.Options.Session = o.session.carry(o.bucket, req.GetKey())
+	req.Options.Session = o.carry(o.bucket, req.GetKey())
 	var resp *pb.GetResponse
 	s := o.readCall(op)
 	s.route = c.route(o.bucket, req.GetKey())
@@ -36,10 +36,10 @@ func (c *Client) get(ctx context.Context, op string, req *pb.GetRequest, opts []
 		return err
 	})
 	if err != nil {
-		o.session.take(o.bucket, req.GetOptions().GetSession(), seenIn(err))
+		o.take(o.bucket, req.GetKey(), req.GetOptions().GetSession(), seenIn(err))
 		return nil, err
 	}
-	o.session.take(o.bucket, req.GetOptions().GetSession(), resp.GetSession())
+	o.take(o.bucket, req.GetKey(), req.GetOptions().GetSession(), resp.GetSession())
 	return valueOf(resp), nil
 }
 
@@ -126,7 +126,7 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 	if err != nil {
 		return nil, err
 	}
-	o.session.take(req.GetBucket(), req.GetOptions().GetSession(), resp.GetSession())
+	o.take(req.GetBucket(), req.GetKey(), req.GetOptions().GetSession(), resp.GetSession())
 	r := resultOf(resp, tries)
 	if o.result != nil {
 		*o.result = *r
@@ -168,7 +168,7 @@ func (c *Client) request(op *Op, o *callOptions) (*pb.UpdateRequest, error) {
 		return nil, err
 	}
 	c.near.writing(op.Key, o, bucket)
-	u.Options.Session = o.session.carry(bucket, u.GetKey())
+	u.Options.Session = o.carry(bucket, u.GetKey())
 	return u, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"slices"
 	"sync"
+	"time"
 
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/ring"
@@ -41,6 +42,28 @@ type Session struct {
 	parts      map[partID]*list.Element
 	used       *list.List // of *part, the least recent first
 	dropped    uint64
+	by         any       // whose cache its calls went past last; nil: none, and it has seen nothing elsewhere
+	since      time.Time // when they began to
+}
+
+// elsewhere stands for all that a decoded session may have passed by.
+type elsewhere struct{}
+
+// visit notes that a call of the session begins or ends at a client, and tells
+// since when all of them went through that one. A token does not tell what the
+// session has seen once every replica has it, so a client's cache may answer
+// only what it was given after that moment.
+func (s *Session) visit(by any) time.Time {
+	if s == nil {
+		return time.Time{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.by != nil && s.by != by {
+		s.since = time.Now()
+	}
+	s.by = by
+	return s.since
 }
 
 // partID names a partition of a placement.
@@ -222,6 +245,7 @@ func UnmarshalSession(b []byte) (*Session, error) {
 	partitions := r.uvarint(1 << 31)
 	dropped := r.uvarint(1 << 62)
 	s := NewSession(int(r.uvarint(1 << 20)))
+	s.by = elsewhere{}
 	s.partitions, s.dropped = uint32(partitions), dropped
 	for n := r.uvarint(sessionBuckets); n > 0 && !r.bad; n-- {
 		name := string(r.field(maxNameBytes))
