@@ -126,11 +126,27 @@ func (c *catchUp) pull(ctx context.Context, peer string, id storage.ReplicaID, w
 		case err != nil:
 			return err
 		case m.GetTrimmed():
+			if late, err := tookMeanwhile(replica, m); late || err != nil {
+				return err
+			}
 			return c.joinFrom(ctx, peer, id)
 		case !m.GetMore():
 			return nil
 		}
 	}
+}
+
+// tookMeanwhile reports whether a replica has all that a peer's clock tells of,
+// whose log no longer reaches back. While the question was on its way the events
+// came from elsewhere, everybody had them, and the log was rightly trimmed: there
+// is nothing to join.
+func tookMeanwhile(r *storage.Replica, m *peerv1.MissingDone) (bool, error) {
+	theirs, err := crdt.DecodeClock(m.GetClock())
+	if err != nil {
+		return false, err
+	}
+	own := r.Durable()
+	return own.Covers(&theirs), nil
 }
 
 // missing asks a peer for events from its log.

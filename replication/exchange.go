@@ -351,6 +351,9 @@ func (a *asker) repair(ctx context.Context, r Replica, from Peer) error {
 			return err
 		}
 		if m.trimmed {
+			if a.stillOwed(r) == nil {
+				return nil // it came meanwhile by another way, and then the log was rightly trimmed
+			}
 			return a.join(ctx, r, from)
 		}
 		if len(m.deltas) == 0 {

@@ -56,6 +56,10 @@ func simMutants() []Mutant {
 			Name: "sim/pages-of-a-dropped-guest", File: "storage/drop.go", Packages: []string{"./storage"}, Run: "TestPagesOfADropped",
 			Old: "if !r.state.Clock.Covers(had) {", New: "if had == nil {",
 		},
+		{ // found by the simulation: a question that came late was answered by a join of what the asker had
+			Name: "sim/late-question-joins", File: "dc/pull.go", Packages: sim, Run: "TestALateQuestion", Timeout: 5 * time.Minute,
+			Old: "return own.Covers(&theirs), nil", New: "return own.Covers(&theirs) && theirs.Empty(), nil",
+		},
 		{ // found by the simulation: overlapping runs made a message that nobody could read
 			Name: "sim/request-told-twice", File: "crdt/coalesce.go", Packages: []string{"./crdt"}, Run: "TestRunsThatOverlap",
 			Old: "\tout.Requests = slices.CompactFunc(", New: "\t_ = slices.CompactFunc(",

@@ -75,6 +75,19 @@ func (n *Node) clocks() map[uint32]crdt.Clock {
 	return out
 }
 
+// lacks reports whether a node's replica lacks some of what a peer has, which
+// told so because its log no longer reaches back. It does not if the question was
+// late: the node has had its events from elsewhere since.
+func (n *Node) lacks(r *peerv1.Replica, m *peerv1.MissingDone) bool {
+	theirs, err := crdt.DecodeClock(m.GetClock())
+	own := n.clocks()
+	if err != nil || own == nil || r.GetPlacement() != topology.PlacementID(topology.DefaultPlacement) {
+		return false
+	}
+	have := own[r.GetPartition()]
+	return !have.Covers(&theirs)
+}
+
 // contents is everything that a replica holds, in one encoding.
 func (p place) contents() (*crdt.Snapshot, error) {
 	all := &crdt.Snapshot{}

@@ -37,6 +37,7 @@ type network struct {
 	cuts    map[[2]string]bool       // from one node to another
 	slow    map[string]time.Duration // more delay of what a node sends and gets
 	weather weather
+	hold    func(from, to string, req *peerv1.Request) // called before a request is served, which waits for it; may be nil
 }
 
 func newNetwork(seed uint64, w *watch) *network {
@@ -212,15 +213,31 @@ func (x *exchange) serve(to *life) []byte {
 		x.watch.fail("decode a request of %s: %v", x.from.id, err)
 		return nil
 	}
+	x.mu.Lock()
+	hold := x.hold
+	x.mu.Unlock()
+	if hold != nil {
+		hold(x.from.id, to.id, req)
+	}
 	resp := to.dc.Serve(to.ctx, x.from.id, req)
 	if to.gone() {
 		return nil
 	}
 	x.watch.response(req, resp)
+	if m := resp.GetMissing(); m.GetTrimmed() && x.from.node.lacks(req.GetMissing().GetReplica(), m) {
+		x.watch.tooEarly()
+	}
 	answer, err := proto.Marshal(resp)
 	if err != nil {
 		x.watch.fail("encode an answer of %s: %v", to.id, err)
 		return nil
 	}
 	return answer
+}
+
+// setHold makes f be called before a request is served, which waits for it.
+func (w *network) setHold(f func(from, to string, req *peerv1.Request)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hold = f
 }

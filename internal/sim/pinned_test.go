@@ -1,10 +1,14 @@
 package sim
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/dc"
 )
@@ -43,6 +47,51 @@ func TestARetryWithoutItsLogIsNotAcknowledged(t *testing.T) {
 		pause(5 * time.Second)
 		if err := write(); err != nil {
 			t.Errorf("again, when all have it: %v", err)
+		}
+	})
+}
+
+// TestALateQuestionIsNoReasonToJoin: a question for missing events stands before a
+// node for so long that the events come from elsewhere, all have them, and the
+// log is trimmed of them. The answer, that the log no longer reaches back, must
+// not make the asker read the whole partition.
+func TestALateQuestionIsNoReasonToJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(Options{Seed: 1, Partitions: 1})
+		defer c.Close()
+		pause(2 * time.Second)
+		writer, other, asker := c.DCs[0].Nodes[0], c.DCs[0].Nodes[1], c.DCs[0].Nodes[2]
+		write := &v1.UpdateRequest{
+			Bucket: bucketSync, Key: []byte("k"), Options: &v1.WriteOptions{RequestId: binaryID(time.Now())},
+			Op: &v1.UpdateRequest_CounterAdd{CounterAdd: &v1.CounterAdd{Delta: 1}},
+		}
+		asked, answer := make(chan struct{}), make(chan struct{})
+		var first sync.Once
+		c.net.setHold(func(from, to string, req *peerv1.Request) {
+			if req.GetMissing() != nil && from == asker.id && to == other.id {
+				first.Do(func() { close(asked) })
+				<-answer
+			}
+		})
+		c.Cut(writer, asker)
+		c.Cut(asker, writer)
+		if _, err := writer.current().dc.Update(t.Context(), write); err != nil {
+			t.Fatal(err)
+		}
+		<-asked
+		c.Mend(writer, asker)
+		c.Mend(asker, writer)
+		pause(2 * time.Second)
+		again := proto.CloneOf(write)
+		again.Options.Consistency = v1.Consistency_CONSISTENCY_ALL
+		if _, err := writer.current().dc.Update(t.Context(), again); err != nil {
+			t.Fatalf("the same write again, to all: %v", err)
+		}
+		pause(2500 * time.Millisecond) // until the log is trimmed
+		close(answer)
+		pause(2 * time.Second)
+		if n := asker.current().dc.Counters().Joins.Load(); n != 0 {
+			t.Errorf("%d joins of what the asker has, want none", n)
 		}
 	})
 }

@@ -78,12 +78,16 @@ func (w *watch) response(req *peerv1.Request, resp *peerv1.Response) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if resp.GetMissing().GetTrimmed() {
-		w.trimmed++
-	}
 	if req.GetSnapshot() != nil {
 		w.joins++
 	}
+}
+
+// tooEarly notes that a log did not reach back to what another replica lacks.
+func (w *watch) tooEarly() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trimmed++
 }
 
 func (w *watch) deltas(encoded [][]byte) {
