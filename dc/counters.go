@@ -7,8 +7,8 @@ import "sync/atomic"
 type Counters struct {
 	// Reads are the keys that were read with this node as coordinator.
 	Reads atomic.Uint64
-	// ReadsForwarded and WritesForwarded are requests that this node handed to
-	// an owner of the key's partition.
+	// ReadsForwarded and WritesForwarded are requests of clients that this node
+	// handed to an owner of the key's partition.
 	ReadsForwarded, WritesForwarded atomic.Uint64
 	// PeerReads are the questions that reads put to other nodes, hedges left
 	// out: for digests, for cells and forwarded ones.

@@ -12,12 +12,15 @@ import (
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/topology"
 )
 
 // forwardGet hands a read to the healthiest owner, and goes on to the next one
 // when that fails or takes long.
 func (n *Node) forwardGet(ctx context.Context, t *target, req *v1.GetRequest) (*v1.GetResponse, error) {
-	n.count.ReadsForwarded.Add(1)
+	if !topology.SystemBucket(t.bucket.Name) {
+		n.count.ReadsForwarded.Add(1)
+	}
 	g := gathering{
 		n: n, nodes: n.byHealth(t.owners), want: 1, class: forwardClass, final: answered,
 		ask: func() *peerv1.Request {
@@ -45,7 +48,9 @@ func answered(r reply) bool {
 // repeat, which no owner carries out twice. A request with an id goes to the same
 // owner each time while the same ones are alive: that is the one that knows it.
 func (n *Node) forwardUpdate(ctx context.Context, t *target, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
-	n.count.WritesForwarded.Add(1)
+	if !topology.SystemBucket(t.bucket.Name) {
+		n.count.WritesForwarded.Add(1)
+	}
 	var last error
 	maybe := false
 	for _, owner := range n.pinned(t.owners, req.GetOptions().GetRequestId()) {
