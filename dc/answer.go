@@ -190,7 +190,7 @@ func value(v *crdt.Value, total uint64) *v1.Value {
 
 // who names the node that minted an actor.
 func (n *Node) who(a crdt.Actor) (dcName, node string) {
-	for _, d := range n.opts.Topology.Datacenters {
+	for _, d := range n.topology().Datacenters {
 		for _, m := range d.Nodes {
 			if storage.NodeActor(d.Name, m.ID) == a>>32 {
 				return d.Name, m.ID
@@ -200,6 +200,13 @@ func (n *Node) who(a crdt.Actor) (dcName, node string) {
 	for _, node := range n.layout().nodes { // one that joined since
 		if storage.NodeActor(n.dc, node) == a>>32 {
 			return n.dc, node
+		}
+	}
+	for dcName, doc := range n.world().docs {
+		for _, e := range doc.All() {
+			if storage.NodeActor(dcName, e.ID) == a>>32 {
+				return dcName, e.ID
+			}
 		}
 	}
 	return "", ""

@@ -37,10 +37,9 @@ const (
 
 // catalog is the buckets that a node knows. Safe for concurrent use.
 type catalog struct {
-	n          *Node
-	base       map[string]*bucket    // those of the topology, and the system's
-	placements map[string]*placement // by name
-	now        atomic.Pointer[buckets]
+	n    *Node
+	base map[string]*bucket // those of the topology, and the system's
+	now  atomic.Pointer[buckets]
 
 	turn  chan struct{} // held while the definitions are looked at, and for what follows
 	began time.Time     // of the last look
@@ -61,9 +60,9 @@ type bucket struct {
 	deleting  bool // it takes no writes but removals
 }
 
-func newCatalog(n *Node, placements map[string]*placement) *catalog {
+func newCatalog(n *Node) *catalog {
 	c := &catalog{
-		n: n, base: map[string]*bucket{}, placements: placements,
+		n: n, base: map[string]*bucket{},
 		turn: make(chan struct{}, 1), pace: rate.NewLimiter(rate.Every(learnInterval), 4),
 	}
 	for _, b := range n.opts.Topology.Buckets {
@@ -94,11 +93,11 @@ func commonPlacement(t *topology.Topology) (string, bool) {
 
 // placed is a bucket on its placement; nil where the topology has no such one.
 func (c *catalog) placed(b topology.Bucket) *bucket {
-	p, ok := c.n.opts.Topology.Placement(b.Placement)
+	p, ok := c.n.topology().Placement(b.Placement)
 	if !ok {
 		return nil
 	}
-	return &bucket{Bucket: b, placement: c.placements[b.Placement], dcs: p.DCs()}
+	return &bucket{Bucket: b, placement: c.n.world().byName[b.Placement], dcs: p.DCs()}
 }
 
 // find returns a bucket, after a look at the definitions if it is not known.

@@ -142,7 +142,7 @@ func (n *Node) heardUntil(id storage.ReplicaID) (time.Time, bool) {
 	own := n.store.Replica(id).Durable()
 	n.peers.mu.Lock()
 	defer n.peers.mu.Unlock()
-	for dcName := range n.placements[id.Placement].rings {
+	for dcName := range n.placement(id.Placement).rings {
 		if dcName == n.dc {
 			continue
 		}

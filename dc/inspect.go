@@ -90,7 +90,7 @@ func (n *Node) inspectAt(ctx context.Context, node string, q *peerv1.Inspect) (*
 
 // Status tells how every node of the datacenter is doing.
 func (n *Node) Status(ctx context.Context) *v1.StatusResponse {
-	t := n.opts.Topology
+	t := n.topology()
 	resp := &v1.StatusResponse{
 		Cluster: t.Cluster, Dc: n.dc, Node: n.id, Version: n.opts.Version,
 		TopologyVersion: t.Version, TopologyHash: t.Hash(),

@@ -27,7 +27,7 @@ func (n *Node) lag() (*v1.LagResponse, error) {
 			return nil, err
 		}
 	}
-	for _, d := range n.opts.Topology.Datacenters {
+	for _, d := range n.topology().Datacenters {
 		if o := out[d.Name]; o != nil {
 			resp.Outbound = append(resp.Outbound, o)
 		}
@@ -37,7 +37,7 @@ func (n *Node) lag() (*v1.LagResponse, error) {
 
 // oweAll adds what every other datacenter lacks of one replica.
 func (n *Node) oweAll(out map[string]*v1.Outbound, id replication.Replica) error {
-	for dcName := range n.placements[id.Placement].rings {
+	for dcName := range n.placement(id.Placement).rings {
 		if dcName == n.dc {
 			continue
 		}
@@ -84,7 +84,7 @@ func (n *Node) Lag(ctx context.Context) *v1.LagResponse {
 			}
 		}
 	})
-	for _, d := range n.opts.Topology.Datacenters {
+	for _, d := range n.topology().Datacenters {
 		if i := in[d.Name]; i != nil {
 			resp.Inbound = append(resp.Inbound, i)
 		}

@@ -25,7 +25,7 @@ func (n *Node) lay(doc *ring.Document) (*layout, error) {
 	if doc.Moving() {
 		l.next = map[uint32]*ring.Ring{}
 	}
-	for _, p := range n.placements {
+	for _, p := range n.world().placements {
 		if p.replicas == 0 {
 			continue
 		}
@@ -138,13 +138,13 @@ func (n *Node) adopt(doc *ring.Document) error {
 }
 
 // owners lists those of a replica in a datacenter that are read from, nearest
-// first. Of other datacenters it knows what the topology says.
+// first. Of other datacenters it knows what they told last.
 func (n *Node) owners(dcName string, id storage.ReplicaID) []string {
 	if dcName == n.dc {
 		return n.layout().readers(id)
 	}
-	if p := n.placements[id.Placement]; p != nil && p.rings[dcName] != nil {
-		return p.rings[dcName].Owners(int(id.Partition))
+	if r := n.placement(id.Placement).rings[dcName]; r != nil {
+		return r.Owners(int(id.Partition))
 	}
 	return nil
 }

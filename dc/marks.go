@@ -69,7 +69,7 @@ func (c *catchUp) settled(id storage.ReplicaID, own *crdt.Clock, now time.Time) 
 	}
 	done := s.everywhere.Advance(own, func() (crdt.Told, bool) {
 		all, ok := c.toldHere(id, own)
-		for dcName := range c.n.placements[id.Placement].rings {
+		for dcName := range c.n.placement(id.Placement).rings {
 			if dcName == c.n.dc || !ok {
 				continue
 			}

@@ -145,7 +145,7 @@ func (n *Node) Plan(ctx context.Context, req *v1.PlanRequest) (*v1.PlanResponse,
 	}
 	resp := &v1.PlanResponse{Epoch: before.Epoch, Note: after.Note, AtOnce: !after.Moving()}
 	size := n.replicaBytes(ctx)
-	for _, p := range n.placements {
+	for _, p := range n.world().placements {
 		if p.replicas == 0 {
 			continue
 		}

@@ -160,10 +160,11 @@ type Node struct {
 	store   *storage.Store
 	started time.Time
 
-	placements map[uint32]*placement
 	buckets    *catalog
 	contextKey []byte
 
+	known   atomic.Pointer[world]
+	turning sync.Mutex // held while known is replaced
 	laid    atomic.Pointer[layout]
 	fence   sync.RWMutex // held for reading while events of co-owners are taken under the present layout
 	watched *watched     // Options.Transport
@@ -192,14 +193,6 @@ type Node struct {
 	work   sync.WaitGroup
 }
 
-// placement is one placement of the topology with the rings of its datacenters.
-type placement struct {
-	id       uint32
-	name     string
-	replicas int                   // in this datacenter
-	rings    map[string]*ring.Ring // by datacenter, as the topology has them
-}
-
 // Open opens the node's data and makes it ready to serve. Close ends it.
 func Open(o Options) (*Node, error) {
 	o, err := o.withDefaults()
@@ -214,9 +207,10 @@ func Open(o Options) (*Node, error) {
 	n.watched = watch(o.Transport)
 	n.opts.Transport = n.watched
 	n.hedges = newHedgeBudget(o.HedgePercent / 100)
-	if err := n.layOut(); err != nil {
+	if err := n.firstWorld(nil); err != nil {
 		return nil, err
 	}
+	n.buckets = newCatalog(n)
 	o.Storage.Identity = storage.Identity{Cluster: o.Topology.Cluster, DC: dcName, Node: o.Node, Partitions: o.Topology.Partitions}
 	o.Storage.Hash = ring.KeyHash
 	o.Storage.Arisen = &n.count.Conflicts
@@ -228,7 +222,7 @@ func Open(o Options) (*Node, error) {
 	n.moves = newMoves(n)
 	n.rights = newRightsKeeper()
 	n.tails = newTails(n)
-	if err := n.buckets.remember(); err != nil {
+	if err := n.remember(); err != nil {
 		return nil, errors.Join(err, n.store.Close())
 	}
 	if err := n.firstLayout(); err != nil {
@@ -282,47 +276,6 @@ func (n *Node) replicator() Replicator {
 	n.repl.RLock()
 	defer n.repl.RUnlock()
 	return n.repl.Replicator
-}
-
-// layOut computes the rings of every placement in every datacenter: partitions
-// are the same everywhere, owners differ.
-func (n *Node) layOut() error {
-	n.placements = map[uint32]*placement{}
-	byName := map[string]*placement{}
-	for _, p := range n.opts.Topology.Placements {
-		pl := &placement{id: topology.PlacementID(p.Name), name: p.Name, replicas: p.Replicas[n.dc], rings: map[string]*ring.Ring{}}
-		for name, replicas := range p.Replicas {
-			if name == n.dc {
-				continue // the ring document tells
-			}
-			d, ok := n.opts.Topology.DC(name)
-			if !ok {
-				return fmt.Errorf("dc: placement %q names no datacenter of the topology: %q", p.Name, name)
-			}
-			r, err := ring.New(members(d), ring.Options{Partitions: n.opts.Topology.Partitions, Replicas: replicas})
-			if err != nil {
-				return fmt.Errorf("dc: ring of %s in %s: %w", p.Name, name, err)
-			}
-			pl.rings[name] = r
-		}
-		n.placements[pl.id] = pl
-		byName[p.Name] = pl
-	}
-	for _, b := range n.opts.Topology.Buckets {
-		if byName[b.Placement] == nil {
-			return fmt.Errorf("dc: bucket %q: placement %q is not defined", b.Name, b.Placement)
-		}
-	}
-	n.buckets = newCatalog(n, byName)
-	return nil
-}
-
-func members(d topology.Datacenter) []ring.Member {
-	out := make([]ring.Member, len(d.Nodes))
-	for i, node := range d.Nodes {
-		out[i] = ring.Member{ID: node.ID, Rack: node.Rack, Weight: node.Weight}
-	}
-	return out
 }
 
 // alive reports whether a node answered the last exchange of clocks, and did not

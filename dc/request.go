@@ -76,7 +76,7 @@ func (n *Node) locate(bucketName string, key []byte) (*target, error) {
 func (n *Node) held(id storage.ReplicaID, key crdt.KeyID) *target {
 	b := n.buckets.known(key.Bucket)
 	if b == nil {
-		b = &bucket{Bucket: topology.Bucket{Name: key.Bucket}, placement: n.placements[id.Placement]}
+		b = &bucket{Bucket: topology.Bucket{Name: key.Bucket}, placement: n.placement(id.Placement)}
 	}
 	return &target{bucket: b, key: key, id: id, owners: n.owners(n.dc, id)}
 }

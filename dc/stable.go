@@ -31,7 +31,7 @@ func (c *catchUp) stable(id storage.ReplicaID, own *crdt.Clock) crdt.Clock {
 	defer c.mu.Unlock()
 	s := c.at(id)
 	all := c.least(id, own)
-	for dcName := range c.n.placements[id.Placement].rings {
+	for dcName := range c.n.placement(id.Placement).rings {
 		if dcName == c.n.dc {
 			continue
 		}

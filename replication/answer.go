@@ -40,8 +40,11 @@ func (x *Replicator) respond(ctx context.Context) func(context.Context, Peer, []
 var errResidency = errors.New("placement is not one that both datacenters hold")
 
 func (x *Replicator) answer(ctx context.Context, dc string, q *query) ([]byte, error) {
-	if q.kind == askClocks {
+	switch q.kind {
+	case askClocks:
 		return x.answerClocks(dc, q.clocks), nil
+	case askNotices:
+		return x.answerNotices(q.notices), nil
 	}
 	if !x.view.Load().shares(dc, q.replica.Placement) {
 		return nil, errResidency

@@ -28,10 +28,11 @@ const (
 // query is one question. Exactly the fields of its kind are used.
 type query struct {
 	kind    byte
-	clocks  []clockHash // askClocks: in order of the replicas
-	replica Replica     // askMissing, askSnapshot
-	have    crdt.Clock  // askMissing
-	cursor  []byte      // askSnapshot; empty begins
+	clocks  []clockHash   // askClocks: in order of the replicas
+	replica Replica       // askMissing, askSnapshot
+	have    crdt.Clock    // askMissing
+	cursor  []byte        // askSnapshot; empty begins
+	notices []noticeStamp // askNotices: what the asker has, in order of their names
 }
 
 // clockHash says what the asker knows of one replica: the hash of the last
@@ -89,6 +90,8 @@ func (q *query) encode() []byte {
 	case askSnapshot:
 		b = appendReplica(b, q.replica)
 		b = appendBytes(b, q.cursor)
+	case askNotices:
+		b = appendStamps(b, q.notices)
 	}
 	return b
 }
@@ -115,6 +118,8 @@ func decodeQuery(b []byte) (*query, error) {
 	case askSnapshot:
 		q.replica = r.replica()
 		q.cursor = r.bytes("cursor", maxCursorBytes)
+	case askNotices:
+		q.notices = r.stamps()
 	default:
 		if r.err == nil {
 			r.fail("unknown kind of question")

@@ -23,6 +23,7 @@ type Options struct {
 	Peers      func() []Peer            // required: the nodes of all other datacenters
 	LiveNodes  func() []string          // required: the nodes of this datacenter that are alive
 	Placements func(dc string) []uint32 // required: the placements that a datacenter holds, this one included
+	Notices    Notices                  // what all datacenters are to know; none
 
 	Incarnation    uint64           // of this node, never used before; the time of the start
 	MaxBatchBytes  int              // of a message before compression; 256 KiB

@@ -160,6 +160,10 @@ func (k *keeper) ask(ctx context.Context, v *view) {
 			k.asks[dc] = cancel
 			a := newAsker(k.x, dc)
 			k.x.spawn(func() { a.run(asking) })
+			if k.x.opts.Notices != nil {
+				h := &herald{x: k.x, dc: dc}
+				k.x.spawn(func() { h.run(asking) })
+			}
 		}
 	}
 }

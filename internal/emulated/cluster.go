@@ -104,6 +104,7 @@ type Cluster struct {
 	mu    sync.Mutex
 	nodes map[string]*node.Node
 	addrs map[string]node.Addrs // by node; kept while a node is stopped
+	guest map[string]string     // datacenter of the nodes that joined at run time
 }
 
 // Start starts every node and returns when each reaches the others of its
@@ -113,7 +114,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{opts: o, wan: wan.New(wan.Options{Logger: o.Logger}), nodes: map[string]*node.Node{}, addrs: map[string]node.Addrs{}}
+	c := &Cluster{opts: o, wan: wan.New(wan.Options{Logger: o.Logger}), nodes: map[string]*node.Node{}, addrs: map[string]node.Addrs{}, guest: map[string]string{}}
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -182,19 +183,51 @@ func (c *Cluster) allReach() bool {
 
 // StartNode starts a node, or one that was stopped again on its data.
 func (c *Cluster) StartNode(ctx context.Context, id string) error {
+	c.mu.Lock()
+	joined := c.guest[id]
+	c.mu.Unlock()
+	if joined != "" {
+		return c.JoinNode(ctx, joined, id)
+	}
 	_, dcName, _ := c.opts.Topology.NodeByID(id)
-	n, err := node.Start(ctx, node.Options{
-		Topology: c.opts.Topology, Node: id, Dir: filepath.Join(c.opts.Dir, id),
-		Addrs: c.Addrs, Outbox: func(p replication.Peer) string { return c.outbox(dcName, p) },
-		Links: control{c.wan}, Memory: c.opts.Memory, CacheBytes: 8 << 20, MemTable: 4 << 20,
-		Version: c.opts.Version, Logger: c.opts.Logger,
-	})
+	return c.startNode(ctx, dcName, node.Options{Topology: c.opts.Topology, Node: id})
+}
+
+// JoinNode starts a node that the topology does not name, on a rack of its own.
+// It owns nothing before a change of the ring lets it in.
+func (c *Cluster) JoinNode(ctx context.Context, dcName, id string) error {
+	c.mu.Lock()
+	seed := ""
+	for other, n := range c.nodes {
+		if n.DC().DC() == dcName && (seed == "" || other < seed) {
+			seed = other
+		}
+	}
+	c.guest[id] = dcName
+	c.mu.Unlock()
+	if seed == "" {
+		return fmt.Errorf("no node of datacenter %s runs", dcName)
+	}
+	spec := topology.Node{ID: id, Rack: id, Weight: 1, Advertise: "127.0.0.1"}
+	o, err := node.AskToJoin(ctx, c.Addrs(seed).GRPC, nil, dcName, spec, filepath.Join(c.opts.Dir, id))
+	if err != nil {
+		return err
+	}
+	return c.startNode(ctx, dcName, o)
+}
+
+func (c *Cluster) startNode(ctx context.Context, dcName string, o node.Options) error {
+	o.Dir = filepath.Join(c.opts.Dir, o.Node)
+	o.Addrs, o.Outbox = c.Addrs, func(p replication.Peer) string { return c.outbox(dcName, p) }
+	o.Links, o.Memory, o.CacheBytes, o.MemTable = control{c.wan}, c.opts.Memory, 8<<20, 4<<20
+	o.Version, o.Logger = c.opts.Version, c.opts.Logger
+	n, err := node.Start(ctx, o)
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.nodes[id], c.addrs[id] = n, n.Addrs()
+	c.nodes[o.Node], c.addrs[o.Node] = n, n.Addrs()
 	return nil
 }
 

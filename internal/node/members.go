@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/godwitdb/godwit/replication"
 	"github.com/godwitdb/godwit/ring"
 	"github.com/godwitdb/godwit/ring/gossip"
 )
@@ -98,6 +99,23 @@ func (n *Node) writtenAt(id string) (at Addrs) {
 		at = at.or(addrsOf(spec).known())
 	}
 	return at
+}
+
+// outboxOf is where the broker of a node of another datacenter is reached.
+func (n *Node) outboxOf(p replication.Peer) string {
+	if n.opts.Outbox != nil {
+		return n.opts.Outbox(p)
+	}
+	var at Addrs
+	if spec, _, ok := n.opts.Topology.NodeByID(p.Node); ok {
+		at = addrsOf(spec).known()
+	}
+	for _, e := range n.node.Abroad()[p.DC] {
+		if e.ID == p.Node {
+			at = at.or(Addrs(e.Addrs))
+		}
+	}
+	return at.NATS
 }
 
 func (a Addrs) complete() bool { return a.GRPC != "" && a.Peer != "" && a.Gossip != "" }

@@ -50,7 +50,7 @@ type Options struct {
 	// leaves empty they tell themselves, or the ring document or the topology do.
 	Addrs func(node string) Addrs
 	// Outbox tells where the broker of a node of another datacenter is reached
-	// now; by default where the topology says.
+	// now; by default where the topology or that datacenter's ring document says.
 	Outbox     func(p replication.Peer) string
 	Links      dc.LinkControl // none: links are real
 	Memory     bool           // keep the data in memory, for as long as the process lives
@@ -82,12 +82,6 @@ func (o Options) withDefaults() (Options, topology.Node, string, error) {
 	}
 	if o.Dir = cmp.Or(o.Dir, spec.DataDir); o.Dir == "" {
 		return o, spec, "", fmt.Errorf("node %s has no data directory: give one, or set data_dir in the topology", o.Node)
-	}
-	if o.Outbox == nil {
-		o.Outbox = func(p replication.Peer) string {
-			n, _, _ := o.Topology.NodeByID(p.Node)
-			return addrsOf(n).NATS
-		}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -258,13 +252,13 @@ func (n *Node) replicate(context.Context) error {
 	if err := n.gossip.Tell(n.meta()); err != nil {
 		return err
 	}
-	if n.link, err = replication.NewNATSLink(replication.LinkOptions{Broker: n.broker, Addr: n.opts.Outbox, Logger: n.opts.Logger}); err != nil {
+	if n.link, err = replication.NewNATSLink(replication.LinkOptions{Broker: n.broker, Addr: n.outboxOf, Logger: n.opts.Logger}); err != nil {
 		return err
 	}
 	links := n.opts.Topology.Links.Defaults
 	n.repl, err = replication.Start(replication.Options{
 		Self: replication.Peer{DC: n.dc, Node: n.opts.Node}, Link: n.link, Local: n.node.Remote(),
-		Peers: n.remotePeers, LiveNodes: n.node.Live, Placements: n.placements,
+		Peers: n.remotePeers, LiveNodes: n.node.Live, Placements: n.placements, Notices: n.node.Remote(),
 		MaxBatchBytes: int(links.MaxBatch), MaxDelay: links.MaxDelay, Logger: n.opts.Logger,
 	})
 	if err != nil {
@@ -276,12 +270,9 @@ func (n *Node) replicate(context.Context) error {
 
 func (n *Node) remotePeers() []replication.Peer {
 	var out []replication.Peer
-	for _, d := range n.opts.Topology.Datacenters {
-		if d.Name == n.dc {
-			continue
-		}
-		for _, node := range d.Nodes {
-			out = append(out, replication.Peer{DC: d.Name, Node: node.ID})
+	for dcName, entries := range n.node.Abroad() {
+		for _, e := range entries {
+			out = append(out, replication.Peer{DC: dcName, Node: e.ID})
 		}
 	}
 	return out
