@@ -47,7 +47,7 @@ type exchangeService struct {
 func (e *exchangeService) Exchange(stream grpc.BidiStreamingServer[peerv1.Frame, peerv1.Frame]) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	x := &exchange{
-		p: e.p, handler: e.handler, cancel: cancel, hello: make(chan *peerv1.Hello, 1), greeted: make(chan struct{}),
+		p: e.p, handler: e.handler, cancel: cancel, hello: make(chan *peerv1.Hello, 1), greeted: make(chan struct{}), release: func() {},
 	}
 	// The reader is counted, so Close cannot have passed when it starts a worker.
 	x.answerer = newAnswerer(stream, &e.p.codec, e.p.opts.limits(), e.p.work.Go)
@@ -57,10 +57,12 @@ func (e *exchangeService) Exchange(stream grpc.BidiStreamingServer[peerv1.Frame,
 	if !e.p.start(func() { cancel(x.read(ctx)) }) {
 		return status.Error(codes.Unavailable, "this node is closing")
 	}
-	if err := x.greet(ctx); err != nil {
+	err := x.greet(ctx)
+	defer func() { x.release() }()
+	if err != nil {
 		return err
 	}
-	err := x.write(ctx)
+	err = x.write(ctx)
 	cancel(err)
 	x.close()
 	return status.Error(codes.Unavailable, err.Error())
@@ -74,6 +76,7 @@ type exchange struct {
 	handler Handler
 	cancel  context.CancelCauseFunc
 	from    string
+	release func() // its name
 
 	hello   chan *peerv1.Hello
 	greeted chan struct{} // closed once the other side may ask
@@ -90,6 +93,9 @@ func (x *exchange) greet(ctx context.Context) error {
 	}
 	if err := x.p.opts.check(h); err != nil {
 		return x.reject(h, err.Error())
+	}
+	if err := x.p.lives.check(h); err != nil {
+		return x.rejectTwin(h, err)
 	}
 	if x.p.opts.Addr(h.GetNode()) == "" {
 		return x.reject(h, "node "+clip(h.GetNode(), 80)+" is unknown to "+x.p.opts.Node)
@@ -121,6 +127,9 @@ func (x *exchange) greet(ctx context.Context) error {
 			return x.reject(h, "node "+clip(h.GetNode(), 80)+" "+errNoKey.Error())
 		}
 	}
+	if x.release, err = x.p.lives.hold(h); err != nil { // another process was faster
+		return x.rejectTwin(h, err)
+	}
 	close(x.greeted)
 	if l, err := x.p.link(h.GetNode()); err == nil {
 		l.heardFrom()
@@ -137,6 +146,12 @@ func (x *exchange) nextHello(ctx context.Context, late <-chan time.Time) (*peerv
 	case <-ctx.Done():
 		return nil, status.Error(codes.InvalidArgument, context.Cause(ctx).Error())
 	}
+}
+
+// rejectTwin tells a process that its name is taken, by the code that why looks for.
+func (x *exchange) rejectTwin(h *peerv1.Hello, why error) error {
+	_ = x.reject(h, why.Error()) // the other code
+	return status.Error(codes.AlreadyExists, why.Error())
 }
 
 func (x *exchange) reject(h *peerv1.Hello, why string) error {

@@ -169,7 +169,10 @@ func (l *link) remove(id uint64) *call {
 // ends every call that waits.
 func (l *link) session() {
 	ctx, cancel := context.WithCancelCause(l.p.ctx)
-	s, err := l.p.connect(ctx, cancel, l.to)
+	s, err := l.p.connect(ctx, cancel, l.to, l.p.opts.Addr(l.to))
+	if refused := l.p.refusals.heard(l.to, err, time.Now()); refused > l.p.opts.TwinAfter {
+		l.p.opts.Twin(fmt.Errorf("refused by %s for %v: %w", l.to, refused.Round(time.Second), err))
+	}
 	if err == nil {
 		l.up()
 		err = l.exchange(ctx, cancel, s)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -39,6 +40,16 @@ type PeerOptions struct {
 	// Detector makes a detector of silence for a node, which is told of every
 	// frame that the node sends; nil: only broken connections are noticed.
 	Detector func() Detector
+	// Opening tells this process from others that use the name of its node, before
+	// it or beside it; random.
+	Opening uint64
+	// TwinAfter is for how long another node must refuse this one, because it hears
+	// from another process of its name, before that is told to Twin; longer than
+	// Silence; 5 s.
+	TwinAfter time.Duration
+	// Twin is told, from any goroutine, that this process must end, and why: see
+	// ErrTwin; it may be told more than once; nobody.
+	Twin     func(error)
 	RetryMin time.Duration // pause after a first failure to connect; 20 ms
 	RetryMax time.Duration // ... and after many; 1 s
 	Logger   *slog.Logger  // discards
@@ -59,6 +70,13 @@ func (o PeerOptions) withDefaults() PeerOptions {
 	o.Heartbeat = min(cmp.Or(o.Heartbeat, 500*time.Millisecond), o.Silence/4)
 	o.RetryMin = cmp.Or(o.RetryMin, 20*time.Millisecond)
 	o.RetryMax = cmp.Or(o.RetryMax, time.Second)
+	if o.Opening == 0 {
+		o.Opening = rand.Uint64() | 1
+	}
+	o.TwinAfter = cmp.Or(o.TwinAfter, max(5*time.Second, o.Silence*5/3))
+	if o.Twin == nil {
+		o.Twin = func(error) {}
+	}
 	if o.Detector == nil {
 		o.Detector = func() Detector { return deaf{} }
 	}
@@ -69,7 +87,7 @@ func (o PeerOptions) withDefaults() PeerOptions {
 }
 
 func (o *PeerOptions) hello() *peerv1.Hello {
-	return &peerv1.Hello{Cluster: o.Cluster, Dc: o.DC, Node: o.Node, TopologyVersion: o.TopologyVersion}
+	return &peerv1.Hello{Cluster: o.Cluster, Dc: o.DC, Node: o.Node, TopologyVersion: o.TopologyVersion, Opening: o.Opening}
 }
 
 // check says why the other side of a connection is not to be talked to.
@@ -123,6 +141,9 @@ type Peers struct {
 	closed bool
 	links  map[string]*link
 	server *grpc.Server // nil before Serve
+
+	lives    lives    // of other nodes
+	refusals refusals // of this one
 }
 
 var (
@@ -134,6 +155,7 @@ var (
 // to send. Close ends it.
 func NewPeers(o PeerOptions) *Peers {
 	p := &Peers{opts: o.withDefaults(), links: map[string]*link{}}
+	p.lives = newLives(p.opts.Node, p.opts.Opening)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -24,6 +25,7 @@ type session struct {
 	silence time.Duration
 	silent  *time.Timer // breaks the connection when nothing arrives
 	cancel  context.CancelCauseFunc
+	release func() // the other node's name; nil before it is held
 }
 
 var (
@@ -31,10 +33,10 @@ var (
 	errSilent         = errors.New("nothing was heard for too long")
 )
 
-// connect opens a stream to a node and exchanges hellos. The stream lives as
+// connect opens a stream to a node at an address and exchanges hellos. The stream lives as
 // long as ctx, which cancel ends.
-func (p *Peers) connect(ctx context.Context, cancel context.CancelCauseFunc, to string) (*session, error) {
-	conn, err := grpc.NewClient("passthrough:///"+p.opts.Addr(to),
+func (p *Peers) connect(ctx context.Context, cancel context.CancelCauseFunc, to, addr string) (*session, error) {
+	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(), grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(), grpc.WithDisableHealthCheck(),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: p.opts.ConnectTimeout}),
@@ -99,6 +101,9 @@ func (s *session) open(ctx context.Context, p *Peers, to string) error {
 			return err
 		}
 	}
+	if s.release, err = p.lives.hold(other); err != nil {
+		return err
+	}
 	s.silent = time.AfterFunc(s.silence, func() { s.cancel(fmt.Errorf("%w (%v)", errSilent, s.silence)) })
 	return nil
 }
@@ -129,12 +134,18 @@ func (s *session) why(err error) error {
 		return errors.New("the other side ended the connection")
 	}
 	if st, ok := status.FromError(err); ok {
+		if st.Code() == codes.AlreadyExists { // see exchange.rejectTwin
+			return fmt.Errorf("%s: %w", st.Message(), ErrTwin)
+		}
 		return errors.New(st.Message())
 	}
 	return err
 }
 
 func (s *session) close() {
+	if s.release != nil {
+		s.release()
+	}
 	if s.silent != nil {
 		s.silent.Stop()
 	}

@@ -185,8 +185,11 @@ type Hello struct {
 	// nonce and proof are of nodes with a cluster key. The one that connects sends
 	// its nonce, the other answers with its own and a proof over both, and the
 	// first sends a second hello with its proof before anything else.
-	Nonce         []byte `protobuf:"bytes,5,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	Proof         []byte `protobuf:"bytes,6,opt,name=proof,proto3" json:"proof,omitempty"`
+	Nonce []byte `protobuf:"bytes,5,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Proof []byte `protobuf:"bytes,6,opt,name=proof,proto3" json:"proof,omitempty"`
+	// opening is drawn anew by every process: two processes that use one name are
+	// told apart by it.
+	Opening       uint64 `protobuf:"varint,7,opt,name=opening,proto3" json:"opening,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -261,6 +264,13 @@ func (x *Hello) GetProof() []byte {
 		return x.Proof
 	}
 	return nil
+}
+
+func (x *Hello) GetOpening() uint64 {
+	if x != nil {
+		return x.Opening
+	}
+	return 0
 }
 
 type Replica struct {
@@ -3799,14 +3809,15 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\arequest\x18\x02 \x01(\v2\x17.godwit.peer.v1.RequestH\x00R\arequest\x126\n" +
 	"\bresponse\x18\x03 \x01(\v2\x18.godwit.peer.v1.ResponseH\x00R\bresponse\x12-\n" +
 	"\x05hello\x18\x04 \x01(\v2\x15.godwit.peer.v1.HelloH\x00R\x05helloB\x06\n" +
-	"\x04body\"\x9c\x01\n" +
+	"\x04body\"\xb6\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x0e\n" +
 	"\x02dc\x18\x02 \x01(\tR\x02dc\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12)\n" +
 	"\x10topology_version\x18\x04 \x01(\x04R\x0ftopologyVersion\x12\x14\n" +
 	"\x05nonce\x18\x05 \x01(\fR\x05nonce\x12\x14\n" +
-	"\x05proof\x18\x06 \x01(\fR\x05proof\"E\n" +
+	"\x05proof\x18\x06 \x01(\fR\x05proof\x12\x18\n" +
+	"\aopening\x18\a \x01(\x04R\aopening\"E\n" +
 	"\aReplica\x12\x1c\n" +
 	"\tplacement\x18\x01 \x01(\rR\tplacement\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\"\xbe\x06\n" +
