@@ -41,6 +41,7 @@ type Join struct {
 	all      bool
 	asked    []merkle.Digest // leaves as Ask told them, from the one at which next stands or stood before
 	first    int             // of them
+	down     *descent        // after Descend
 }
 
 // BeginJoin begins to join what another replica holds. Its pages are asked for
@@ -66,11 +67,14 @@ func (j *Join) Whole() bool {
 
 // joined is called under the lock.
 func (j *Join) joined(id crdt.CellID) bool {
-	if j.all || len(j.next) == 0 {
+	if j.all || len(j.next) == 0 && j.down == nil {
 		return j.all
 	}
 	hash := j.r.store.opts.Hash(id.Bucket, []byte(id.Key))
-	return bytes.Compare(cellKey(j.r.id.Placement, hash, id)[5:], j.next) < 0
+	if j.down != nil && j.down.joined[j.r.tree.LeafOf(hash, j.r.store.bits)] {
+		return true
+	}
+	return len(j.next) > 0 && bytes.Compare(cellKey(j.r.id.Placement, hash, id)[5:], j.next) < 0
 }
 
 // Page joins the next page (rule 3 for each of its cells, and for the cells

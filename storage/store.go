@@ -112,6 +112,7 @@ type Store struct {
 	replicas map[ReplicaID]*Replica
 	loading  bool // replicas made now have data on disk, and no tree yet
 	rand     *rand.Rand
+	opening  uint64 // another one every time, see Replica.token
 
 	logBytes atomic.Int64
 	closed   atomic.Bool
@@ -129,7 +130,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: o, bits: bits.Len(uint(o.Identity.Partitions)) - 1, rand: o.Rand,
+		opts: o, bits: bits.Len(uint(o.Identity.Partitions)) - 1, rand: o.Rand, opening: rand.Uint64(),
 		replicas: map[ReplicaID]*Replica{}, stop: make(chan struct{}), kinds: crdt.SupportedKinds(),
 		failure: &pebbleLogger{log: o.Logger, exit: o.Exit},
 	}
@@ -200,6 +201,10 @@ func (s *Store) Close() error {
 	return errors.Join(s.db.LogData(nil, pebble.Sync), s.shut())
 }
 
+// blockSize is what a read from disk decompresses, in bytes. The user's key stands
+// in a block once: of larger blocks, an element of a collection has less to bear.
+const blockSize = 8 << 10
+
 func (s *Store) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
 		FS: s.opts.FS, Cache: s.cache, Comparer: comparer,
@@ -216,6 +221,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].BlockSize = blockSize
 	}
 	bottom := len(o.Levels) - 1
 	o.Levels[bottom].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression }
