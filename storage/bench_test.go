@@ -89,9 +89,10 @@ func BenchmarkIncrementAsync(b *testing.B) {
 	}
 }
 
-// BenchmarkSetAdd adds to sets of two sizes: the cost must not grow with them.
+// BenchmarkSetAdd adds elements between those of sets of three sizes, which rest on
+// disk, compacted: the cost must not grow with them.
 func BenchmarkSetAdd(b *testing.B) {
-	for _, size := range []int{1000, 100_000} {
+	for _, size := range []int{1000, 100_000, 1_000_000} {
 		b.Run(strconv.Itoa(size), func(b *testing.B) {
 			s := openBench(b)
 			r, k := s.Replica(testID), testKey("s")
@@ -102,10 +103,13 @@ func BenchmarkSetAdd(b *testing.B) {
 				}
 				mutate(b, r, k, insert(elements...))
 			}
+			if err := s.db.Compact(b.Context(), []byte{0}, []byte{0xff}, false); err != nil {
+				b.Fatal(err)
+			}
 			i := 0
 			b.ReportAllocs()
 			for b.Loop() {
-				done, err := r.Mutate(&Mutation{Key: k, Op: insert(fmt.Sprintf("new-%07d", i%1000)), Async: true})
+				done, err := r.Mutate(&Mutation{Key: k, Op: insert(fmt.Sprintf("element-%07d-%d", i*7919%size, i)), Async: true})
 				if err != nil {
 					b.Fatal(err)
 				}
