@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -82,12 +83,17 @@ func serve(in *invocation) error {
 		return err
 	}
 	o.Logger.Info("serving", "datacenter", n.DC().DC(), "node", o.Node, "grpc", n.Addrs().GRPC)
-	<-in.ctx().Done()
+	var failed error
+	select {
+	case <-in.ctx().Done():
+	case failed = <-n.Failed():
+		failed = fmt.Errorf("node %s must not go on: %w", o.Node, failed)
+	}
 	o.Logger.Info("stopping", "node", o.Node)
 	if err := n.Close(); err != nil {
-		return fmt.Errorf("stop node %s: %w", o.Node, err)
+		return errors.Join(failed, fmt.Errorf("stop node %s: %w", o.Node, err))
 	}
-	return nil
+	return failed
 }
 
 // ofTopologyFile is how a node starts that the topology names.

@@ -124,6 +124,7 @@ type Node struct {
 	repl   *replication.Replicator
 	work   sync.WaitGroup // the three servers, and who follows the ring document
 	cancel context.CancelFunc
+	failed chan error
 
 	scratch string // directory of a broker whose data are in memory
 }
@@ -134,8 +135,8 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, spec: spec, dc: dcName}
-	for _, step := range []func(context.Context) error{n.listen, n.joinGossip, n.open, n.replicate, n.serve} {
+	n := &Node{opts: o, spec: spec, dc: dcName, failed: make(chan error, 1)}
+	for _, step := range []func(context.Context) error{n.listen, n.introduce, n.joinGossip, n.open, n.remember, n.replicate, n.serve} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("start node %s: %w", o.Node, err), n.Close())
 		}
@@ -198,11 +199,6 @@ func (m membership) State(id string) string {
 const logKeep = 10 * time.Minute
 
 func (n *Node) open(context.Context) error {
-	n.peers = rpc.NewPeers(rpc.PeerOptions{
-		Cluster: n.opts.Topology.Cluster, DC: n.dc, Node: n.opts.Node, TopologyVersion: n.opts.Topology.Version,
-		Addr: func(id string) string { return n.addrsAt(id).Peer }, Key: secret(n.opts.Key), Logger: n.opts.Logger, Heartbeat: n.opts.Heartbeat,
-		Detector: func() rpc.Detector { return gossip.NewPhi(gossip.PhiOptions{Every: n.opts.Heartbeat}) },
-	})
 	store := storage.Options{Dir: n.opts.Dir, CacheBytes: n.opts.CacheBytes, MemTable: n.opts.MemTable, Wall: n.opts.Wall, LogKeep: logKeep}
 	switch {
 	case n.opts.Memory:
