@@ -191,6 +191,7 @@ func FuzzDecodeQuery(f *testing.F) {
 	f.Add((&query{kind: askClocks, clocks: []clockHash{{Replica{1, 2}, 3}, {Replica{1, 4}, 5}}}).encode())
 	f.Add((&query{kind: askMissing, replica: Replica{1, 2}, have: someClock()}).encode())
 	f.Add((&query{kind: askSnapshot, replica: Replica{1, 2}, cursor: []byte("here")}).encode())
+	f.Add((&query{kind: askNotices, notices: []noticeStamp{{"ring/eu", 3, 4}, {"ring/us", 300, 5}}}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		q, err := decodeQuery(b)
 		if err == nil && !bytes.Equal(q.encode(), b) {
@@ -204,6 +205,7 @@ func FuzzDecodeAnswers(f *testing.F) {
 	f.Add(encodeReports([]clockReport{{Replica{1, 2}, c, c}, {Replica{1, 3}, c, crdt.Clock{}}}, true))
 	f.Add((&missing{more: true, deltas: [][]byte{[]byte("x"), nil}}).encode())
 	f.Add(encodePage([]byte("page"), []byte("next")))
+	f.Add(encodeNotices([]Notice{{"ring/eu", 3, []byte("who")}, {"topology", 300, nil}}, true))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if reports, more, err := decodeReports(b); err == nil && !bytes.Equal(encodeReports(reports, more), b) {
 			t.Fatalf("reports %x, encoded %x", b, encodeReports(reports, more))
@@ -213,6 +215,9 @@ func FuzzDecodeAnswers(f *testing.F) {
 		}
 		if page, next, err := decodePage(b); err == nil && !bytes.Equal(encodePage(page, next), b) {
 			t.Fatalf("page %x, encoded %x", b, encodePage(page, next))
+		}
+		if notices, more, err := decodeNotices(b); err == nil && !bytes.Equal(encodeNotices(notices, more), b) {
+			t.Fatalf("notices %x, encoded %x", b, encodeNotices(notices, more))
 		}
 	})
 }

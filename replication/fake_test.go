@@ -26,7 +26,8 @@ type fakeDC struct {
 	// What tests set.
 	applyErr   func(deltas [][]byte) error
 	placements []uint32
-	streamOnly bool // leads nothing, so that no clocks are compared
+	streamOnly bool   // leads nothing, so that no clocks are compared
+	unnamed    string // a node that the others do not know of
 	// What tests look at.
 	applied int // calls of Apply
 	heard   map[replication.Replica]crdt.Clock
@@ -79,9 +80,13 @@ func (d *fakeDC) liveNodes() []string {
 func (d *fakeDC) peers() []replication.Peer {
 	var out []replication.Peer
 	for _, o := range d.others {
+		o.mu.Lock()
 		for _, n := range o.nodes {
-			out = append(out, replication.Peer{DC: o.name, Node: n.name})
+			if n.name != o.unnamed {
+				out = append(out, replication.Peer{DC: o.name, Node: n.name})
+			}
 		}
+		o.mu.Unlock()
 	}
 	return out
 }

@@ -83,6 +83,8 @@ type remoteDC struct {
 	newest  time.Time
 	samples [lagSamples]lagSample // a ring
 	next    int
+
+	messages map[Peer]uint64 // with events
 }
 
 type lagSample struct {
@@ -95,7 +97,7 @@ func (x *Replicator) remote(dc string) *remoteDC {
 	defer x.mu.Unlock()
 	r := x.remotes[dc]
 	if r == nil {
-		r = &remoteDC{heard: map[Peer]time.Time{}}
+		r = &remoteDC{heard: map[Peer]time.Time{}, messages: map[Peer]uint64{}}
 		x.remotes[dc] = r
 	}
 	return r
@@ -110,6 +112,9 @@ func (r *remoteDC) arrived(now, at time.Time, b *batch, deliveries int) bool {
 	defer r.mu.Unlock()
 	silent := at.Sub(r.newest) > silentFor
 	r.newest = at
+	if len(b.Sections) > 0 {
+		r.count(b.From)
+	}
 	if len(b.Sections) > 0 || deliveries > 1 {
 		return silent
 	}

@@ -22,13 +22,20 @@ type world struct {
 	net   *linktest.Network
 	dcs   []*fakeDC
 	links map[string]*linktest.Link
+	with  func(o *replication.Options) // nil: nothing
 }
 
 // simulate runs fn with datacenters a, b, c of some nodes each.
 func simulate(t *testing.T, opts linktest.Options, datacenters, nodes int, fn func(w *world)) {
 	t.Helper()
+	simulateWith(t, nil, opts, datacenters, nodes, fn)
+}
+
+// simulateWith is simulate with other options of replicators.
+func simulateWith(t *testing.T, with func(o *replication.Options), opts linktest.Options, datacenters, nodes int, fn func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, net: linktest.New(opts), links: map[string]*linktest.Link{}}
+		w := &world{t: t, net: linktest.New(opts), links: map[string]*linktest.Link{}, with: with}
 		for i := range datacenters {
 			w.dcs = append(w.dcs, newFakeDC(string(rune('a'+i)), nodes, crdt.Actor(i+1)))
 		}
@@ -57,15 +64,21 @@ func (w *world) start(n *fakeNode) {
 	self := replication.Peer{DC: n.dc.name, Node: n.name}
 	l := w.net.Link(self)
 	w.links[n.name] = l
-	n.rep = startReplicator(w.t, n, l)
+	n.rep = startReplicator(w.t, n, l, w.with)
 }
 
-func startReplicator(t testing.TB, n *fakeNode, l replication.Link) *replication.Replicator {
+func startReplicator(t testing.TB, n *fakeNode, l replication.Link, with ...func(o *replication.Options)) *replication.Replicator {
 	t.Helper()
-	rep, err := replication.Start(replication.Options{
+	o := replication.Options{
 		Self: replication.Peer{DC: n.dc.name, Node: n.name}, Link: l, Local: n, Peers: n.dc.peers,
 		LiveNodes: n.dc.liveNodes, Placements: n.dc.placementsOf, Logger: logger(t),
-	})
+	}
+	for _, change := range with {
+		if change != nil {
+			change(&o)
+		}
+	}
+	rep, err := replication.Start(o)
 	if err != nil {
 		t.Fatal(err)
 	}
