@@ -389,7 +389,11 @@ type WriteOptions struct {
 	Session *Session `protobuf:"bytes,6,opt,name=session,proto3" json:"session,omitempty"`
 	// repeat says that an earlier try with this request_id may have been carried
 	// out, anywhere: it is looked for at every owner before it is carried out again.
-	Repeat        bool `protobuf:"varint,7,opt,name=repeat,proto3" json:"repeat,omitempty"`
+	Repeat bool `protobuf:"varint,7,opt,name=repeat,proto3" json:"repeat,omitempty"`
+	// acks_dc makes the answer wait until so many other datacenters hold the write
+	// durably, each with a write quorum. The write itself is done by then: should
+	// the time run out, the answer is OK all the same and its dcs are fewer.
+	AcksDc        uint32 `protobuf:"varint,8,opt,name=acks_dc,json=acksDc,proto3" json:"acks_dc,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,6 +475,13 @@ func (x *WriteOptions) GetRepeat() bool {
 		return x.Repeat
 	}
 	return false
+}
+
+func (x *WriteOptions) GetAcksDc() uint32 {
+	if x != nil {
+		return x.AcksDc
+	}
+	return 0
 }
 
 type GetRequest struct {
@@ -1483,12 +1494,16 @@ func (x *Dot) GetSeq() uint64 {
 
 // Answer tells who answered and with how many copies.
 type Answer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Copies        uint32                 `protobuf:"varint,1,opt,name=copies,proto3" json:"copies,omitempty"`     // replicas that answered, or durable copies at the time of the answer
-	Replicas      uint32                 `protobuf:"varint,2,opt,name=replicas,proto3" json:"replicas,omitempty"` // replicas this datacenter keeps
-	Dc            string                 `protobuf:"bytes,3,opt,name=dc,proto3" json:"dc,omitempty"`
-	Node          string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`                          // the coordinating node
-	StandIns      uint32                 `protobuf:"varint,5,opt,name=stand_ins,json=standIns,proto3" json:"stand_ins,omitempty"` // of the copies, how many are with nodes that stand in for owners that are away
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Copies   uint32                 `protobuf:"varint,1,opt,name=copies,proto3" json:"copies,omitempty"`     // replicas that answered, or durable copies at the time of the answer
+	Replicas uint32                 `protobuf:"varint,2,opt,name=replicas,proto3" json:"replicas,omitempty"` // replicas this datacenter keeps
+	Dc       string                 `protobuf:"bytes,3,opt,name=dc,proto3" json:"dc,omitempty"`
+	Node     string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`                          // the coordinating node
+	StandIns uint32                 `protobuf:"varint,5,opt,name=stand_ins,json=standIns,proto3" json:"stand_ins,omitempty"` // of the copies, how many are with nodes that stand in for owners that are away
+	// dcs are the other datacenters that are known to hold the write durably, by
+	// name, and dcs_wanted how many of them were asked for with acks_dc.
+	Dcs           []string `protobuf:"bytes,6,rep,name=dcs,proto3" json:"dcs,omitempty"`
+	DcsWanted     uint32   `protobuf:"varint,7,opt,name=dcs_wanted,json=dcsWanted,proto3" json:"dcs_wanted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1554,6 +1569,20 @@ func (x *Answer) GetNode() string {
 func (x *Answer) GetStandIns() uint32 {
 	if x != nil {
 		return x.StandIns
+	}
+	return 0
+}
+
+func (x *Answer) GetDcs() []string {
+	if x != nil {
+		return x.Dcs
+	}
+	return nil
+}
+
+func (x *Answer) GetDcsWanted() uint32 {
+	if x != nil {
+		return x.DcsWanted
 	}
 	return 0
 }
@@ -4293,7 +4322,7 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"partitions\x18\x03 \x01(\rR\n" +
 	"partitions\x12\x16\n" +
 	"\x06tokens\x18\x04 \x03(\fR\x06tokens\x12\x1c\n" +
-	"\ttruncated\x18\x05 \x01(\bR\ttruncated\"\xfe\x01\n" +
+	"\ttruncated\x18\x05 \x01(\bR\ttruncated\"\x97\x02\n" +
 	"\fWriteOptions\x128\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x16.godwit.v1.ConsistencyR\vconsistency\x12\f\n" +
 	"\x01w\x18\x02 \x01(\rR\x01w\x12\x1d\n" +
@@ -4302,7 +4331,8 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\fR\trequestId\x12\x16\n" +
 	"\x06strict\x18\x05 \x01(\bR\x06strict\x12,\n" +
 	"\asession\x18\x06 \x01(\v2\x12.godwit.v1.SessionR\asession\x12\x16\n" +
-	"\x06repeat\x18\a \x01(\bR\x06repeatB\n" +
+	"\x06repeat\x18\a \x01(\bR\x06repeat\x12\x17\n" +
+	"\aacks_dc\x18\b \x01(\rR\x06acksDcB\n" +
 	"\n" +
 	"\b_context\"\x94\x02\n" +
 	"\n" +
@@ -4377,13 +4407,16 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\x03dot\x18\x03 \x01(\v2\x0e.godwit.v1.DotR\x03dot\"-\n" +
 	"\x03Dot\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\x06R\x05actor\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x04R\x03seq\"}\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\"\xae\x01\n" +
 	"\x06Answer\x12\x16\n" +
 	"\x06copies\x18\x01 \x01(\rR\x06copies\x12\x1a\n" +
 	"\breplicas\x18\x02 \x01(\rR\breplicas\x12\x0e\n" +
 	"\x02dc\x18\x03 \x01(\tR\x02dc\x12\x12\n" +
 	"\x04node\x18\x04 \x01(\tR\x04node\x12\x1b\n" +
-	"\tstand_ins\x18\x05 \x01(\rR\bstandIns\"\xa4\x01\n" +
+	"\tstand_ins\x18\x05 \x01(\rR\bstandIns\x12\x10\n" +
+	"\x03dcs\x18\x06 \x03(\tR\x03dcs\x12\x1d\n" +
+	"\n" +
+	"dcs_wanted\x18\a \x01(\rR\tdcsWanted\"\xa4\x01\n" +
 	"\n" +
 	"PutRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +

@@ -346,6 +346,7 @@ type Request struct {
 	//	*Request_Learn
 	//	*Request_Recall
 	//	*Request_Tail
+	//	*Request_Holds
 	Of isRequest_Of `protobuf_oneof:"of"`
 	// epoch of the ring that the sender acts under, 0 where it does not matter. A
 	// receiver under a later one refuses with STALE_RING; under an earlier one it
@@ -534,6 +535,15 @@ func (x *Request) GetTail() *Tail {
 	return nil
 }
 
+func (x *Request) GetHolds() *Holds {
+	if x != nil {
+		if x, ok := x.Of.(*Request_Holds); ok {
+			return x.Holds
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetEpoch() uint64 {
 	if x != nil {
 		return x.Epoch
@@ -605,6 +615,10 @@ type Request_Tail struct {
 	Tail *Tail `protobuf:"bytes,31,opt,name=tail,proto3,oneof"`
 }
 
+type Request_Holds struct {
+	Holds *Holds `protobuf:"bytes,40,opt,name=holds,proto3,oneof"`
+}
+
 func (*Request_Apply) isRequest_Of() {}
 
 func (*Request_Read) isRequest_Of() {}
@@ -635,6 +649,8 @@ func (*Request_Recall) isRequest_Of() {}
 
 func (*Request_Tail) isRequest_Of() {}
 
+func (*Request_Holds) isRequest_Of() {}
+
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// status is set instead of an answer when the request was refused.
@@ -658,6 +674,7 @@ type Response struct {
 	//	*Response_Learn
 	//	*Response_Recall
 	//	*Response_Tail
+	//	*Response_Holds
 	Of            isResponse_Of `protobuf_oneof:"of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -849,6 +866,15 @@ func (x *Response) GetTail() *TailDone {
 	return nil
 }
 
+func (x *Response) GetHolds() *HoldsDone {
+	if x != nil {
+		if x, ok := x.Of.(*Response_Holds); ok {
+			return x.Holds
+		}
+	}
+	return nil
+}
+
 type isResponse_Of interface {
 	isResponse_Of()
 }
@@ -913,6 +939,10 @@ type Response_Tail struct {
 	Tail *TailDone `protobuf:"bytes,31,opt,name=tail,proto3,oneof"`
 }
 
+type Response_Holds struct {
+	Holds *HoldsDone `protobuf:"bytes,40,opt,name=holds,proto3,oneof"`
+}
+
 func (*Response_Apply) isResponse_Of() {}
 
 func (*Response_Read) isResponse_Of() {}
@@ -942,6 +972,8 @@ func (*Response_Learn) isResponse_Of() {}
 func (*Response_Recall) isResponse_Of() {}
 
 func (*Response_Tail) isResponse_Of() {}
+
+func (*Response_Holds) isResponse_Of() {}
 
 type Status struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1019,6 +1051,104 @@ func (x *Status) GetSession() *v1.Session {
 	return nil
 }
 
+// Holds asks whether a replica holds events durably. It is answered once it does,
+// or when the time is nearly up.
+type Holds struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	Clock         []byte                 `protobuf:"bytes,2,opt,name=clock,proto3" json:"clock,omitempty"` // crdt.Clock
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Holds) Reset() {
+	*x = Holds{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Holds) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Holds) ProtoMessage() {}
+
+func (x *Holds) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Holds.ProtoReflect.Descriptor instead.
+func (*Holds) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Holds) GetReplica() *Replica {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+func (x *Holds) GetClock() []byte {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+type HoldsDone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Held          bool                   `protobuf:"varint,1,opt,name=held,proto3" json:"held,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldsDone) Reset() {
+	*x = HoldsDone{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldsDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldsDone) ProtoMessage() {}
+
+func (x *HoldsDone) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldsDone.ProtoReflect.Descriptor instead.
+func (*HoldsDone) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *HoldsDone) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
 // Recall asks whether a replica knows a request id. One that does not will not
 // carry it out from then on, but for a request that says it is a repeat.
 type Recall struct {
@@ -1031,7 +1161,7 @@ type Recall struct {
 
 func (x *Recall) Reset() {
 	*x = Recall{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1173,7 @@ func (x *Recall) String() string {
 func (*Recall) ProtoMessage() {}
 
 func (x *Recall) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1186,7 @@ func (x *Recall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recall.ProtoReflect.Descriptor instead.
 func (*Recall) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{7}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Recall) GetReplica() *Replica {
@@ -1082,7 +1212,7 @@ type RecallDone struct {
 
 func (x *RecallDone) Reset() {
 	*x = RecallDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1224,7 @@ func (x *RecallDone) String() string {
 func (*RecallDone) ProtoMessage() {}
 
 func (x *RecallDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1237,7 @@ func (x *RecallDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecallDone.ProtoReflect.Descriptor instead.
 func (*RecallDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RecallDone) GetKnown() bool {
@@ -1132,7 +1262,7 @@ type RequestResult struct {
 
 func (x *RequestResult) Reset() {
 	*x = RequestResult{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1274,7 @@ func (x *RequestResult) String() string {
 func (*RequestResult) ProtoMessage() {}
 
 func (x *RequestResult) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1287,7 @@ func (x *RequestResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestResult.ProtoReflect.Descriptor instead.
 func (*RequestResult) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{9}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RequestResult) GetRequestId() []byte {
@@ -1209,7 +1339,7 @@ type Apply struct {
 
 func (x *Apply) Reset() {
 	*x = Apply{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1351,7 @@ func (x *Apply) String() string {
 func (*Apply) ProtoMessage() {}
 
 func (x *Apply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1364,7 @@ func (x *Apply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Apply.ProtoReflect.Descriptor instead.
 func (*Apply) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{10}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Apply) GetReplica() *Replica {
@@ -1280,7 +1410,7 @@ type ApplyDone struct {
 
 func (x *ApplyDone) Reset() {
 	*x = ApplyDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1422,7 @@ func (x *ApplyDone) String() string {
 func (*ApplyDone) ProtoMessage() {}
 
 func (x *ApplyDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1435,7 @@ func (x *ApplyDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyDone.ProtoReflect.Descriptor instead.
 func (*ApplyDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 // Read asks for a key's cells, or only their digest.
@@ -1325,7 +1455,7 @@ type Read struct {
 
 func (x *Read) Reset() {
 	*x = Read{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1467,7 @@ func (x *Read) String() string {
 func (*Read) ProtoMessage() {}
 
 func (x *Read) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1480,7 @@ func (x *Read) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Read.ProtoReflect.Descriptor instead.
 func (*Read) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Read) GetReplica() *Replica {
@@ -1422,7 +1552,7 @@ type ReadDone struct {
 
 func (x *ReadDone) Reset() {
 	*x = ReadDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1564,7 @@ func (x *ReadDone) String() string {
 func (*ReadDone) ProtoMessage() {}
 
 func (x *ReadDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1577,7 @@ func (x *ReadDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDone.ProtoReflect.Descriptor instead.
 func (*ReadDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReadDone) GetDigest() []byte {
@@ -1498,7 +1628,7 @@ type Repair struct {
 
 func (x *Repair) Reset() {
 	*x = Repair{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1640,7 @@ func (x *Repair) String() string {
 func (*Repair) ProtoMessage() {}
 
 func (x *Repair) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1653,7 @@ func (x *Repair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Repair.ProtoReflect.Descriptor instead.
 func (*Repair) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Repair) GetReplica() *Replica {
@@ -1562,7 +1692,7 @@ type RepairDone struct {
 
 func (x *RepairDone) Reset() {
 	*x = RepairDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1704,7 @@ func (x *RepairDone) String() string {
 func (*RepairDone) ProtoMessage() {}
 
 func (x *RepairDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1717,7 @@ func (x *RepairDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairDone.ProtoReflect.Descriptor instead.
 func (*RepairDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 // Clocks tells the durable clocks of the sender's replicas that changed since
@@ -1603,7 +1733,7 @@ type Clocks struct {
 
 func (x *Clocks) Reset() {
 	*x = Clocks{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1745,7 @@ func (x *Clocks) String() string {
 func (*Clocks) ProtoMessage() {}
 
 func (x *Clocks) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1758,7 @@ func (x *Clocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Clocks.ProtoReflect.Descriptor instead.
 func (*Clocks) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Clocks) GetReplicas() []*ReplicaClock {
@@ -1664,7 +1794,7 @@ type ReplicaClock struct {
 
 func (x *ReplicaClock) Reset() {
 	*x = ReplicaClock{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1676,7 +1806,7 @@ func (x *ReplicaClock) String() string {
 func (*ReplicaClock) ProtoMessage() {}
 
 func (x *ReplicaClock) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1689,7 +1819,7 @@ func (x *ReplicaClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaClock.ProtoReflect.Descriptor instead.
 func (*ReplicaClock) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReplicaClock) GetReplica() *Replica {
@@ -1732,7 +1862,7 @@ type ClocksDone struct {
 
 func (x *ClocksDone) Reset() {
 	*x = ClocksDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +1874,7 @@ func (x *ClocksDone) String() string {
 func (*ClocksDone) ProtoMessage() {}
 
 func (x *ClocksDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +1887,7 @@ func (x *ClocksDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClocksDone.ProtoReflect.Descriptor instead.
 func (*ClocksDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ClocksDone) GetReplicas() []*ReplicaClock {
@@ -1794,7 +1924,7 @@ type Missing struct {
 
 func (x *Missing) Reset() {
 	*x = Missing{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1936,7 @@ func (x *Missing) String() string {
 func (*Missing) ProtoMessage() {}
 
 func (x *Missing) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +1949,7 @@ func (x *Missing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Missing.ProtoReflect.Descriptor instead.
 func (*Missing) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{19}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Missing) GetReplica() *Replica {
@@ -1862,7 +1992,7 @@ type MissingDone struct {
 
 func (x *MissingDone) Reset() {
 	*x = MissingDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +2004,7 @@ func (x *MissingDone) String() string {
 func (*MissingDone) ProtoMessage() {}
 
 func (x *MissingDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +2017,7 @@ func (x *MissingDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingDone.ProtoReflect.Descriptor instead.
 func (*MissingDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{20}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MissingDone) GetDeltas() [][]byte {
@@ -1930,7 +2060,7 @@ type SnapshotPage struct {
 
 func (x *SnapshotPage) Reset() {
 	*x = SnapshotPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2072,7 @@ func (x *SnapshotPage) String() string {
 func (*SnapshotPage) ProtoMessage() {}
 
 func (x *SnapshotPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2085,7 @@ func (x *SnapshotPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPage.ProtoReflect.Descriptor instead.
 func (*SnapshotPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SnapshotPage) GetReplica() *Replica {
@@ -1989,7 +2119,7 @@ type SnapshotDone struct {
 
 func (x *SnapshotDone) Reset() {
 	*x = SnapshotDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2001,7 +2131,7 @@ func (x *SnapshotDone) String() string {
 func (*SnapshotDone) ProtoMessage() {}
 
 func (x *SnapshotDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2144,7 @@ func (x *SnapshotDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotDone.ProtoReflect.Descriptor instead.
 func (*SnapshotDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{22}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SnapshotDone) GetPage() []byte {
@@ -2044,7 +2174,7 @@ type HandOver struct {
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +2186,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +2199,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{23}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *HandOver) GetReplica() *Replica {
@@ -2102,7 +2232,7 @@ type HandOverDone struct {
 
 func (x *HandOverDone) Reset() {
 	*x = HandOverDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2244,7 @@ func (x *HandOverDone) String() string {
 func (*HandOverDone) ProtoMessage() {}
 
 func (x *HandOverDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2257,7 @@ func (x *HandOverDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverDone.ProtoReflect.Descriptor instead.
 func (*HandOverDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{24}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *HandOverDone) GetClock() []byte {
@@ -2146,7 +2276,7 @@ type DocumentAsk struct {
 
 func (x *DocumentAsk) Reset() {
 	*x = DocumentAsk{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2158,7 +2288,7 @@ func (x *DocumentAsk) String() string {
 func (*DocumentAsk) ProtoMessage() {}
 
 func (x *DocumentAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2171,7 +2301,7 @@ func (x *DocumentAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentAsk.ProtoReflect.Descriptor instead.
 func (*DocumentAsk) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{25}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{27}
 }
 
 type DocumentDone struct {
@@ -2183,7 +2313,7 @@ type DocumentDone struct {
 
 func (x *DocumentDone) Reset() {
 	*x = DocumentDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2195,7 +2325,7 @@ func (x *DocumentDone) String() string {
 func (*DocumentDone) ProtoMessage() {}
 
 func (x *DocumentDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2208,7 +2338,7 @@ func (x *DocumentDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentDone.ProtoReflect.Descriptor instead.
 func (*DocumentDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{26}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DocumentDone) GetDocument() []byte {
@@ -2232,7 +2362,7 @@ type Forward struct {
 
 func (x *Forward) Reset() {
 	*x = Forward{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2244,7 +2374,7 @@ func (x *Forward) String() string {
 func (*Forward) ProtoMessage() {}
 
 func (x *Forward) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2257,7 +2387,7 @@ func (x *Forward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forward.ProtoReflect.Descriptor instead.
 func (*Forward) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{27}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Forward) GetOf() isForward_Of {
@@ -2314,7 +2444,7 @@ type ForwardDone struct {
 
 func (x *ForwardDone) Reset() {
 	*x = ForwardDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2456,7 @@ func (x *ForwardDone) String() string {
 func (*ForwardDone) ProtoMessage() {}
 
 func (x *ForwardDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2469,7 @@ func (x *ForwardDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardDone.ProtoReflect.Descriptor instead.
 func (*ForwardDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{28}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ForwardDone) GetOf() isForwardDone_Of {
@@ -2397,7 +2527,7 @@ type ScanPage struct {
 
 func (x *ScanPage) Reset() {
 	*x = ScanPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2539,7 @@ func (x *ScanPage) String() string {
 func (*ScanPage) ProtoMessage() {}
 
 func (x *ScanPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2552,7 @@ func (x *ScanPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanPage.ProtoReflect.Descriptor instead.
 func (*ScanPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{29}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ScanPage) GetReplica() *Replica {
@@ -2470,7 +2600,7 @@ type ScanDone struct {
 
 func (x *ScanDone) Reset() {
 	*x = ScanDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2482,7 +2612,7 @@ func (x *ScanDone) String() string {
 func (*ScanDone) ProtoMessage() {}
 
 func (x *ScanDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2495,7 +2625,7 @@ func (x *ScanDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanDone.ProtoReflect.Descriptor instead.
 func (*ScanDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{30}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ScanDone) GetItems() []*ScanItem {
@@ -2523,7 +2653,7 @@ type ScanItem struct {
 
 func (x *ScanItem) Reset() {
 	*x = ScanItem{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2535,7 +2665,7 @@ func (x *ScanItem) String() string {
 func (*ScanItem) ProtoMessage() {}
 
 func (x *ScanItem) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2548,7 +2678,7 @@ func (x *ScanItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanItem.ProtoReflect.Descriptor instead.
 func (*ScanItem) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{31}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ScanItem) GetPosition() []byte {
@@ -2592,7 +2722,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2604,7 +2734,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2617,7 +2747,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{32}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Inspect) GetOf() isInspect_Of {
@@ -2770,7 +2900,7 @@ type InspectDone struct {
 
 func (x *InspectDone) Reset() {
 	*x = InspectDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +2912,7 @@ func (x *InspectDone) String() string {
 func (*InspectDone) ProtoMessage() {}
 
 func (x *InspectDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +2925,7 @@ func (x *InspectDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectDone.ProtoReflect.Descriptor instead.
 func (*InspectDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{33}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *InspectDone) GetOf() isInspectDone_Of {
@@ -2941,7 +3071,7 @@ type ConflictsAsk struct {
 
 func (x *ConflictsAsk) Reset() {
 	*x = ConflictsAsk{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2953,7 +3083,7 @@ func (x *ConflictsAsk) String() string {
 func (*ConflictsAsk) ProtoMessage() {}
 
 func (x *ConflictsAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2966,7 +3096,7 @@ func (x *ConflictsAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsAsk.ProtoReflect.Descriptor instead.
 func (*ConflictsAsk) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{34}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ConflictsAsk) GetBucket() string {
@@ -3001,7 +3131,7 @@ type ConflictsPage struct {
 
 func (x *ConflictsPage) Reset() {
 	*x = ConflictsPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3013,7 +3143,7 @@ func (x *ConflictsPage) String() string {
 func (*ConflictsPage) ProtoMessage() {}
 
 func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3026,7 +3156,7 @@ func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsPage.ProtoReflect.Descriptor instead.
 func (*ConflictsPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{35}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ConflictsPage) GetConflicts() []*v1.ConflictsResponse {
@@ -3062,7 +3192,7 @@ type Arisen struct {
 
 func (x *Arisen) Reset() {
 	*x = Arisen{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3074,7 +3204,7 @@ func (x *Arisen) String() string {
 func (*Arisen) ProtoMessage() {}
 
 func (x *Arisen) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3087,7 +3217,7 @@ func (x *Arisen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arisen.ProtoReflect.Descriptor instead.
 func (*Arisen) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Arisen) GetBucket() string {
@@ -3122,7 +3252,7 @@ type ArisenDone struct {
 
 func (x *ArisenDone) Reset() {
 	*x = ArisenDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3134,7 +3264,7 @@ func (x *ArisenDone) String() string {
 func (*ArisenDone) ProtoMessage() {}
 
 func (x *ArisenDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3147,7 +3277,7 @@ func (x *ArisenDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArisenDone.ProtoReflect.Descriptor instead.
 func (*ArisenDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ArisenDone) GetOpening() uint64 {
@@ -3185,7 +3315,7 @@ type Agree struct {
 
 func (x *Agree) Reset() {
 	*x = Agree{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3327,7 @@ func (x *Agree) String() string {
 func (*Agree) ProtoMessage() {}
 
 func (x *Agree) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3340,7 @@ func (x *Agree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agree.ProtoReflect.Descriptor instead.
 func (*Agree) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Agree) GetEpoch() uint64 {
@@ -3256,7 +3386,7 @@ type AgreeDone struct {
 
 func (x *AgreeDone) Reset() {
 	*x = AgreeDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3268,7 +3398,7 @@ func (x *AgreeDone) String() string {
 func (*AgreeDone) ProtoMessage() {}
 
 func (x *AgreeDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3281,7 +3411,7 @@ func (x *AgreeDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgreeDone.ProtoReflect.Descriptor instead.
 func (*AgreeDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{39}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *AgreeDone) GetOk() bool {
@@ -3343,7 +3473,7 @@ type Ballot struct {
 
 func (x *Ballot) Reset() {
 	*x = Ballot{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3355,7 +3485,7 @@ func (x *Ballot) String() string {
 func (*Ballot) ProtoMessage() {}
 
 func (x *Ballot) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3368,7 +3498,7 @@ func (x *Ballot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ballot.ProtoReflect.Descriptor instead.
 func (*Ballot) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{40}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Ballot) GetRound() uint64 {
@@ -3395,7 +3525,7 @@ type Learn struct {
 
 func (x *Learn) Reset() {
 	*x = Learn{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3407,7 +3537,7 @@ func (x *Learn) String() string {
 func (*Learn) ProtoMessage() {}
 
 func (x *Learn) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3420,7 +3550,7 @@ func (x *Learn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Learn.ProtoReflect.Descriptor instead.
 func (*Learn) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Learn) GetDocument() []byte {
@@ -3438,7 +3568,7 @@ type LearnDone struct {
 
 func (x *LearnDone) Reset() {
 	*x = LearnDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3450,7 +3580,7 @@ func (x *LearnDone) String() string {
 func (*LearnDone) ProtoMessage() {}
 
 func (x *LearnDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3463,7 +3593,7 @@ func (x *LearnDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnDone.ProtoReflect.Descriptor instead.
 func (*LearnDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{42}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{44}
 }
 
 // Tail asks which keys events have touched that clocks do not hold, for watches.
@@ -3482,7 +3612,7 @@ type Tail struct {
 
 func (x *Tail) Reset() {
 	*x = Tail{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3494,7 +3624,7 @@ func (x *Tail) String() string {
 func (*Tail) ProtoMessage() {}
 
 func (x *Tail) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3507,7 +3637,7 @@ func (x *Tail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tail.ProtoReflect.Descriptor instead.
 func (*Tail) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{43}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Tail) GetParts() []*TailPart {
@@ -3565,7 +3695,7 @@ type TailPart struct {
 
 func (x *TailPart) Reset() {
 	*x = TailPart{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3577,7 +3707,7 @@ func (x *TailPart) String() string {
 func (*TailPart) ProtoMessage() {}
 
 func (x *TailPart) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3590,7 +3720,7 @@ func (x *TailPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailPart.ProtoReflect.Descriptor instead.
 func (*TailPart) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{44}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *TailPart) GetReplica() *Replica {
@@ -3639,7 +3769,7 @@ type TailDone struct {
 
 func (x *TailDone) Reset() {
 	*x = TailDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3651,7 +3781,7 @@ func (x *TailDone) String() string {
 func (*TailDone) ProtoMessage() {}
 
 func (x *TailDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3664,7 +3794,7 @@ func (x *TailDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailDone.ProtoReflect.Descriptor instead.
 func (*TailDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{45}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TailDone) GetParts() []*TailPartDone {
@@ -3699,7 +3829,7 @@ type TailPartDone struct {
 
 func (x *TailPartDone) Reset() {
 	*x = TailPartDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3711,7 +3841,7 @@ func (x *TailPartDone) String() string {
 func (*TailPartDone) ProtoMessage() {}
 
 func (x *TailPartDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3724,7 +3854,7 @@ func (x *TailPartDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailPartDone.ProtoReflect.Descriptor instead.
 func (*TailPartDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{46}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *TailPartDone) GetReplica() *Replica {
@@ -3820,7 +3950,7 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\aopening\x18\a \x01(\x04R\aopening\"E\n" +
 	"\aReplica\x12\x1c\n" +
 	"\tplacement\x18\x01 \x01(\rR\tplacement\x12\x1c\n" +
-	"\tpartition\x18\x02 \x01(\rR\tpartition\"\xbe\x06\n" +
+	"\tpartition\x18\x02 \x01(\rR\tpartition\"\xed\x06\n" +
 	"\aRequest\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x01 \x01(\x04R\ttimeoutMs\x12-\n" +
@@ -3839,9 +3969,10 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x05agree\x18\r \x01(\v2\x15.godwit.peer.v1.AgreeH\x00R\x05agree\x12-\n" +
 	"\x05learn\x18\x0e \x01(\v2\x15.godwit.peer.v1.LearnH\x00R\x05learn\x120\n" +
 	"\x06recall\x18\x1e \x01(\v2\x16.godwit.peer.v1.RecallH\x00R\x06recall\x12*\n" +
-	"\x04tail\x18\x1f \x01(\v2\x14.godwit.peer.v1.TailH\x00R\x04tail\x12\x14\n" +
+	"\x04tail\x18\x1f \x01(\v2\x14.godwit.peer.v1.TailH\x00R\x04tail\x12-\n" +
+	"\x05holds\x18( \x01(\v2\x15.godwit.peer.v1.HoldsH\x00R\x05holds\x12\x14\n" +
 	"\x05epoch\x18\x14 \x01(\x04R\x05epochB\x04\n" +
-	"\x02of\"\x8e\a\n" +
+	"\x02of\"\xc1\a\n" +
 	"\bResponse\x12.\n" +
 	"\x06status\x18\x01 \x01(\v2\x16.godwit.peer.v1.StatusR\x06status\x12!\n" +
 	"\fdocument_now\x18\x14 \x01(\fR\vdocumentNow\x121\n" +
@@ -3860,7 +3991,8 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x05agree\x18\r \x01(\v2\x19.godwit.peer.v1.AgreeDoneH\x00R\x05agree\x121\n" +
 	"\x05learn\x18\x0e \x01(\v2\x19.godwit.peer.v1.LearnDoneH\x00R\x05learn\x124\n" +
 	"\x06recall\x18\x1e \x01(\v2\x1a.godwit.peer.v1.RecallDoneH\x00R\x06recall\x12.\n" +
-	"\x04tail\x18\x1f \x01(\v2\x18.godwit.peer.v1.TailDoneH\x00R\x04tailB\x04\n" +
+	"\x04tail\x18\x1f \x01(\v2\x18.godwit.peer.v1.TailDoneH\x00R\x04tail\x121\n" +
+	"\x05holds\x18( \x01(\v2\x19.godwit.peer.v1.HoldsDoneH\x00R\x05holdsB\x04\n" +
 	"\x02of\"\xfb\x01\n" +
 	"\x06Status\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
@@ -3870,7 +4002,12 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\asession\x18\x05 \x01(\v2\x12.godwit.v1.SessionR\asession\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Z\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"P\n" +
+	"\x05Holds\x121\n" +
+	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
+	"\x05clock\x18\x02 \x01(\fR\x05clock\"\x1f\n" +
+	"\tHoldsDone\x12\x12\n" +
+	"\x04held\x18\x01 \x01(\bR\x04held\"Z\n" +
 	"\x06Recall\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x1d\n" +
 	"\n" +
@@ -4077,7 +4214,7 @@ func file_godwit_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_godwit_peer_v1_peer_proto_rawDescData
 }
 
-var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Frame)(nil),                // 0: godwit.peer.v1.Frame
 	(*Message)(nil),              // 1: godwit.peer.v1.Message
@@ -4086,159 +4223,164 @@ var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Request)(nil),              // 4: godwit.peer.v1.Request
 	(*Response)(nil),             // 5: godwit.peer.v1.Response
 	(*Status)(nil),               // 6: godwit.peer.v1.Status
-	(*Recall)(nil),               // 7: godwit.peer.v1.Recall
-	(*RecallDone)(nil),           // 8: godwit.peer.v1.RecallDone
-	(*RequestResult)(nil),        // 9: godwit.peer.v1.RequestResult
-	(*Apply)(nil),                // 10: godwit.peer.v1.Apply
-	(*ApplyDone)(nil),            // 11: godwit.peer.v1.ApplyDone
-	(*Read)(nil),                 // 12: godwit.peer.v1.Read
-	(*ReadDone)(nil),             // 13: godwit.peer.v1.ReadDone
-	(*Repair)(nil),               // 14: godwit.peer.v1.Repair
-	(*RepairDone)(nil),           // 15: godwit.peer.v1.RepairDone
-	(*Clocks)(nil),               // 16: godwit.peer.v1.Clocks
-	(*ReplicaClock)(nil),         // 17: godwit.peer.v1.ReplicaClock
-	(*ClocksDone)(nil),           // 18: godwit.peer.v1.ClocksDone
-	(*Missing)(nil),              // 19: godwit.peer.v1.Missing
-	(*MissingDone)(nil),          // 20: godwit.peer.v1.MissingDone
-	(*SnapshotPage)(nil),         // 21: godwit.peer.v1.SnapshotPage
-	(*SnapshotDone)(nil),         // 22: godwit.peer.v1.SnapshotDone
-	(*HandOver)(nil),             // 23: godwit.peer.v1.HandOver
-	(*HandOverDone)(nil),         // 24: godwit.peer.v1.HandOverDone
-	(*DocumentAsk)(nil),          // 25: godwit.peer.v1.DocumentAsk
-	(*DocumentDone)(nil),         // 26: godwit.peer.v1.DocumentDone
-	(*Forward)(nil),              // 27: godwit.peer.v1.Forward
-	(*ForwardDone)(nil),          // 28: godwit.peer.v1.ForwardDone
-	(*ScanPage)(nil),             // 29: godwit.peer.v1.ScanPage
-	(*ScanDone)(nil),             // 30: godwit.peer.v1.ScanDone
-	(*ScanItem)(nil),             // 31: godwit.peer.v1.ScanItem
-	(*Inspect)(nil),              // 32: godwit.peer.v1.Inspect
-	(*InspectDone)(nil),          // 33: godwit.peer.v1.InspectDone
-	(*ConflictsAsk)(nil),         // 34: godwit.peer.v1.ConflictsAsk
-	(*ConflictsPage)(nil),        // 35: godwit.peer.v1.ConflictsPage
-	(*Arisen)(nil),               // 36: godwit.peer.v1.Arisen
-	(*ArisenDone)(nil),           // 37: godwit.peer.v1.ArisenDone
-	(*Agree)(nil),                // 38: godwit.peer.v1.Agree
-	(*AgreeDone)(nil),            // 39: godwit.peer.v1.AgreeDone
-	(*Ballot)(nil),               // 40: godwit.peer.v1.Ballot
-	(*Learn)(nil),                // 41: godwit.peer.v1.Learn
-	(*LearnDone)(nil),            // 42: godwit.peer.v1.LearnDone
-	(*Tail)(nil),                 // 43: godwit.peer.v1.Tail
-	(*TailPart)(nil),             // 44: godwit.peer.v1.TailPart
-	(*TailDone)(nil),             // 45: godwit.peer.v1.TailDone
-	(*TailPartDone)(nil),         // 46: godwit.peer.v1.TailPartDone
-	nil,                          // 47: godwit.peer.v1.Status.MetadataEntry
-	(*v1.Session)(nil),           // 48: godwit.v1.Session
-	(v1.Kind)(0),                 // 49: godwit.v1.Kind
-	(*v1.GetRequest)(nil),        // 50: godwit.v1.GetRequest
-	(*v1.UpdateRequest)(nil),     // 51: godwit.v1.UpdateRequest
-	(*v1.GetResponse)(nil),       // 52: godwit.v1.GetResponse
-	(*v1.UpdateResponse)(nil),    // 53: godwit.v1.UpdateResponse
-	(*v1.StatusRequest)(nil),     // 54: godwit.v1.StatusRequest
-	(*v1.VerifyRequest)(nil),     // 55: godwit.v1.VerifyRequest
-	(*v1.LagRequest)(nil),        // 56: godwit.v1.LagRequest
-	(*v1.LeavesRequest)(nil),     // 57: godwit.v1.LeavesRequest
-	(*v1.KeysRequest)(nil),       // 58: godwit.v1.KeysRequest
-	(*v1.CellsRequest)(nil),      // 59: godwit.v1.CellsRequest
-	(*v1.NodeStatus)(nil),        // 60: godwit.v1.NodeStatus
-	(*v1.VerifyResponse)(nil),    // 61: godwit.v1.VerifyResponse
-	(*v1.LagResponse)(nil),       // 62: godwit.v1.LagResponse
-	(*v1.LeavesResponse)(nil),    // 63: godwit.v1.LeavesResponse
-	(*v1.KeysResponse)(nil),      // 64: godwit.v1.KeysResponse
-	(*v1.CellsResponse)(nil),     // 65: godwit.v1.CellsResponse
-	(*v1.ConflictsResponse)(nil), // 66: godwit.v1.ConflictsResponse
-	(*v1.Change)(nil),            // 67: godwit.v1.Change
+	(*Holds)(nil),                // 7: godwit.peer.v1.Holds
+	(*HoldsDone)(nil),            // 8: godwit.peer.v1.HoldsDone
+	(*Recall)(nil),               // 9: godwit.peer.v1.Recall
+	(*RecallDone)(nil),           // 10: godwit.peer.v1.RecallDone
+	(*RequestResult)(nil),        // 11: godwit.peer.v1.RequestResult
+	(*Apply)(nil),                // 12: godwit.peer.v1.Apply
+	(*ApplyDone)(nil),            // 13: godwit.peer.v1.ApplyDone
+	(*Read)(nil),                 // 14: godwit.peer.v1.Read
+	(*ReadDone)(nil),             // 15: godwit.peer.v1.ReadDone
+	(*Repair)(nil),               // 16: godwit.peer.v1.Repair
+	(*RepairDone)(nil),           // 17: godwit.peer.v1.RepairDone
+	(*Clocks)(nil),               // 18: godwit.peer.v1.Clocks
+	(*ReplicaClock)(nil),         // 19: godwit.peer.v1.ReplicaClock
+	(*ClocksDone)(nil),           // 20: godwit.peer.v1.ClocksDone
+	(*Missing)(nil),              // 21: godwit.peer.v1.Missing
+	(*MissingDone)(nil),          // 22: godwit.peer.v1.MissingDone
+	(*SnapshotPage)(nil),         // 23: godwit.peer.v1.SnapshotPage
+	(*SnapshotDone)(nil),         // 24: godwit.peer.v1.SnapshotDone
+	(*HandOver)(nil),             // 25: godwit.peer.v1.HandOver
+	(*HandOverDone)(nil),         // 26: godwit.peer.v1.HandOverDone
+	(*DocumentAsk)(nil),          // 27: godwit.peer.v1.DocumentAsk
+	(*DocumentDone)(nil),         // 28: godwit.peer.v1.DocumentDone
+	(*Forward)(nil),              // 29: godwit.peer.v1.Forward
+	(*ForwardDone)(nil),          // 30: godwit.peer.v1.ForwardDone
+	(*ScanPage)(nil),             // 31: godwit.peer.v1.ScanPage
+	(*ScanDone)(nil),             // 32: godwit.peer.v1.ScanDone
+	(*ScanItem)(nil),             // 33: godwit.peer.v1.ScanItem
+	(*Inspect)(nil),              // 34: godwit.peer.v1.Inspect
+	(*InspectDone)(nil),          // 35: godwit.peer.v1.InspectDone
+	(*ConflictsAsk)(nil),         // 36: godwit.peer.v1.ConflictsAsk
+	(*ConflictsPage)(nil),        // 37: godwit.peer.v1.ConflictsPage
+	(*Arisen)(nil),               // 38: godwit.peer.v1.Arisen
+	(*ArisenDone)(nil),           // 39: godwit.peer.v1.ArisenDone
+	(*Agree)(nil),                // 40: godwit.peer.v1.Agree
+	(*AgreeDone)(nil),            // 41: godwit.peer.v1.AgreeDone
+	(*Ballot)(nil),               // 42: godwit.peer.v1.Ballot
+	(*Learn)(nil),                // 43: godwit.peer.v1.Learn
+	(*LearnDone)(nil),            // 44: godwit.peer.v1.LearnDone
+	(*Tail)(nil),                 // 45: godwit.peer.v1.Tail
+	(*TailPart)(nil),             // 46: godwit.peer.v1.TailPart
+	(*TailDone)(nil),             // 47: godwit.peer.v1.TailDone
+	(*TailPartDone)(nil),         // 48: godwit.peer.v1.TailPartDone
+	nil,                          // 49: godwit.peer.v1.Status.MetadataEntry
+	(*v1.Session)(nil),           // 50: godwit.v1.Session
+	(v1.Kind)(0),                 // 51: godwit.v1.Kind
+	(*v1.GetRequest)(nil),        // 52: godwit.v1.GetRequest
+	(*v1.UpdateRequest)(nil),     // 53: godwit.v1.UpdateRequest
+	(*v1.GetResponse)(nil),       // 54: godwit.v1.GetResponse
+	(*v1.UpdateResponse)(nil),    // 55: godwit.v1.UpdateResponse
+	(*v1.StatusRequest)(nil),     // 56: godwit.v1.StatusRequest
+	(*v1.VerifyRequest)(nil),     // 57: godwit.v1.VerifyRequest
+	(*v1.LagRequest)(nil),        // 58: godwit.v1.LagRequest
+	(*v1.LeavesRequest)(nil),     // 59: godwit.v1.LeavesRequest
+	(*v1.KeysRequest)(nil),       // 60: godwit.v1.KeysRequest
+	(*v1.CellsRequest)(nil),      // 61: godwit.v1.CellsRequest
+	(*v1.NodeStatus)(nil),        // 62: godwit.v1.NodeStatus
+	(*v1.VerifyResponse)(nil),    // 63: godwit.v1.VerifyResponse
+	(*v1.LagResponse)(nil),       // 64: godwit.v1.LagResponse
+	(*v1.LeavesResponse)(nil),    // 65: godwit.v1.LeavesResponse
+	(*v1.KeysResponse)(nil),      // 66: godwit.v1.KeysResponse
+	(*v1.CellsResponse)(nil),     // 67: godwit.v1.CellsResponse
+	(*v1.ConflictsResponse)(nil), // 68: godwit.v1.ConflictsResponse
+	(*v1.Change)(nil),            // 69: godwit.v1.Change
 }
 var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: godwit.peer.v1.Frame.messages:type_name -> godwit.peer.v1.Message
 	4,  // 1: godwit.peer.v1.Message.request:type_name -> godwit.peer.v1.Request
 	5,  // 2: godwit.peer.v1.Message.response:type_name -> godwit.peer.v1.Response
 	2,  // 3: godwit.peer.v1.Message.hello:type_name -> godwit.peer.v1.Hello
-	10, // 4: godwit.peer.v1.Request.apply:type_name -> godwit.peer.v1.Apply
-	12, // 5: godwit.peer.v1.Request.read:type_name -> godwit.peer.v1.Read
-	14, // 6: godwit.peer.v1.Request.repair:type_name -> godwit.peer.v1.Repair
-	16, // 7: godwit.peer.v1.Request.clocks:type_name -> godwit.peer.v1.Clocks
-	19, // 8: godwit.peer.v1.Request.missing:type_name -> godwit.peer.v1.Missing
-	21, // 9: godwit.peer.v1.Request.snapshot:type_name -> godwit.peer.v1.SnapshotPage
-	27, // 10: godwit.peer.v1.Request.forward:type_name -> godwit.peer.v1.Forward
-	29, // 11: godwit.peer.v1.Request.scan:type_name -> godwit.peer.v1.ScanPage
-	32, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
-	23, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
-	25, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
-	38, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
-	41, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
-	7,  // 17: godwit.peer.v1.Request.recall:type_name -> godwit.peer.v1.Recall
-	43, // 18: godwit.peer.v1.Request.tail:type_name -> godwit.peer.v1.Tail
-	6,  // 19: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
-	11, // 20: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
-	13, // 21: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
-	15, // 22: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
-	18, // 23: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
-	20, // 24: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
-	22, // 25: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
-	28, // 26: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
-	30, // 27: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
-	33, // 28: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
-	24, // 29: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
-	26, // 30: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
-	39, // 31: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
-	42, // 32: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
-	8,  // 33: godwit.peer.v1.Response.recall:type_name -> godwit.peer.v1.RecallDone
-	45, // 34: godwit.peer.v1.Response.tail:type_name -> godwit.peer.v1.TailDone
-	47, // 35: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
-	48, // 36: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
-	3,  // 37: godwit.peer.v1.Recall.replica:type_name -> godwit.peer.v1.Replica
-	49, // 38: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
-	3,  // 39: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
-	9,  // 40: godwit.peer.v1.Apply.results:type_name -> godwit.peer.v1.RequestResult
-	3,  // 41: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
-	49, // 42: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
-	3,  // 43: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
-	17, // 44: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 45: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
-	17, // 46: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 47: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 48: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 49: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
-	50, // 50: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
-	51, // 51: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
-	52, // 52: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
-	53, // 53: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
-	3,  // 54: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
-	31, // 55: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
-	49, // 56: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
-	54, // 57: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
-	55, // 58: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
-	56, // 59: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
-	34, // 60: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.peer.v1.ConflictsAsk
-	57, // 61: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
-	58, // 62: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
-	59, // 63: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
-	36, // 64: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
-	60, // 65: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
-	61, // 66: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
-	62, // 67: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
-	35, // 68: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
-	63, // 69: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
-	64, // 70: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
-	65, // 71: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
-	37, // 72: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
-	66, // 73: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
-	66, // 74: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
-	40, // 75: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
-	40, // 76: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
-	40, // 77: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
-	44, // 78: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
-	3,  // 79: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
-	46, // 80: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
-	3,  // 81: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
-	67, // 82: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
-	0,  // 83: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
-	0,  // 84: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
-	84, // [84:85] is the sub-list for method output_type
-	83, // [83:84] is the sub-list for method input_type
-	83, // [83:83] is the sub-list for extension type_name
-	83, // [83:83] is the sub-list for extension extendee
-	0,  // [0:83] is the sub-list for field type_name
+	12, // 4: godwit.peer.v1.Request.apply:type_name -> godwit.peer.v1.Apply
+	14, // 5: godwit.peer.v1.Request.read:type_name -> godwit.peer.v1.Read
+	16, // 6: godwit.peer.v1.Request.repair:type_name -> godwit.peer.v1.Repair
+	18, // 7: godwit.peer.v1.Request.clocks:type_name -> godwit.peer.v1.Clocks
+	21, // 8: godwit.peer.v1.Request.missing:type_name -> godwit.peer.v1.Missing
+	23, // 9: godwit.peer.v1.Request.snapshot:type_name -> godwit.peer.v1.SnapshotPage
+	29, // 10: godwit.peer.v1.Request.forward:type_name -> godwit.peer.v1.Forward
+	31, // 11: godwit.peer.v1.Request.scan:type_name -> godwit.peer.v1.ScanPage
+	34, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
+	25, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
+	27, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
+	40, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
+	43, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
+	9,  // 17: godwit.peer.v1.Request.recall:type_name -> godwit.peer.v1.Recall
+	45, // 18: godwit.peer.v1.Request.tail:type_name -> godwit.peer.v1.Tail
+	7,  // 19: godwit.peer.v1.Request.holds:type_name -> godwit.peer.v1.Holds
+	6,  // 20: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
+	13, // 21: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
+	15, // 22: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
+	17, // 23: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
+	20, // 24: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
+	22, // 25: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
+	24, // 26: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
+	30, // 27: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
+	32, // 28: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
+	35, // 29: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
+	26, // 30: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
+	28, // 31: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
+	41, // 32: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
+	44, // 33: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
+	10, // 34: godwit.peer.v1.Response.recall:type_name -> godwit.peer.v1.RecallDone
+	47, // 35: godwit.peer.v1.Response.tail:type_name -> godwit.peer.v1.TailDone
+	8,  // 36: godwit.peer.v1.Response.holds:type_name -> godwit.peer.v1.HoldsDone
+	49, // 37: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
+	50, // 38: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
+	3,  // 39: godwit.peer.v1.Holds.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 40: godwit.peer.v1.Recall.replica:type_name -> godwit.peer.v1.Replica
+	51, // 41: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
+	3,  // 42: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
+	11, // 43: godwit.peer.v1.Apply.results:type_name -> godwit.peer.v1.RequestResult
+	3,  // 44: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
+	51, // 45: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
+	3,  // 46: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
+	19, // 47: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 48: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
+	19, // 49: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 50: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 51: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 52: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
+	52, // 53: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
+	53, // 54: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
+	54, // 55: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
+	55, // 56: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
+	3,  // 57: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
+	33, // 58: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
+	51, // 59: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
+	56, // 60: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
+	57, // 61: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
+	58, // 62: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
+	36, // 63: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.peer.v1.ConflictsAsk
+	59, // 64: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
+	60, // 65: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
+	61, // 66: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
+	38, // 67: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
+	62, // 68: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
+	63, // 69: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
+	64, // 70: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
+	37, // 71: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
+	65, // 72: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
+	66, // 73: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
+	67, // 74: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
+	39, // 75: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
+	68, // 76: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
+	68, // 77: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
+	42, // 78: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
+	42, // 79: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
+	42, // 80: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
+	46, // 81: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
+	3,  // 82: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
+	48, // 83: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
+	3,  // 84: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
+	69, // 85: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
+	0,  // 86: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
+	0,  // 87: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
+	87, // [87:88] is the sub-list for method output_type
+	86, // [86:87] is the sub-list for method input_type
+	86, // [86:86] is the sub-list for extension type_name
+	86, // [86:86] is the sub-list for extension extendee
+	0,  // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_godwit_peer_v1_peer_proto_init() }
@@ -4267,6 +4409,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Request_Learn)(nil),
 		(*Request_Recall)(nil),
 		(*Request_Tail)(nil),
+		(*Request_Holds)(nil),
 	}
 	file_godwit_peer_v1_peer_proto_msgTypes[5].OneofWrappers = []any{
 		(*Response_Apply)(nil),
@@ -4284,16 +4427,17 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Response_Learn)(nil),
 		(*Response_Recall)(nil),
 		(*Response_Tail)(nil),
+		(*Response_Holds)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[27].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[29].OneofWrappers = []any{
 		(*Forward_Get)(nil),
 		(*Forward_Update)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[28].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[30].OneofWrappers = []any{
 		(*ForwardDone_Get)(nil),
 		(*ForwardDone_Update)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[32].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[34].OneofWrappers = []any{
 		(*Inspect_Status)(nil),
 		(*Inspect_Verify)(nil),
 		(*Inspect_Lag)(nil),
@@ -4303,7 +4447,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Inspect_Cells)(nil),
 		(*Inspect_Arisen)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[33].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[35].OneofWrappers = []any{
 		(*InspectDone_Status)(nil),
 		(*InspectDone_Verify)(nil),
 		(*InspectDone_Lag)(nil),
@@ -4313,14 +4457,14 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*InspectDone_Cells)(nil),
 		(*InspectDone_Arisen)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[44].OneofWrappers = []any{}
+	file_godwit_peer_v1_peer_proto_msgTypes[46].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_peer_v1_peer_proto_rawDesc), len(file_godwit_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   48,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
