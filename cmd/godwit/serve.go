@@ -17,6 +17,7 @@ import (
 
 	"github.com/godwitdb/godwit/dc/rpc"
 	"github.com/godwitdb/godwit/internal/node"
+	"github.com/godwitdb/godwit/replication"
 	"github.com/godwitdb/godwit/ring"
 	"github.com/godwitdb/godwit/topology"
 )
@@ -41,10 +42,12 @@ func (s *session) runCommands() []*cli.Command {
 				&cli.DurationFlag{Name: "heartbeat", Usage: "longest silence towards the other nodes of the datacenter, the same on all of them (default: 500ms)"},
 				&cli.Float64Flag{Name: "phi-threshold", Usage: "suspicion from which on a silent node is passed over (default: 8)"},
 				&cli.BoolFlag{Name: "allow-emulation", Usage: "start although the topology has emulated links"},
-				// The chaos tests need these two: a clock that is wrong, and a disk that
-				// a killed process leaves as a power failure would.
+				&cli.StringFlag{Name: "log-bytes", Usage: "`SIZE` of the event log, such as 1GiB: what others miss beyond it is told by comparing trees (default: 1GiB)"},
+				// The chaos tests need these: a clock that is wrong, a disk that a killed
+				// process leaves as a power failure would, and links that can be cut.
 				&cli.DurationFlag{Name: "test-clock-offset", Hidden: true, Usage: "put this on the wall clock"},
 				&cli.BoolFlag{Name: "test-volatile", Hidden: true, Usage: "lose what was not synced when the process is killed"},
+				&cli.StringSliceFlag{Name: "test-broker", Hidden: true, Usage: "reach the broker of a node of another datacenter elsewhere: `DC/NODE=ADDR`"},
 			},
 			run: serve,
 		}),
@@ -78,6 +81,14 @@ func serve(in *invocation) error {
 	if offset := in.Duration("test-clock-offset"); offset != 0 {
 		o.Wall = func() time.Time { return time.Now().Add(offset) }
 	}
+	if size := in.String("log-bytes"); size != "" {
+		if o.LogBytes, err = topology.ParseSize(size); err != nil || o.LogBytes < minLog {
+			return usagef("--log-bytes %q: a size of at least 1MiB, such as 512MiB or 1GiB", size)
+		}
+	}
+	if o.Outbox, err = brokers(in.StringSlice("test-broker")); err != nil {
+		return err
+	}
 	n, err := node.Start(in.ctx(), o)
 	if err != nil {
 		return err
@@ -94,6 +105,26 @@ func serve(in *invocation) error {
 		return errors.Join(failed, fmt.Errorf("stop node %s: %w", o.Node, err))
 	}
 	return failed
+}
+
+// minLog is the least event log that makes sense, in bytes.
+const minLog = 1 << 20
+
+// brokers reads where the brokers of other datacenters are reached; nil if
+// nothing says so.
+func brokers(told []string) (func(replication.Peer) string, error) {
+	if len(told) == 0 {
+		return nil, nil
+	}
+	at := map[string]string{}
+	for _, s := range told {
+		peer, addr, ok := strings.Cut(s, "=")
+		if !ok {
+			return nil, usagef("--test-broker %q: want DC/NODE=ADDR", s)
+		}
+		at[peer] = addr
+	}
+	return func(p replication.Peer) string { return at[p.String()] }, nil
 }
 
 // ofTopologyFile is how a node starts that the topology names.

@@ -73,7 +73,7 @@ func godwit() rules {
 			"internal/testcluster": {any: true, except: []string{"cmd/..."}},
 
 			"internal/e2e":         {any: true}, // tests from the outside
-			"internal/chaos":       {imports: with("client", "crdt", "internal/history", "internal/history/driver", "internal/mutants", "topology")},
+			"internal/chaos":       {imports: with("client", "crdt", "internal/history", "internal/history/driver", "internal/mutants", "internal/wan", "topology")},
 			"internal/chaos/cmd":   {imports: []string{"internal/chaos"}},
 			"internal/archtest":    {},
 			"internal/mutants":     {},

@@ -16,6 +16,7 @@ import (
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/client"
 	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/internal/wan"
 	"github.com/godwitdb/godwit/topology"
 )
 
@@ -28,18 +29,26 @@ const (
 	firstPort, lastPort = 12_000, 32_000
 )
 
-// cluster is the processes of one datacenter and a client for questions.
+// cluster is the processes of one or several datacenters and clients for questions.
 type cluster struct {
-	opts  Options
-	top   *topology.Topology
-	ids   []string // of the topology, in order
-	procs map[string]*process
-	admin *client.Client
-	say   func(format string, args ...any)
+	opts   Options
+	top    *topology.Topology
+	ids    []string // of the topology, in order
+	procs  map[string]*process
+	admin  *client.Client   // of the first datacenter
+	admins []*client.Client // of every one
+	net    *wan.Network     // between datacenters; nil if there is one
+	say    func(format string, args ...any)
 }
 
 // startCluster starts a datacenter of n nodes and returns when all serve.
 func startCluster(ctx context.Context, o Options, n int, say func(string, ...any)) (*cluster, error) {
+	return startDatacenters(ctx, o, []string{dcName}, []int{n}, say)
+}
+
+// startDatacenters starts datacenters of so many nodes each, which reach each
+// other through emulated links, and returns when all serve.
+func startDatacenters(ctx context.Context, o Options, names []string, sizes []int, say func(string, ...any)) (*cluster, error) {
 	if err := os.RemoveAll(o.Dir); err != nil {
 		return nil, err
 	}
@@ -47,40 +56,70 @@ func startCluster(ctx context.Context, o Options, n int, say func(string, ...any
 		return nil, err
 	}
 	c := &cluster{opts: o, say: say, procs: map[string]*process{}, top: &topology.Topology{Version: 1, Cluster: "chaos", Partitions: partitions}}
-	ports, err := freePorts(ctx, rand.New(rand.NewPCG(o.Seed, 1)), portsOf*n)
-	if err != nil {
-		return nil, err
+	rnd := rand.New(rand.NewPCG(o.Seed, 1))
+	for i, name := range names {
+		d, err := datacenter(ctx, rnd, name, sizes[i])
+		if err != nil {
+			return nil, err
+		}
+		c.top.Datacenters = append(c.top.Datacenters, d)
 	}
-	d := topology.Datacenter{Name: dcName}
-	for i := range n {
-		letter := string(rune('a' + i))
-		node := topology.Node{ID: dcName + "-" + letter, Rack: letter, Weight: 1, Advertise: "127.0.0.1"}
-		node.Ports = portsFrom(ports[portsOf*i:])
-		d.Nodes = append(d.Nodes, node)
-		c.ids = append(c.ids, node.ID)
-	}
-	c.top.Datacenters = []topology.Datacenter{d}
 	c.top.FillDefaults()
-	file, err := writeTopology(c.top, filepath.Join(o.Dir, "topology.yaml"))
-	if err != nil {
-		return nil, err
+	if len(names) > 1 {
+		c.net = wan.New(wan.Options{Rand: rand.New(rand.NewPCG(o.Seed, 4))})
 	}
-	for i, id := range c.ids {
-		c.procs[id] = &process{
-			id: id, binary: o.Binary, dir: filepath.Join(o.Dir, id), log: filepath.Join(o.Dir, "logs", id+".log"),
-			args: []string{"--topology", file, "--node", id}, http: addr(d.Nodes[i].Ports.HTTP),
-		}
-		if err := c.procs[id].start(); err != nil {
-			return nil, errors.Join(err, c.close())
-		}
-	}
-	if c.admin, err = client.Open(ctx, client.Options{Addrs: c.addrs(), DC: dcName}); err != nil {
-		return nil, errors.Join(err, c.close())
-	}
-	if err := c.ready(ctx); err != nil {
+	if err := c.launch(ctx); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
+}
+
+func datacenter(ctx context.Context, rnd *rand.Rand, name string, n int) (topology.Datacenter, error) {
+	d := topology.Datacenter{Name: name}
+	ports, err := freePorts(ctx, rnd, portsOf*n)
+	for i := range n {
+		if err != nil {
+			return d, err
+		}
+		letter := string(rune('a' + i))
+		node := topology.Node{ID: name + "-" + letter, Rack: letter, Weight: 1, Advertise: "127.0.0.1"}
+		node.Ports = portsFrom(ports[portsOf*i:])
+		d.Nodes = append(d.Nodes, node)
+	}
+	return d, err
+}
+
+// launch starts all processes and waits until they serve.
+func (c *cluster) launch(ctx context.Context) error {
+	file, err := writeTopology(c.top, filepath.Join(c.opts.Dir, "topology.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, d := range c.top.Datacenters {
+		via, err := c.proxies(d.Name)
+		if err != nil {
+			return err
+		}
+		for _, n := range d.Nodes {
+			p := &process{
+				id: n.ID, binary: c.opts.Binary, dir: filepath.Join(c.opts.Dir, n.ID), log: filepath.Join(c.opts.Dir, "logs", n.ID+".log"),
+				args: append([]string{"--topology", file, "--node", n.ID}, via...), http: addr(n.Ports.HTTP),
+			}
+			c.ids, c.procs[n.ID] = append(c.ids, n.ID), p
+			if err := p.start(); err != nil {
+				return err
+			}
+		}
+	}
+	for i, d := range c.top.Datacenters {
+		admin, err := client.Open(ctx, client.Options{Addrs: c.addrsOf(i), DC: d.Name})
+		if err != nil {
+			return err
+		}
+		c.admins = append(c.admins, admin)
+	}
+	c.admin = c.admins[0]
+	return c.ready(ctx)
 }
 
 func writeTopology(t *topology.Topology, name string) (string, error) {
@@ -119,18 +158,26 @@ func portsFrom(p []int) topology.Ports {
 
 func addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// addrs are where the nodes serve clients, in the order of their names.
-func (c *cluster) addrs() []string {
+// addrs are where the nodes of the first datacenter serve clients, in the order
+// of their names.
+func (c *cluster) addrs() []string { return c.addrsOf(0) }
+
+func (c *cluster) addrsOf(dc int) []string {
 	var out []string
-	for _, n := range c.top.Datacenters[0].Nodes {
+	for _, n := range c.top.Datacenters[dc].Nodes {
 		out = append(out, addr(n.Ports.GRPC))
 	}
 	return out
 }
 
-// open returns a client that asks the nodes in order, beginning with the ith.
+// open returns a client of a node's datacenter that asks its nodes in order,
+// beginning with the ith of all nodes.
 func (c *cluster) open(ctx context.Context, i int, o client.Options) (*client.Client, error) {
-	all := c.addrs()
+	dc := 0
+	for ; i >= len(c.top.Datacenters[dc].Nodes); dc++ {
+		i -= len(c.top.Datacenters[dc].Nodes)
+	}
+	all := c.addrsOf(dc)
 	o.Addrs = append(append([]string(nil), all[i:]...), all[:i]...)
 	return client.Open(ctx, o)
 }
@@ -138,11 +185,15 @@ func (c *cluster) open(ctx context.Context, i int, o client.Options) (*client.Cl
 // close ends all processes and reports those that did not end well.
 func (c *cluster) close() error {
 	var errs []error
-	if c.admin != nil {
-		errs = append(errs, c.admin.Close())
+	for _, admin := range c.admins {
+		errs = append(errs, admin.Close())
 	}
+	c.admins = nil
 	for _, p := range c.procs {
 		errs = append(errs, p.stop())
+	}
+	if c.net != nil {
+		c.net.Close()
 	}
 	return errors.Join(errs...)
 }
@@ -158,11 +209,11 @@ const (
 // ready waits until every node of the cluster serves and finds all others alive.
 func (c *cluster) ready(ctx context.Context) error {
 	return c.until(ctx, readyTime, "all nodes serve", func() error {
-		s, err := c.admin.Status(ctx, client.WithTimeout(2*time.Second))
+		nodes, err := c.status(ctx)
 		if err != nil {
 			return err
 		}
-		for _, n := range s.GetNodes() {
+		for _, n := range nodes {
 			if !n.GetReachable() {
 				return fmt.Errorf("%s is not reachable", n.GetId())
 			}
@@ -172,8 +223,8 @@ func (c *cluster) ready(ctx context.Context) error {
 				}
 			}
 		}
-		if len(s.GetNodes()) < len(c.ids) {
-			return fmt.Errorf("%d nodes, want %d", len(s.GetNodes()), len(c.ids))
+		if len(nodes) < len(c.ids) {
+			return fmt.Errorf("%d nodes, want %d", len(nodes), len(c.ids))
 		}
 		return nil
 	})
@@ -185,22 +236,19 @@ func (c *cluster) level(ctx context.Context) error {
 	var want map[string]*crdt.Clock
 	free := map[string]bool{} // nodes that kept nothing for another when they were asked
 	return c.until(ctx, levelTime, "all nodes are level", func() error {
-		v, err := c.admin.Verify(ctx, &v1.VerifyRequest{WithClocks: true}, client.WithTimeout(5*time.Second))
+		all, err := c.digests(ctx, true)
 		if err != nil {
 			return err
 		}
-		if len(v.GetMissing()) > 0 {
-			return fmt.Errorf("no answer of %s", strings.Join(v.GetMissing(), ", "))
-		}
-		s, err := c.admin.Status(ctx, client.WithTimeout(5*time.Second))
+		nodes, err := c.status(ctx)
 		if err != nil {
 			return err
 		}
 		if want == nil {
-			want, err = union(v)
+			want, err = union(all)
 			return errors.Join(err, errors.New("they have yet to be asked again"))
 		}
-		for _, n := range s.GetNodes() {
+		for _, n := range nodes {
 			if n.GetMoving() != nil {
 				return fmt.Errorf("%s says that owners change", n.GetId())
 			}
@@ -208,8 +256,37 @@ func (c *cluster) level(ctx context.Context) error {
 				return fmt.Errorf("%s holds %d replicas for others", n.GetId(), n.GetGuests())
 			}
 		}
-		return covered(v, want)
+		return covered(all, want)
 	})
+}
+
+// status is what every node tells of itself.
+func (c *cluster) status(ctx context.Context) ([]*v1.NodeStatus, error) {
+	var out []*v1.NodeStatus
+	for _, admin := range c.admins {
+		s, err := admin.Status(ctx, client.WithTimeout(5*time.Second))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s.GetNodes()...)
+	}
+	return out, nil
+}
+
+// digests is what every owner has of every partition, in all datacenters.
+func (c *cluster) digests(ctx context.Context, clocks bool) ([]*v1.ReplicaDigest, error) {
+	var out []*v1.ReplicaDigest
+	for _, admin := range c.admins {
+		v, err := admin.Verify(ctx, &v1.VerifyRequest{WithClocks: clocks}, client.WithTimeout(5*time.Second))
+		if err != nil {
+			return nil, err
+		}
+		if len(v.GetMissing()) > 0 {
+			return nil, fmt.Errorf("no answer of %s", strings.Join(v.GetMissing(), ", "))
+		}
+		out = append(out, v.GetReplicas()...)
+	}
+	return out, nil
 }
 
 func replicaName(d *v1.ReplicaDigest) string {
@@ -217,9 +294,9 @@ func replicaName(d *v1.ReplicaDigest) string {
 }
 
 // union is all that any owner has of each partition.
-func union(v *v1.VerifyResponse) (map[string]*crdt.Clock, error) {
+func union(all []*v1.ReplicaDigest) (map[string]*crdt.Clock, error) {
 	out := map[string]*crdt.Clock{}
-	for _, d := range v.GetReplicas() {
+	for _, d := range all {
 		clock, err := crdt.DecodeClock(d.GetClock())
 		if err != nil && len(d.GetClock()) > 0 {
 			return nil, err
@@ -233,8 +310,8 @@ func union(v *v1.VerifyResponse) (map[string]*crdt.Clock, error) {
 }
 
 // covered reports which owner lacks some of want.
-func covered(v *v1.VerifyResponse, want map[string]*crdt.Clock) error {
-	for _, d := range v.GetReplicas() {
+func covered(all []*v1.ReplicaDigest, want map[string]*crdt.Clock) error {
+	for _, d := range all {
 		w := want[replicaName(d)]
 		if w == nil || w.Empty() {
 			continue
@@ -267,15 +344,12 @@ func lacking(have, want *crdt.Clock) string {
 // equal waits until all replicas of every partition have the same clock and tree.
 func (c *cluster) equal(ctx context.Context) error {
 	return c.until(ctx, levelTime, "all replicas are equal", func() error {
-		v, err := c.admin.Verify(ctx, &v1.VerifyRequest{}, client.WithTimeout(5*time.Second))
+		all, err := c.digests(ctx, false)
 		if err != nil {
 			return err
 		}
-		if len(v.GetMissing()) > 0 {
-			return fmt.Errorf("no answer of %s", strings.Join(v.GetMissing(), ", "))
-		}
 		seen := map[string]*v1.ReplicaDigest{}
-		for _, d := range v.GetReplicas() {
+		for _, d := range all {
 			have := seen[replicaName(d)]
 			switch {
 			case !d.GetReady() || d.GetResidue() > 0:

@@ -57,6 +57,7 @@ type Options struct {
 	Volatile   bool           // lose what was not synced when the process dies, see storage.Volatile
 	CacheBytes int64          // block cache; 64 MiB
 	MemTable   uint64         // bytes of a memtable; 16 MiB
+	LogBytes   int64          // event log, at the most; 1 GiB
 	// Heartbeat is the longest that nodes of a datacenter are silent towards each
 	// other; the same on all of them; 500 ms.
 	Heartbeat time.Duration
@@ -199,7 +200,7 @@ func (m membership) State(id string) string {
 const logKeep = 10 * time.Minute
 
 func (n *Node) open(context.Context) error {
-	store := storage.Options{Dir: n.opts.Dir, CacheBytes: n.opts.CacheBytes, MemTable: n.opts.MemTable, Wall: n.opts.Wall, LogKeep: logKeep}
+	store := storage.Options{Dir: n.opts.Dir, CacheBytes: n.opts.CacheBytes, MemTable: n.opts.MemTable, LogBytes: n.opts.LogBytes, Wall: n.opts.Wall, LogKeep: logKeep}
 	switch {
 	case n.opts.Memory:
 		store.FS = storage.NewMemory()
