@@ -128,20 +128,6 @@ func permanent(err error) error {
 	return err
 }
 
-// Snapshot implements replication.Local.
-func (r Remote) Snapshot(_ context.Context, id replication.Replica, cursor []byte, maxBytes int) (page, next []byte, err error) {
-	p, next, err := r.n.store.Replica(replicaOf(id)).ReadPage(cursor, maxBytes)
-	if err != nil {
-		return nil, nil, err
-	}
-	return storage.AppendPage(nil, p), next, nil
-}
-
-// Join implements replication.Local. The co-owners follow by catch-up.
-func (r Remote) Join(ctx context.Context, id replication.Replica, fetch func(ctx context.Context, cursor []byte) (page, next []byte, err error)) error {
-	return r.n.join(ctx, replicaOf(id), fetch)
-}
-
 func replicaOf(id replication.Replica) storage.ReplicaID { return storage.ReplicaID(id) }
 
 // remoteClock is what another datacenter last reported to have.

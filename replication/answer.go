@@ -45,28 +45,21 @@ func (x *Replicator) answer(ctx context.Context, dc string, q *query) ([]byte, e
 		return x.answerClocks(dc, q.clocks), nil
 	case askNotices:
 		return x.answerNotices(q.notices), nil
+	case askSteps:
+		return x.answerSteps(ctx, dc, q.parts), nil
+	case askRoots:
+		return x.answerRoots(dc, q.salt, q.roots), nil
 	}
 	if !x.view.Load().shares(dc, q.replica.Placement) {
 		return nil, errResidency
 	}
-	if q.kind == askMissing {
-		var m missing
-		var err error
-		m.deltas, m.more, m.trimmed, err = x.opts.Local.Missing(q.replica, &q.have, pageBytes)
-		if err != nil {
-			return nil, fmt.Errorf("look for missing events: %w", err)
-		}
-		return m.encode(), nil
-	}
-	var cursor []byte
-	if len(q.cursor) > 0 {
-		cursor = q.cursor
-	}
-	page, next, err := x.opts.Local.Snapshot(ctx, q.replica, cursor, pageBytes)
+	var m missing
+	var err error
+	m.deltas, m.more, m.trimmed, err = x.opts.Local.Missing(q.replica, &q.have, pageBytes)
 	if err != nil {
-		return nil, fmt.Errorf("read a page of a snapshot: %w", err)
+		return nil, fmt.Errorf("look for missing events: %w", err)
 	}
-	return encodePage(page, next), nil
+	return m.encode(), nil
 }
 
 // answerClocks reports where the asked replicas stand, except where the asker

@@ -2,6 +2,7 @@ package replication_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -55,12 +56,12 @@ func (p *pipe) Missing(replication.Replica, *crdt.Clock, int) (deltas [][]byte, 
 	return nil, false, false, nil
 }
 
-func (p *pipe) Snapshot(context.Context, replication.Replica, []byte, int) (page, next []byte, err error) {
-	return nil, nil, nil
-}
+func (p *pipe) Root(replication.Replica, uint64) (clock, root uint64, err error) { return 0, 0, nil }
 
-func (p *pipe) Join(context.Context, replication.Replica, func(context.Context, []byte) (page, next []byte, err error)) error {
-	return nil
+func (p *pipe) Answer(replication.Replica, []byte, int) ([]byte, error) { return nil, nil }
+
+func (p *pipe) Compare(replication.Replica) (replication.Comparison, error) {
+	return nil, errors.New("nothing to compare")
 }
 
 // pipes returns the two ends of a pipe over real brokers.

@@ -117,10 +117,16 @@ func TestUnpackingIsBounded(t *testing.T) {
 func TestResidencyOfQuestions(t *testing.T) {
 	x := &Replicator{}
 	x.view.Store(&view{shared: map[string][]uint32{"eu": {1}}})
-	for _, kind := range []byte{askMissing, askSnapshot} {
-		if _, err := x.answer(t.Context(), "eu", &query{kind: kind, replica: Replica{2, 0}}); !errors.Is(err, errResidency) {
-			t.Errorf("question of kind %d about a placement not shared: %v, want a refusal", kind, err)
-		}
+	if _, err := x.answer(t.Context(), "eu", &query{kind: askMissing, replica: Replica{2, 0}}); !errors.Is(err, errResidency) {
+		t.Errorf("events of a placement not shared: %v, want a refusal", err)
+	}
+	step, err := x.answer(t.Context(), "eu", &query{kind: askSteps, parts: []stepPart{{Replica{2, 0}, []byte("x")}}})
+	if want := encodeReplies([]stepReply{{true, []byte(errResidency.Error())}}); err != nil || !bytes.Equal(step, want) {
+		t.Errorf("a step about a placement not shared: %q, %v; want %q", step, err, want)
+	}
+	roots, err := x.answer(t.Context(), "eu", &query{kind: askRoots, roots: []rootOf{{Replica{2, 0}, 1, 2}}})
+	if err != nil || !bytes.Equal(roots, encodeStandings([]standingOf{{0, notReady}})) {
+		t.Errorf("the root of a placement not shared: %x, %v", roots, err)
 	}
 	if b := x.answerClocks("eu", []clockHash{{Replica{2, 0}, 0}}); !bytes.Equal(b, encodeReports(nil, false)) {
 		t.Errorf("clocks of a placement not shared: %x", b)
@@ -190,7 +196,8 @@ func FuzzUnpack(f *testing.F) {
 func FuzzDecodeQuery(f *testing.F) {
 	f.Add((&query{kind: askClocks, clocks: []clockHash{{Replica{1, 2}, 3}, {Replica{1, 4}, 5}}}).encode())
 	f.Add((&query{kind: askMissing, replica: Replica{1, 2}, have: someClock()}).encode())
-	f.Add((&query{kind: askSnapshot, replica: Replica{1, 2}, cursor: []byte("here")}).encode())
+	f.Add((&query{kind: askSteps, parts: []stepPart{{Replica{1, 2}, []byte("x")}, {Replica{1, 2}, nil}}}).encode())
+	f.Add((&query{kind: askRoots, salt: 7, roots: []rootOf{{Replica{1, 2}, 3, 4}, {Replica{1, 3}, 5, 6}}}).encode())
 	f.Add((&query{kind: askNotices, notices: []noticeStamp{{"ring/eu", 3, 4}, {"ring/us", 300, 5}}}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		q, err := decodeQuery(b)
@@ -204,7 +211,8 @@ func FuzzDecodeAnswers(f *testing.F) {
 	c := someClock()
 	f.Add(encodeReports([]clockReport{{Replica{1, 2}, c, c}, {Replica{1, 3}, c, crdt.Clock{}}}, true))
 	f.Add((&missing{more: true, deltas: [][]byte{[]byte("x"), nil}}).encode())
-	f.Add(encodePage([]byte("page"), []byte("next")))
+	f.Add(encodeReplies([]stepReply{{false, []byte("page")}, {true, []byte("no")}}))
+	f.Add(encodeStandings([]standingOf{{0, clocksDiffer}, {3, rootsDiffer | clocksDiffer}}))
 	f.Add(encodeNotices([]Notice{{"ring/eu", 3, []byte("who")}, {"topology", 300, nil}}, true))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if reports, more, err := decodeReports(b); err == nil && !bytes.Equal(encodeReports(reports, more), b) {
@@ -213,11 +221,23 @@ func FuzzDecodeAnswers(f *testing.F) {
 		if m, err := decodeMissing(b); err == nil && !bytes.Equal(m.encode(), b) {
 			t.Fatalf("missing %x, encoded %x", b, m.encode())
 		}
-		if page, next, err := decodePage(b); err == nil && !bytes.Equal(encodePage(page, next), b) {
-			t.Fatalf("page %x, encoded %x", b, encodePage(page, next))
+		if replies, err := decodeReplies(b); err == nil && !bytes.Equal(encodeReplies(replies), b) {
+			t.Fatalf("replies %x, encoded %x", b, encodeReplies(replies))
+		}
+		if how, err := decodeStandings(b, 9); err == nil && !bytes.Equal(encodeStandings(told(how)), b) {
+			t.Fatalf("standings %x, encoded %x", b, encodeStandings(told(how)))
 		}
 		if notices, more, err := decodeNotices(b); err == nil && !bytes.Equal(encodeNotices(notices, more), b) {
 			t.Fatalf("notices %x, encoded %x", b, encodeNotices(notices, more))
 		}
 	})
+}
+
+func told(how []byte) (out []standingOf) {
+	for i, h := range how {
+		if h != 0 {
+			out = append(out, standingOf{i, h})
+		}
+	}
+	return out
 }

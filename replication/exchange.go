@@ -17,7 +17,6 @@ import (
 const (
 	clocksTimeout  = 2 * time.Second
 	missingTimeout = 10 * time.Second
-	joinTimeout    = 10 * time.Minute
 	hurryFor       = 3 * time.Second        // after a peer came back or a gap was seen:
 	hurryEvery     = 250 * time.Millisecond // ... look more often, and wait less for what is in flight
 	askedAtOnce    = 4                      // candidates of one datacenter
@@ -30,14 +29,13 @@ const (
 
 // exchanger is what the askers of all datacenters share.
 type exchanger struct {
-	joins *semaphore.Weighted // full joins, one at a time
-
-	mu    sync.Mutex
-	wakes map[string]chan struct{}
+	mu     sync.Mutex
+	wakes  map[string]chan struct{}
+	askers map[string]*asker
 }
 
 func (e *exchanger) init() {
-	e.joins, e.wakes = semaphore.NewWeighted(1), map[string]chan struct{}{}
+	e.wakes, e.askers = map[string]chan struct{}{}, map[string]*asker{}
 }
 
 func (e *exchanger) wakeOf(dc string) chan struct{} {
@@ -72,6 +70,9 @@ type asker struct {
 	mu    sync.Mutex
 	known map[Replica]*known
 	slots *semaphore.Weighted // repairs
+
+	sweeps   sweeps
+	verified verified
 }
 
 // known is what the remote datacenter last reported for a replica.
@@ -89,11 +90,16 @@ type known struct {
 	notBefore time.Time // after failures
 }
 
-func newAsker(x *Replicator, dc string) *asker {
-	return &asker{
+func newAsker(ctx context.Context, x *Replicator, dc string) *asker {
+	a := &asker{
 		x: x, dc: dc, wake: x.exchange.wakeOf(dc), known: map[Replica]*known{},
-		slots: semaphore.NewWeighted(repairsAtOnce),
+		slots:  semaphore.NewWeighted(repairsAtOnce),
+		sweeps: sweeps{life: ctx, queued: map[string][]*sweeping{}, running: map[string]bool{}},
 	}
+	x.exchange.mu.Lock()
+	defer x.exchange.mu.Unlock()
+	x.exchange.askers[dc] = a
+	return a
 }
 
 func (a *asker) run(ctx context.Context) {
@@ -157,10 +163,7 @@ func (a *asker) round(ctx context.Context) {
 
 // led lists the replicas to compare, in order, and forgets all others.
 func (a *asker) led() []Replica {
-	view := a.x.view.Load()
-	led := slices.DeleteFunc(slices.Clone(a.x.opts.Local.Led()), func(r Replica) bool { return !view.shares(a.dc, r.Placement) })
-	slices.SortFunc(led, Replica.compare)
-	led = slices.Compact(led)
+	led := a.ledNow()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for r, k := range a.known {
@@ -311,6 +314,9 @@ func (a *asker) startRepair(ctx context.Context, r Replica) {
 		}
 		err := a.repair(ctx, r, Peer{a.dc, node})
 		a.slots.Release(1)
+		if errors.Is(err, errTrimmed) {
+			err = a.takeOver(ctx, r, node)
+		}
 		a.repaired(ctx, r, err)
 	})
 }
@@ -331,7 +337,10 @@ func (a *asker) repaired(ctx context.Context, r Replica, err error) {
 		"placement", r.Placement, "partition", r.Partition, "failures", k.failures, "error", err)
 }
 
-var errNothingNew = errors.New("node has no more of what its clock shows")
+var (
+	errNothingNew = errors.New("node has no more of what its clock shows")
+	errTrimmed    = errors.New("log no longer reaches back")
+)
 
 // repair asks one node for the events of r that are not here, page by page.
 func (a *asker) repair(ctx context.Context, r Replica, from Peer) error {
@@ -354,7 +363,7 @@ func (a *asker) repair(ctx context.Context, r Replica, from Peer) error {
 			if a.stillOwed(r) == nil {
 				return nil // it came meanwhile by another way, and then the log was rightly trimmed
 			}
-			return a.join(ctx, r, from)
+			return errTrimmed
 		}
 		if len(m.deltas) == 0 {
 			return a.stillOwed(r)
@@ -382,26 +391,16 @@ func (a *asker) stillOwed(r Replica) error {
 	return nil
 }
 
-// join takes everything over, because the log no longer holds what is missing.
-func (a *asker) join(ctx context.Context, r Replica, from Peer) error {
-	if !a.x.exchange.joins.TryAcquire(1) {
-		return nil // another one is under way: its turn comes at a later round
-	}
-	defer a.x.exchange.joins.Release(1)
-	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
-	defer cancel()
+// takeOver compares the replicas themselves, because the log no longer holds
+// what is missing.
+func (a *asker) takeOver(ctx context.Context, r Replica, node string) error {
 	a.x.remote(a.dc).joins.Add(1)
-	a.x.opts.Logger.Info("full join began", "datacenter", a.dc, "placement", r.Placement, "partition", r.Partition)
-	err := a.x.opts.Local.Join(ctx, r, func(ctx context.Context, cursor []byte) (page, next []byte, err error) {
-		raw, err := a.request(ctx, from, &query{kind: askSnapshot, replica: r, cursor: cursor}, missingTimeout)
-		if err != nil {
-			return nil, nil, err
-		}
-		return decodePage(raw)
-	})
+	cost, err := a.compare(ctx, r, node)
 	if err != nil {
-		return fmt.Errorf("join a snapshot of node %s: %w", from, err)
+		return err
 	}
+	a.x.opts.Logger.Info("replica compared because the log no longer reached back", "datacenter", a.dc, "placement", r.Placement,
+		"partition", r.Partition, "keys", cost.Keys, "bytes", cost.TreeBytes+cost.DigestBytes+cost.CellBytes)
 	return a.stillOwed(r)
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zeebo/xxh3"
+
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/replication"
 )
@@ -280,36 +282,60 @@ func (n *fakeNode) Apply(_ context.Context, r replication.Replica, deltas [][]by
 	return nil
 }
 
-// Snapshot is a method of replication.Local: two pages, the second one empty.
-func (n *fakeNode) Snapshot(_ context.Context, r replication.Replica, cursor []byte, _ int) (page, next []byte, err error) {
+// Root is a method of replication.Local.
+func (n *fakeNode) Root(r replication.Replica, salt uint64) (clock, root uint64, err error) {
 	n.dc.mu.Lock()
 	defer n.dc.mu.Unlock()
-	if string(cursor) == "rest" {
-		return nil, nil, nil
-	}
 	f := n.replica(r)
-	s := &crdt.Snapshot{Clock: f.r.Clock.Clone(), Residue: f.r.Residue.Changes(), Cells: f.cells.All()}
-	return crdt.AppendSnapshot(nil, s), []byte("rest"), nil
+	if !f.r.Residue.Empty() {
+		return 0, 0, errors.New("removals wait")
+	}
+	cells := crdt.AppendSnapshot(nil, &crdt.Snapshot{Cells: f.cells.All()})
+	return xxh3.HashSeed(crdt.AppendClock(nil, &f.r.Clock), salt), xxh3.HashSeed(cells, salt), nil
 }
 
-// Join is a method of replication.Local.
-func (n *fakeNode) Join(ctx context.Context, r replication.Replica, fetch func(ctx context.Context, cursor []byte) (page, next []byte, err error)) error {
-	page, next, err := fetch(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if rest, end, err := fetch(ctx, next); len(rest) != 0 || end != nil || err != nil {
-		return fmt.Errorf("last page: %d bytes, cursor %q, %w", len(rest), end, err)
-	}
-	s, err := crdt.DecodeSnapshot(slices.Clone(page))
-	if err != nil {
-		return err
-	}
+// Answer is a method of replication.Local: all there is, in one step.
+func (n *fakeNode) Answer(r replication.Replica, _ []byte, _ int) ([]byte, error) {
 	n.dc.mu.Lock()
 	defer n.dc.mu.Unlock()
-	for _, o := range n.dc.nodes {
+	f := n.replica(r)
+	s := &crdt.Snapshot{Clock: f.r.Clock.Clone(), Residue: f.r.Residue.Changes(), Cells: f.cells.All()}
+	return crdt.AppendSnapshot(nil, s), nil
+}
+
+// Compare is a method of replication.Local.
+func (n *fakeNode) Compare(r replication.Replica) (replication.Comparison, error) {
+	return &fakeComparison{n: n, r: r}, nil
+}
+
+// fakeComparison is a replication.Comparison of one step.
+type fakeComparison struct {
+	n     *fakeNode
+	r     replication.Replica
+	whole bool
+}
+
+func (*fakeComparison) Step() (replication.StepKind, []byte) {
+	return replication.StepCells, []byte("all")
+}
+func (c *fakeComparison) Whole() bool { return c.whole }
+func (*fakeComparison) Finish() error { return nil }
+func (*fakeComparison) Abandon()      {}
+func (*fakeComparison) Differing() int {
+	return 0
+}
+
+func (c *fakeComparison) Take(answer []byte) error {
+	s, err := crdt.DecodeSnapshot(slices.Clone(answer))
+	if err != nil {
+		return err
+	}
+	c.whole = true
+	c.n.dc.mu.Lock()
+	defer c.n.dc.mu.Unlock()
+	for _, o := range c.n.dc.nodes {
 		if o.live {
-			if err := o.replica(r).join(s); err != nil {
+			if err := o.replica(c.r).join(s); err != nil {
 				return err
 			}
 		}

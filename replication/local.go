@@ -45,10 +45,14 @@ type Local interface {
 	// they are durable. The deltas must not be kept. An error that is
 	// ErrPermanent says that trying again is of no use.
 	Apply(ctx context.Context, r Replica, deltas [][]byte) error
-	// Snapshot serves one page of a consistent snapshot of r; a nil cursor
-	// begins one, a nil next ends it.
-	Snapshot(ctx context.Context, r Replica, cursor []byte, maxBytes int) (page, next []byte, err error)
-	// Join pulls a snapshot of r with fetch, from its beginning, and joins it
-	// everywhere in this datacenter (rules 3 to 5).
-	Join(ctx context.Context, r Replica, fetch func(ctx context.Context, cursor []byte) (page, next []byte, err error)) error
+	// Root returns salted hashes of the durable clock of this node's replica of r
+	// and of the root of its tree. It fails while they say nothing: the tree is
+	// being built, something is not durable yet, or removals wait.
+	Root(r Replica, salt uint64) (clock, root uint64, err error)
+	// Answer answers one step of another datacenter's Comparison of r, with about
+	// maxBytes.
+	Answer(r Replica, ask []byte, maxBytes int) ([]byte, error)
+	// Compare begins to compare this node's replica of r with another
+	// datacenter's; what is taken over reaches the whole datacenter.
+	Compare(r Replica) (Comparison, error)
 }

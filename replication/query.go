@@ -3,7 +3,6 @@ package replication
 import (
 	"cmp"
 	"encoding/binary"
-	"slices"
 
 	"github.com/zeebo/xxh3"
 
@@ -14,24 +13,24 @@ import (
 const (
 	queryVersion = 1
 
-	askClocks   = 1
-	askMissing  = 2
-	askSnapshot = 3
+	askClocks  = 1
+	askMissing = 2 // 3 was a page of a snapshot
 
-	maxAsked       = 4096    // replicas of one clocksQuery
-	pageBytes      = 1 << 20 // of what one answer carries, more or less
-	maxClockBytes  = 4 << 20
-	maxCursorBytes = 64 << 10
-	maxDeltas      = 64 << 10
+	maxAsked      = 4096    // replicas of one clocksQuery
+	pageBytes     = 1 << 20 // of what one answer carries, more or less
+	maxClockBytes = 4 << 20
+	maxDeltas     = 64 << 10
 )
 
 // query is one question. Exactly the fields of its kind are used.
 type query struct {
 	kind    byte
 	clocks  []clockHash   // askClocks: in order of the replicas
-	replica Replica       // askMissing, askSnapshot
+	replica Replica       // askMissing
 	have    crdt.Clock    // askMissing
-	cursor  []byte        // askSnapshot; empty begins
+	parts   []stepPart    // askSteps
+	salt    uint64        // askRoots
+	roots   []rootOf      // askRoots: in order of the replicas
 	notices []noticeStamp // askNotices: what the asker has, in order of their names
 }
 
@@ -87,9 +86,10 @@ func (q *query) encode() []byte {
 	case askMissing:
 		b = appendReplica(b, q.replica)
 		b = appendBytes(b, crdt.AppendClock(nil, &q.have))
-	case askSnapshot:
-		b = appendReplica(b, q.replica)
-		b = appendBytes(b, q.cursor)
+	case askSteps:
+		b = appendParts(b, q.parts)
+	case askRoots:
+		b = appendRoots(b, q.salt, q.roots)
 	case askNotices:
 		b = appendStamps(b, q.notices)
 	}
@@ -115,9 +115,10 @@ func decodeQuery(b []byte) (*query, error) {
 	case askMissing:
 		q.replica = r.replica()
 		q.have = r.clock("clock")
-	case askSnapshot:
-		q.replica = r.replica()
-		q.cursor = r.bytes("cursor", maxCursorBytes)
+	case askSteps:
+		q.parts = r.parts()
+	case askRoots:
+		q.salt, q.roots = r.fixed64("salt"), r.roots()
 	case askNotices:
 		q.notices = r.stamps()
 	default:
@@ -206,24 +207,6 @@ func decodeMissing(b []byte) (*missing, error) {
 		return nil, err
 	}
 	return m, nil
-}
-
-// encodePage makes the answer to askSnapshot; an empty next ends it.
-func encodePage(page, next []byte) []byte {
-	return appendBytes(appendBytes([]byte{queryVersion}, page), next)
-}
-
-func decodePage(b []byte) (page, next []byte, err error) {
-	r := reader{b: b}
-	r.answerVersion()
-	page, next = r.bytes("page", maxUnpacked), r.bytes("cursor", maxCursorBytes)
-	if err := r.done("page"); err != nil {
-		return nil, nil, err
-	}
-	if len(next) == 0 {
-		next = nil
-	}
-	return slices.Clip(page), next, nil
 }
 
 func (r *reader) answerVersion() {

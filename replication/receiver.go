@@ -69,6 +69,11 @@ func (in *intake) handle(ctx context.Context, m Message) {
 		m.Nak(0) // no longer this node's to pull
 		return
 	}
+	if x.throttle(ctx, m.From.DC, len(m.Data)) != nil {
+		x.inbound.Release(size)
+		m.Nak(0)
+		return
+	}
 	started := x.spawn(func() {
 		defer x.inbound.Release(size)
 		x.settle(ctx, m, x.apply(ctx, b))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"github.com/godwitdb/godwit/crdt"
 )
@@ -25,18 +26,21 @@ type Options struct {
 	Placements func(dc string) []uint32 // required: the placements that a datacenter holds, this one included
 	Notices    Notices                  // what all datacenters are to know; none
 
-	Incarnation    uint64           // of this node, never used before; the time of the start
-	MaxBatchBytes  int              // of a message before compression; 256 KiB
-	MaxBatchEvents int              // after which a message goes out at once; 64
-	MaxDelay       time.Duration    // an event waits at most this long for company; 2 ms
-	BeaconEvery    time.Duration    // 250 ms
-	ExchangeEvery  time.Duration    // between two looks at a remote datacenter's clocks; 1 s
-	InFlight       time.Duration    // what a remote clock has shown for so long and did not come is asked for; 1 s
-	ApplyTimeout   time.Duration    // of one Local.Apply; 4 s
-	Appliers       int              // calls of Local.Apply under way for messages; 32
-	InboundBytes   int64            // of messages that are being applied; 32 MiB
-	Now            func() time.Time // the wall clock, for beacons; time.Now
-	Logger         *slog.Logger     // nowhere
+	Incarnation    uint64                // of this node, never used before; the time of the start
+	MaxBatchBytes  int                   // of a message before compression; 256 KiB
+	MaxBatchEvents int                   // after which a message goes out at once; 64
+	MaxDelay       time.Duration         // an event waits at most this long for company; 2 ms
+	BeaconEvery    time.Duration         // 250 ms
+	ExchangeEvery  time.Duration         // between two looks at a remote datacenter's clocks; 1 s
+	InFlight       time.Duration         // what a remote clock has shown for so long and did not come is asked for; 1 s
+	ApplyTimeout   time.Duration         // of one Local.Apply; 4 s
+	VerifyEvery    time.Duration         // between two comparisons of the trees with another datacenter's; 10 minutes
+	VerifyWindow   Window                // when they may begin; at any time
+	Appliers       int                   // calls of Local.Apply under way for messages; 32
+	InboundBytes   int64                 // of messages that are being applied; 32 MiB
+	RateLimit      func(dc string) int64 // bytes per second that a datacenter may send to all nodes of this one; 0: any; none
+	Now            func() time.Time      // the wall clock, for beacons; time.Now
+	Logger         *slog.Logger          // nowhere
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -57,6 +61,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.ExchangeEvery = cmp.Or(o.ExchangeEvery, time.Second)
 	o.InFlight = cmp.Or(o.InFlight, time.Second)
 	o.ApplyTimeout = cmp.Or(o.ApplyTimeout, 4*time.Second)
+	o.VerifyEvery = cmp.Or(o.VerifyEvery, 10*time.Minute)
 	o.Appliers = cmp.Or(o.Appliers, 32)
 	o.InboundBytes = max(cmp.Or(o.InboundBytes, 32<<20), maxUnpacked)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
@@ -80,9 +85,10 @@ type Replicator struct {
 	totals   totals
 	exchange exchanger
 
-	mu      sync.Mutex
-	closed  bool
-	remotes map[string]*remoteDC
+	mu       sync.Mutex
+	closed   bool
+	remotes  map[string]*remoteDC
+	limiters map[string]*rate.Limiter // by remote datacenter
 }
 
 // Start starts replication and returns at once; Close ends it.
@@ -96,7 +102,7 @@ func Start(opts Options) (*Replicator, error) {
 		return nil, err
 	}
 	x := &Replicator{
-		opts: opts, packer: p, look: make(chan struct{}, 1), remotes: map[string]*remoteDC{},
+		opts: opts, packer: p, look: make(chan struct{}, 1), remotes: map[string]*remoteDC{}, limiters: map[string]*rate.Limiter{},
 		inbound: semaphore.NewWeighted(opts.InboundBytes), appliers: semaphore.NewWeighted(int64(opts.Appliers)),
 	}
 	x.exchange.init()

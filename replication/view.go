@@ -158,8 +158,9 @@ func (k *keeper) ask(ctx context.Context, v *view) {
 		if k.asks[dc] == nil {
 			asking, cancel := context.WithCancel(ctx)
 			k.asks[dc] = cancel
-			a := newAsker(k.x, dc)
+			a := newAsker(asking, k.x, dc)
 			k.x.spawn(func() { a.run(asking) })
+			k.x.spawn(func() { a.verifyAll(asking) })
 			if k.x.opts.Notices != nil {
 				h := &herald{x: k.x, dc: dc}
 				k.x.spawn(func() { h.run(asking) })

@@ -11,8 +11,9 @@ import (
 	"github.com/godwitdb/godwit/storage/merkle"
 )
 
-// ErrNotReady reports that a tree is still being built after the start.
-var ErrNotReady = errors.New("merkle tree is being built")
+// ErrNotReady reports that a replica cannot be compared now, for instance
+// because its tree is being built after the start.
+var ErrNotReady = errors.New("replica is not ready to be compared")
 
 // Step is one question of a join that goes down the trees, and its answer. The
 // numbers are on the wire for ever.
@@ -372,4 +373,16 @@ func (r *Replica) eachWanted(w leafWant, fn func(rec record, k, v []byte) error)
 		}
 	}
 	return nil
+}
+
+// Root returns salted hashes of the durable clock and of the tree's root. It
+// returns ErrNotReady while these say nothing: there is no tree, something is
+// not durable yet, or removals wait.
+func (r *Replica) Root(salt uint64) (clock, root uint64, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.treeReady || !r.state.Residue.Empty() || !r.durable.Equal(&r.state.Clock) {
+		return 0, 0, fmt.Errorf("root of %s: %w", r.id, ErrNotReady)
+	}
+	return xxh3.HashSeed(crdt.AppendClock(nil, &r.durable), salt), short(r.tree.Root(), salt), nil
 }

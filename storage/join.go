@@ -65,6 +65,14 @@ func (j *Join) Whole() bool {
 	return j.all
 }
 
+// Clock is the clock that Finish takes over, empty before the first page or step
+// was taken. The caller must not change it.
+func (j *Join) Clock() *crdt.Clock {
+	j.r.mu.Lock()
+	defer j.r.mu.Unlock()
+	return &j.transfer.Clock
+}
+
 // joined is called under the lock.
 func (j *Join) joined(id crdt.CellID) bool {
 	if j.all || len(j.next) == 0 && j.down == nil {
