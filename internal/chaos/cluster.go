@@ -38,6 +38,7 @@ type cluster struct {
 	admin  *client.Client   // of the first datacenter
 	admins []*client.Client // of every one
 	net    *wan.Network     // between datacenters; nil if there is one
+	more   []string         // arguments of every node
 	say    func(format string, args ...any)
 }
 
@@ -67,6 +68,7 @@ func startDatacenters(ctx context.Context, o Options, names []string, sizes []in
 	c.top.FillDefaults()
 	if len(names) > 1 {
 		c.net = wan.New(wan.Options{Rand: rand.New(rand.NewPCG(o.Seed, 4))})
+		c.more = []string{"--log-bytes", wanLogSize}
 	}
 	if err := c.launch(ctx); err != nil {
 		return nil, errors.Join(err, c.close())
@@ -103,7 +105,7 @@ func (c *cluster) launch(ctx context.Context) error {
 		for _, n := range d.Nodes {
 			p := &process{
 				id: n.ID, binary: c.opts.Binary, dir: filepath.Join(c.opts.Dir, n.ID), log: filepath.Join(c.opts.Dir, "logs", n.ID+".log"),
-				args: append([]string{"--topology", file, "--node", n.ID}, via...), http: addr(n.Ports.HTTP),
+				args: append([]string{"--topology", file, "--node", n.ID}, slices.Concat(via, c.more)...), http: addr(n.Ports.HTTP),
 			}
 			c.ids, c.procs[n.ID] = append(c.ids, n.ID), p
 			if err := p.start(); err != nil {

@@ -13,6 +13,9 @@ func (c *cluster) proxies(from string) ([]string, error) {
 			return nil, err
 		}
 	}
+	if err := c.distances(); err != nil {
+		return nil, err
+	}
 	var out []string
 	for _, d := range c.top.Datacenters {
 		if d.Name == from {

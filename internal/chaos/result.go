@@ -56,6 +56,7 @@ func (r *run) judge(ctx context.Context, chosen []fault) (*Result, error) {
 		}
 	}
 	problem(r.cluster.equal(ctx))
+	problem(r.scan(ctx))
 	state, err := r.load.final(ctx)
 	if err != nil {
 		return nil, err

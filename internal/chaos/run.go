@@ -49,12 +49,20 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := choose(o.Only)
+	all := faults()
+	if o.Across {
+		all = wanFaults()
+	}
+	chosen, err := choose(all, o.Only)
 	if err != nil {
 		return nil, err
 	}
 	r := &run{opts: o, rnd: rand.New(rand.NewPCG(o.Seed, 2)), began: time.Now()}
-	if r.cluster, err = startCluster(ctx, o, nodes, r.say); err != nil {
+	names, sizes := []string{dcName}, []int{nodes}
+	if o.Across {
+		names, sizes = wanDatacenters()
+	}
+	if r.cluster, err = startDatacenters(ctx, o, names, sizes, r.say); err != nil {
 		return nil, err
 	}
 	defer func() { _ = r.cluster.close() }() // it was closed before, unless something went wrong
@@ -62,7 +70,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer func() { _ = r.load.close() }() // all that was recorded has been read
-	r.say("seed %d: %d nodes, %d clients; data and logs in %s", o.Seed, nodes, o.Workers+watchers, o.Dir)
+	r.say("seed %d: %d nodes, %d clients; data and logs in %s", o.Seed, len(r.cluster.ids), o.Workers+watchers, o.Dir)
 	r.pause(ctx, 3*o.Calm)
 	for round := 0; r.more(ctx, round); round++ {
 		for _, i := range r.rnd.Perm(len(chosen)) {
@@ -77,8 +85,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return r.judge(ctx, chosen)
 }
 
-func choose(only []string) ([]fault, error) {
-	all := faults()
+func choose(all []fault, only []string) ([]fault, error) {
 	if len(only) == 0 {
 		return slices.DeleteFunc(all, func(f fault) bool { return f.asked }), nil
 	}
@@ -103,7 +110,8 @@ func (r *run) more(ctx context.Context, done int) bool {
 
 // carryOut lets one fault happen and waits until the nodes have recovered.
 func (r *run) carryOut(ctx context.Context, f *fault) {
-	victim := r.cluster.ids[r.rnd.IntN(len(r.cluster.ids))]
+	hurtable := r.cluster.expendable()
+	victim := hurtable[r.rnd.IntN(len(hurtable))]
 	var unfit error
 	if f.loses && r.opts.Hasty {
 		unfit = r.cluster.level(ctx)

@@ -52,6 +52,8 @@ func parse(args []string, errs io.Writer) (*command, error) {
 	flags.DurationVar(&o.Calm, "calm", 0, "pause between two faults (1s)")
 	flags.DurationVar(&o.Down, "down", 0, "how long a killed node is away (3s)")
 	flags.BoolVar(&o.Hasty, "hasty", false, "wait until nodes are level only before one loses its disk")
+	flags.BoolVar(&o.Across, "across", false, "hurt several datacenters and the links between them")
+	flags.DurationVar(&o.Cut, "cut", 0, "with -across: how long links are hurt (10s)")
 	flags.BoolVar(&c.grow, "elastic", false, "grow from 3 nodes to 6 and back under load, and measure")
 	flags.IntVar(&e.Keys, "keys", 0, "with -elastic (100000)")
 	flags.IntVar(&e.Rate, "rate", 0, "with -elastic: requests a second (200)")
