@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "${GO:-go}" build -o "$scratch/chaos" ./internal/chaos/cmd
-"$scratch/chaos" -seed "$seed" -acked "$acked" -limit 8m -workers 32
+"$scratch/chaos" -seed "$seed" -acked "$acked" -least 4m -limit 8m -workers 32
 
 planted() { # BUG FAULT
 	echo

@@ -18,11 +18,8 @@ func TestChaos(t *testing.T) {
 	}
 	dir := t.TempDir()
 	o := Options{
-		Binary: filepath.Join(dir, "godwit"), Dir: filepath.Join(dir, "data"), Seed: *seed,
+		Binary: build(t, dir), Dir: filepath.Join(dir, "data"), Seed: *seed,
 		Workers: 4, Freeze: time.Second, Down: 200 * time.Millisecond, Calm: 200 * time.Millisecond, Hasty: true, Progress: t.Output(),
-	}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", o.Binary, "github.com/godwitdb/godwit/cmd/godwit").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
 	}
 	res, err := Run(t.Context(), o)
 	if err != nil {
@@ -38,4 +35,14 @@ func TestChaos(t *testing.T) {
 			}
 		}
 	}
+}
+
+// build builds godwit in a directory and returns the program.
+func build(t *testing.T, dir string) string {
+	t.Helper()
+	binary := filepath.Join(dir, "godwit")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/godwitdb/godwit/cmd/godwit").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return binary
 }

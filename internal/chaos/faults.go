@@ -12,9 +12,9 @@ import (
 // fault is one way to hurt a datacenter.
 type fault struct {
 	name    string
-	mayFail bool // requests: too few nodes are there for a quorum, or one refuses
+	mayFail bool // requests: too few nodes are there for a quorum
 	loses   bool // what is on a disk: all others must have it before
-	asked   bool // only where it is asked for by name
+	slow    bool // it is left out where there is little time
 	hurt    func(ctx context.Context, r *run, victim string) error
 }
 
@@ -26,9 +26,10 @@ func faults() []fault {
 		{name: "wiped directory", loses: true, hurt: wiped},
 		{name: "restored old directory", loses: true, hurt: restored},
 		{name: "cloned directory", hurt: cloned},
-		{name: "cloned to other addresses", asked: true, hurt: clonedElsewhere},
-		{name: "clock 1 h ahead", mayFail: true, hurt: func(ctx context.Context, r *run, victim string) error { return r.skewed(ctx, victim, r.opts.Skew) }},
-		{name: "clock 1 h behind", mayFail: true, hurt: func(ctx context.Context, r *run, victim string) error { return r.skewed(ctx, victim, -r.opts.Skew) }},
+		{name: "cloned to other addresses", hurt: clonedElsewhere},
+		{name: "replaced while frozen", slow: true, hurt: replaced},
+		{name: "clock 1 h ahead", hurt: func(ctx context.Context, r *run, victim string) error { return r.skewed(ctx, victim, r.opts.Skew) }},
+		{name: "clock 1 h behind", hurt: func(ctx context.Context, r *run, victim string) error { return r.skewed(ctx, victim, -r.opts.Skew) }},
 		{name: "join, leave and kill -9", hurt: churned},
 		{name: "power failure of all", mayFail: true, hurt: powerless},
 		{name: "left alone, then wiped", mayFail: true, loses: true, hurt: alone},
@@ -87,6 +88,45 @@ func clonedElsewhere(ctx context.Context, r *run, victim string) error {
 	})
 }
 
+// replaced: while a node stands still, a copy of its directory takes its place
+// at other addresses. When the node goes on it must find that out, and end.
+func replaced(ctx context.Context, r *run, victim string) error {
+	p := r.cluster.procs[victim]
+	clone := &process{
+		id: victim + " once more", binary: p.binary, dir: filepath.Join(r.opts.Dir, "clone"),
+		log: filepath.Join(r.opts.Dir, "logs", victim+"-clone.log"),
+	}
+	if err := r.away(ctx, victim, func() error { return copyDir(p.dir, clone.dir) }); err != nil {
+		return err
+	}
+	if err := r.cluster.ready(ctx); err != nil {
+		return err
+	}
+	elsewhere, at, err := r.cluster.moved(ctx, victim)
+	if err != nil {
+		return err
+	}
+	clone.args, clone.http = elsewhereArgs(elsewhere, victim), at
+	r.lives = append(r.lives, life{node: victim, killed: r.load.recorder.Now()})
+	if err := p.freeze(); err != nil {
+		return err
+	}
+	r.pause(ctx, silence) // until then the others wait for it
+	if err := clone.start(); err != nil {
+		return err
+	}
+	err = r.cluster.until(ctx, readyTime, "the copy serves", func() error {
+		_, err := clone.pulled(ctx)
+		return errors.Join(err, clone.died())
+	})
+	err = errors.Join(err, p.thaw(), p.gives(patience*2), clone.kill(), os.RemoveAll(clone.dir))
+	r.say("%s was replaced at %s, and ended when it went on", victim, at)
+	return errors.Join(err, r.start(victim))
+}
+
+// silence is longer than nodes wait for one that does not answer.
+const silence = 5 * time.Second
+
 func elsewhereArgs(file, id string) []string { return []string{"--topology", file, "--node", id} }
 
 // patience is how long a process may take to refuse to start.
@@ -103,7 +143,7 @@ func (r *run) twins(ctx context.Context, victim string, of func(p *process, clon
 	if err := r.cluster.ready(ctx); err != nil {
 		return err
 	}
-	elsewhere, err := r.cluster.moved(ctx, victim)
+	elsewhere, _, err := r.cluster.moved(ctx, victim)
 	if err != nil {
 		return err
 	}
@@ -117,7 +157,7 @@ func (r *run) twins(ctx context.Context, victim string, of func(p *process, clon
 }
 
 // skewed: a node comes back with a clock that is wrong, and later with a right
-// one. While its clock is ahead it refuses requests, as too old for it.
+// one. It coordinates no write meanwhile, others do.
 func (r *run) skewed(ctx context.Context, victim string, by time.Duration) error {
 	if err := r.away(ctx, victim, nil, "--test-clock-offset", by.String()); err != nil {
 		return err

@@ -18,11 +18,11 @@ import (
 
 const (
 	bucket      = "default"
-	keysOfLoad  = 64       // of each kind
-	watchers    = 2        // write and read in turn
-	perKey      = 50       // writes of a watcher to one key
-	historyMost = 5 << 20  // records
-	steady      = "stays/" // label of clients that stay with a node that answers
+	keysOfLoad  = 64      // of each kind
+	watchers    = 2       // write and read in turn
+	perKey      = 50      // writes of a watcher to one key
+	historyMost = 5 << 20 // records
+	retries     = 20      // of a request, for as long as it has time
 )
 
 // load is what clients do while nodes are hurt, and its history.
@@ -48,9 +48,9 @@ func startLoad(ctx context.Context, c *cluster) (*load, error) {
 	}
 	l := &load{file: file, recorder: history.NewRecorder(file), stop: make(chan struct{})}
 	for i, id := range c.ids {
-		o := client.Options{DC: steady + id}
+		o := client.Options{DC: "stays/" + id, MaxRetries: retries}
 		if i%2 == 1 {
-			o = client.Options{DC: "goes round/" + id, RoundRobin: true}
+			o.DC, o.RoundRobin = "goes round/"+id, true
 		}
 		cl, err := c.open(ctx, i, o)
 		if err != nil {
@@ -65,7 +65,7 @@ func startLoad(ctx context.Context, c *cluster) (*load, error) {
 		l.note(err)
 	})
 	for i := range watchers {
-		cl, err := c.open(ctx, i, client.Options{DC: "watch/" + strconv.Itoa(i), RoundRobin: true})
+		cl, err := c.open(ctx, i, client.Options{DC: "watch/" + strconv.Itoa(i), RoundRobin: true, MaxRetries: retries})
 		if err != nil {
 			return nil, err
 		}

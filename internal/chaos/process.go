@@ -117,6 +117,23 @@ func (p *process) stop() error {
 	return nil
 }
 
+// gives waits until the process ends by itself, and not well: it gives way.
+func (p *process) gives(within time.Duration) error {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case err := <-p.ended:
+		p.cmd = nil
+		if err == nil {
+			return fmt.Errorf("%s ended well, although another process has taken its place", p.id)
+		}
+		return nil
+	case <-timer.C:
+		err := p.kill()
+		return errors.Join(fmt.Errorf("%s still ran after %v, although another process has taken its place", p.id, within), err)
+	}
+}
+
 // refuses starts the process and reports an error unless it ends by itself, and
 // not well, within a time.
 func (p *process) refuses(within time.Duration) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,30 +27,38 @@ func (c *cluster) pulled(ctx context.Context) (map[string]pulled, error) {
 }
 
 func (p *process) pulled(ctx context.Context) (n pulled, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+"/metrics", nil)
+	m, err := p.metrics(ctx, "godwit_pulled_bytes_total", "godwit_pulled_events_total")
 	if err != nil {
 		return n, err
+	}
+	return pulled{bytes: int64(m[0]), events: int64(m[1])}, nil
+}
+
+// metrics asks a process for some of its metrics, which have no labels.
+func (p *process) metrics(ctx context.Context, names ...string) ([]float64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+"/metrics", nil)
+	if err != nil {
+		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return n, err
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }() // it is only read
-	found := 0
+	out, found := make([]float64, len(names)), 0
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 		name, value, _ := strings.Cut(lines.Text(), " ")
-		into := map[string]*int64{"godwit_pulled_bytes_total": &n.bytes, "godwit_pulled_events_total": &n.events}[name]
-		if into == nil {
+		i := slices.Index(names, name)
+		if i < 0 {
 			continue
 		}
-		f, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return n, err
+		if out[i], err = strconv.ParseFloat(value, 64); err != nil {
+			return nil, err
 		}
-		*into, found = int64(f), found+1
+		found++
 	}
-	if found != 2 {
-		return n, fmt.Errorf("%s: %d of 2 counters", resp.Status, found)
+	if found != len(names) {
+		return nil, fmt.Errorf("%s: %d of %d metrics", resp.Status, found, len(names))
 	}
-	return n, nil
+	return out, nil
 }

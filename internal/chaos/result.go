@@ -35,7 +35,7 @@ type Felt struct {
 	Broken  int           // of both, those that should have succeeded at another node
 	Gap     time.Duration // the longest time during which nobody's write was acknowledged
 	Slowest time.Duration // request
-	Raised  time.Duration // the longest time after the hit until latency was as usual, for clients that stay with a node
+	Raised  time.Duration // during which more than one request of 100 took unusually long, in the worst case of this fault
 }
 
 // OK reports that no promise was broken.
@@ -141,7 +141,7 @@ func (r *Result) measure(records []*history.Record, windows []window, chosen []f
 		return w == nil
 	})
 	for i := range windows {
-		felt[windows[i].fault.name].feel(records, &windows[i], max(5*r.Quiet, 100*time.Millisecond))
+		felt[windows[i].fault.name].feel(records, &windows[i], max(raisedBy*r.Quiet, 100*time.Millisecond))
 	}
 	for i := range chosen {
 		f := felt[chosen[i].name]
@@ -198,11 +198,52 @@ func (f *Felt) feel(records []*history.Record, w *window, high time.Duration) {
 			f.Gap = max(f.Gap, time.Duration(rec.End-last))
 			last = rec.End
 		}
-		if strings.HasPrefix(rec.DC, steady) && time.Duration(rec.End-rec.Start) > high {
-			f.Raised = max(f.Raised, time.Duration(rec.End-w.hit))
-		}
 	}
 	f.Gap = max(f.Gap, time.Duration(w.end-last))
+	f.Raised = max(f.Raised, raised(records, w, high))
+}
+
+// A latency is raised that is so many times the usual one; a slot of time is that
+// more than one in 100 of the requests which began in it have.
+const (
+	raisedBy   = 3
+	raisedSlot = 250 * time.Millisecond
+)
+
+// raised is for how long, all slots of a window taken together, latency was.
+// Nobody begins a request where all clients wait.
+func raised(records []*history.Record, w *window, high time.Duration) time.Duration {
+	slots := make([]struct{ all, slow int }, (w.end-w.hit)/int64(raisedSlot))
+	for _, rec := range records {
+		i := (rec.Start - w.hit) / int64(raisedSlot)
+		if rec.Start < w.hit || i >= int64(len(slots)) || rec.Op == history.Incr && rec.Outcome != history.OK {
+			continue
+		}
+		slots[i].all++
+		if time.Duration(rec.End-rec.Start) > high {
+			slots[i].slow++
+		}
+	}
+	n := 0
+	for _, s := range slots {
+		if s.slow*100 > s.all || s.all == 0 {
+			n++
+		}
+	}
+	return time.Duration(n) * raisedSlot
+}
+
+// worst is the longest time without a write in which no quorum was away, and in
+// which one was.
+func (r *Result) worst() (one, more time.Duration) {
+	for _, f := range r.Faults {
+		if f.MayFail {
+			more = max(more, f.Gap)
+		} else {
+			one = max(one, f.Gap)
+		}
+	}
+	return one, more
 }
 
 // shown is how many problems are written out.
@@ -222,10 +263,12 @@ func (r *Result) String() string {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%v\t%v\t%v\t\n", name, f.Count, f.Failed, f.Unknown, round(f.Gap), round(f.Slowest), round(f.Raised))
 	}
 	_ = table.Flush() // to memory
-	fmt.Fprintf(&b, "* requests may fail: too few nodes are there for a quorum, or one refuses because of its clock\n")
+	fmt.Fprintf(&b, "* requests may fail: too few nodes are there for a quorum\n")
 	fmt.Fprintf(&b, "an increment whose node is gone in the middle stays unknown until every owner can tell whether it was carried out\n\n")
 	fmt.Fprintf(&b, "seed %d, %v; 99 of 100 requests took at most %v while nothing was wrong\n", r.Seed, r.Took.Round(time.Second), r.Quiet.Round(10*time.Microsecond))
 	fmt.Fprintf(&b, "%v\n", r.Report)
+	one, more := r.worst()
+	fmt.Fprintf(&b, "worst unavailability: %v with one node hurt, %v with too few for a quorum\n", round(one), round(more))
 	fmt.Fprintf(&b, "%d reads: %d missed what was acknowledged before, %d saw what was not there\n", r.Reads, len(r.Stale.Lost), len(r.Stale.Phantom))
 	for i, f := range slices.Concat(r.Stale.Lost, r.Stale.Phantom) {
 		if i < shown {

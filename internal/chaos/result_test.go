@@ -9,7 +9,7 @@ import (
 )
 
 func record(op history.Op, start, end time.Duration, outcome history.Outcome) *history.Record {
-	return &history.Record{Op: op, Start: int64(start), End: int64(end), Outcome: outcome, DC: steady + "x"}
+	return &history.Record{Op: op, Start: int64(start), End: int64(end), Outcome: outcome, DC: "x"}
 }
 
 // What clients felt is counted for the fault during which it was, and a request
@@ -33,8 +33,8 @@ func TestMeasure(t *testing.T) {
 	r := &Result{}
 	r.measure(records, windows, chosen)
 	want := []Felt{
-		{Name: "kill", Count: 1, Failed: 1, Broken: 1, Gap: 600 * ms, Slowest: 210 * ms, Raised: 500 * ms},
-		{Name: "outage", Count: 1, MayFail: true, Unknown: 1, Broken: 1, Gap: 1000 * ms, Slowest: 10 * ms},
+		{Name: "kill", Count: 1, Failed: 1, Broken: 1, Gap: 600 * ms, Slowest: 210 * ms, Raised: 750 * ms},
+		{Name: "outage", Count: 1, MayFail: true, Unknown: 1, Broken: 1, Gap: 1000 * ms, Slowest: 10 * ms, Raised: 750 * ms},
 		{Name: "never"},
 	}
 	for i, f := range r.Faults {

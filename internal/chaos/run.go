@@ -49,20 +49,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := faults()
-	if o.Across {
-		all = wanFaults()
-	}
-	chosen, err := choose(all, o.Only)
+	chosen, err := choose(o.Only, o.Hasty)
 	if err != nil {
 		return nil, err
 	}
 	r := &run{opts: o, rnd: rand.New(rand.NewPCG(o.Seed, 2)), began: time.Now()}
-	names, sizes := []string{dcName}, []int{nodes}
-	if o.Across {
-		names, sizes = wanDatacenters()
-	}
-	if r.cluster, err = startDatacenters(ctx, o, names, sizes, r.say); err != nil {
+	if r.cluster, err = startCluster(ctx, o, nodes, r.say); err != nil {
 		return nil, err
 	}
 	defer func() { _ = r.cluster.close() }() // it was closed before, unless something went wrong
@@ -85,9 +77,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return r.judge(ctx, chosen)
 }
 
-func choose(all []fault, only []string) ([]fault, error) {
+func choose(only []string, hasty bool) ([]fault, error) {
+	all := faults()
 	if len(only) == 0 {
-		return slices.DeleteFunc(all, func(f fault) bool { return f.asked }), nil
+		return slices.DeleteFunc(all, func(f fault) bool { return hasty && f.slow }), nil
 	}
 	var out []fault
 	for _, name := range only {
@@ -105,7 +98,8 @@ func (r *run) more(ctx context.Context, done int) bool {
 	if ctx.Err() != nil || done < r.opts.Rounds {
 		return ctx.Err() == nil
 	}
-	return r.load.writes() < r.opts.Acked+r.opts.Acked/20 && time.Since(r.began) < r.opts.Limit
+	enough := r.load.writes() >= r.opts.Acked+r.opts.Acked/20 && time.Since(r.began) >= r.opts.Least
+	return !enough && time.Since(r.began) < r.opts.Limit
 }
 
 // carryOut lets one fault happen and waits until the nodes have recovered.
@@ -190,11 +184,12 @@ func (r *run) away(ctx context.Context, id string, meanwhile func() error, more 
 	return errors.Join(err, r.start(id, more...))
 }
 
-// moved writes a topology in which a node has other ports, and returns its file.
-func (c *cluster) moved(ctx context.Context, id string) (string, error) {
+// moved writes a topology in which a node has other ports, and returns its file
+// and where the node serves operators by it.
+func (c *cluster) moved(ctx context.Context, id string) (file, http string, err error) {
 	ports, err := freePorts(ctx, rand.New(rand.NewPCG(c.opts.Seed, 3)), portsOf)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	t := *c.top
 	d := t.Datacenters[0]
@@ -205,5 +200,6 @@ func (c *cluster) moved(ctx context.Context, id string) (string, error) {
 		}
 	}
 	t.Datacenters = []topology.Datacenter{d}
-	return writeTopology(&t, filepath.Join(c.opts.Dir, "elsewhere.yaml"))
+	file, err = writeTopology(&t, filepath.Join(c.opts.Dir, "elsewhere.yaml"))
+	return file, addr(portsFrom(ports).HTTP), err
 }

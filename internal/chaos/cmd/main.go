@@ -30,7 +30,9 @@ func main() {
 type command struct {
 	chaos         chaos.Options
 	elastic       chaos.ElasticOptions
+	over          chaos.OverloadOptions
 	grow, keep    bool
+	overload      bool
 	root, planted string
 }
 
@@ -47,6 +49,7 @@ func parse(args []string, errs io.Writer) (*command, error) {
 	flags.IntVar(&o.Rounds, "rounds", 1, "how often every fault comes at the least")
 	flags.IntVar(&o.Acked, "acked", 0, "go on until as many writes are acknowledged")
 	flags.IntVar(&o.Workers, "workers", 0, "clients (12)")
+	flags.DurationVar(&o.Least, "least", 0, "go on for as long at the least")
 	flags.DurationVar(&o.Limit, "limit", 0, "after the rounds, begin no fault later than this (10m)")
 	flags.DurationVar(&o.Freeze, "freeze", 0, "how long a frozen node stands still (30s)")
 	flags.DurationVar(&o.Calm, "calm", 0, "pause between two faults (1s)")
@@ -55,6 +58,11 @@ func parse(args []string, errs io.Writer) (*command, error) {
 	flags.BoolVar(&o.Across, "across", false, "hurt several datacenters and the links between them")
 	flags.DurationVar(&o.Cut, "cut", 0, "with -across: how long links are hurt (10s)")
 	flags.BoolVar(&c.grow, "elastic", false, "grow from 3 nodes to 6 and back under load, and measure")
+	flags.BoolVar(&c.overload, "overload", false, "ask for much more than the nodes can do, and see what becomes of it")
+	flags.IntVar(&c.over.Times, "times", 0, "with -overload: how much more (10)")
+	flags.DurationVar(&c.over.For, "for", 0, "with -overload: for how long (1m)")
+	flags.IntVar(&c.over.Value, "value", 0, "with -overload: bytes of a value (1024)")
+	flags.IntVar(&c.over.Open, "open", 0, "with -overload: requests without an answer at the most (20000)")
 	flags.IntVar(&e.Keys, "keys", 0, "with -elastic (100000)")
 	flags.IntVar(&e.Rate, "rate", 0, "with -elastic: requests a second (200)")
 	flags.IntVar(&e.Missed, "missed", 0, "with -elastic: events that a node misses (100000)")
@@ -105,6 +113,10 @@ func (c *command) carryOut(ctx context.Context, dir string, out io.Writer) (resu
 	if c.grow {
 		c.elastic.Binary, c.elastic.Dir, c.elastic.Progress = binary, data, out
 		return chaos.RunElastic(ctx, c.elastic)
+	}
+	if c.overload {
+		c.over.Binary, c.over.Dir, c.over.Progress = binary, data, out
+		return chaos.RunOverload(ctx, c.over)
 	}
 	c.chaos.Binary, c.chaos.Dir, c.chaos.Progress = binary, data, out
 	return chaos.Run(ctx, c.chaos)
