@@ -9,7 +9,8 @@ import (
 	"sync"
 )
 
-// repairTries is how many nodes of the other datacenter are asked in turn.
+// repairTries is how many nodes of the other datacenter are asked in turn; one
+// that has a single owner of the partition is asked again.
 const repairTries = 3
 
 // Repaired is how far a repair on demand is with one remote datacenter.
@@ -81,31 +82,42 @@ func (p *repairing) run(ctx context.Context, want func(r Replica) bool) {
 	before := a.sweeps.counted.tree.Load()
 	first := a.lookAt(ctx, led, rand.Uint64(), 0)
 	roots := a.sweeps.counted.tree.Load() - before // about: others may compare as well
-	var wg sync.WaitGroup
-	equal := 0
+	var unequal []Replica
 	for _, r := range led {
-		if how, told := first.how[r]; told && how == 0 {
-			equal++
-			continue
+		if how, told := first.how[r]; !told || how != 0 {
+			unequal = append(unequal, r)
 		}
-		wg.Go(func() { p.one(ctx, r) })
 	}
-	p.change(func(r *Repaired) { r.Equal, r.Done, r.Tally.TreeBytes = equal, r.Done+equal, r.Tally.TreeBytes+roots })
+	equal := len(led) - len(unequal)
+	p.change(func(r *Repaired) { r.Equal, r.Done, r.Tally.TreeBytes = equal, equal, roots })
+	var wg sync.WaitGroup
+	asked := 0
+	for node, rs := range a.byFirst(unequal) {
+		asked += len(rs)
+		for _, s := range a.begun(rs, node) {
+			wg.Go(func() { p.one(ctx, s) })
+		}
+	}
+	if nobody := len(unequal) - asked; nobody > 0 {
+		p.change(func(r *Repaired) {
+			r.Done, r.Failed = r.Done+nobody, r.Failed+nobody
+			r.Error = fmt.Errorf("no node of datacenter %s is known to hold %d of the partitions", a.dc, nobody)
+		})
+	}
 	wg.Wait()
 }
 
-// one compares a replica with the first of a few nodes that can be asked.
-func (p *repairing) one(ctx context.Context, r Replica) {
-	nodes := p.a.x.opts.Local.Candidates(p.a.dc, r)
-	err := fmt.Errorf("no node of datacenter %s holds partition %d", p.a.dc, r.Partition)
-	var cost Tally
-	for i := range min(len(nodes), repairTries) {
-		var once Tally
-		once, err = p.a.compare(ctx, r, nodes[i])
-		cost.add(once)
-		if err == nil || ctx.Err() != nil {
+// one waits for a comparison, and asks a few other nodes when it fails.
+func (p *repairing) one(ctx context.Context, s *sweeping) {
+	cost, err := s.wait(ctx)
+	nodes := p.a.x.opts.Local.Candidates(p.a.dc, s.replica)
+	for i := 1; err != nil && ctx.Err() == nil && i < repairTries && len(nodes) > 0; i++ {
+		if !pause(ctx, repairRetryMin) {
 			break
 		}
+		var again Tally
+		again, err = p.a.compare(ctx, s.replica, nodes[i%len(nodes)])
+		cost.add(again)
 	}
 	p.change(func(r *Repaired) {
 		r.Done++

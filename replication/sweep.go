@@ -113,19 +113,35 @@ type sweeping struct {
 
 // compare compares a replica with a node's and takes over what differs.
 func (a *asker) compare(ctx context.Context, r Replica, node string) (Tally, error) {
-	s := &sweeping{replica: r, done: make(chan error, 1)}
-	a.sweeps.mu.Lock()
-	a.sweeps.queued[node] = append(a.sweeps.queued[node], s)
-	start := !a.sweeps.running[node]
-	a.sweeps.running[node] = true
-	a.sweeps.mu.Unlock()
-	if start && !a.x.spawn(func() { a.sweep(a.sweeps.life, Peer{a.dc, node}) }) {
-		for _, s := range a.sweeps.take(node, nil) {
-			s.done <- ErrClosed
+	return a.begun([]Replica{r}, node)[0].wait(ctx)
+}
+
+// begun begins to compare replicas with a node's, all in step.
+func (a *asker) begun(rs []Replica, node string) []*sweeping {
+	out := make([]*sweeping, len(rs))
+	for i, r := range rs {
+		out[i] = &sweeping{replica: r, done: make(chan error, 1)}
+	}
+	w := &a.sweeps
+	w.mu.Lock()
+	w.queued[node] = append(w.queued[node], out...)
+	start := !w.running[node]
+	w.running[node] = true
+	w.mu.Unlock()
+	if start && !a.x.spawn(func() { a.sweep(w.life, Peer{a.dc, node}) }) {
+		for rest := w.take(node, nil); len(rest) > 0; rest = w.take(node, nil) {
+			for _, s := range rest {
+				s.done <- ErrClosed
+			}
 		}
 	}
+	return out
+}
+
+// wait returns when the comparison has ended, which it does with its sweep.
+func (s *sweeping) wait(ctx context.Context) (Tally, error) {
 	select {
-	case err := <-s.done: // the sweep ends with its context
+	case err := <-s.done:
 		return s.cost, err
 	case <-ctx.Done():
 		return Tally{}, ctx.Err()

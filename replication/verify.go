@@ -148,53 +148,69 @@ func (a *asker) lookAt(ctx context.Context, rs []Replica, salt uint64, attempt i
 // equal clocks, twice and unchanged in between, is compared whole, as is one that
 // never stood still: what is merely under way must not look like a difference.
 func (a *asker) verifyRound(ctx context.Context) {
-	pending := a.ledNow()
-	round := Verified{Partitions: len(pending)}
+	v := verifying{pending: a.ledNow(), asked: map[Replica]bool{}}
+	v.round.Partitions = len(v.pending)
 	salt := rand.Uint64()
-	before, asked := look{}, map[Replica]bool{}
-	for attempt := 0; len(pending) > 0 && attempt < verifyLooks; attempt++ {
+	for attempt := 0; len(v.pending) > 0 && attempt < verifyLooks; attempt++ {
 		if attempt > 0 && !pause(ctx, a.x.opts.InFlight) {
 			return
 		}
-		now := a.lookAt(ctx, pending, salt, attempt)
-		var suspects []Replica
-		pending = slices.DeleteFunc(pending, func(r Replica) bool {
-			how, told := now.how[r]
-			asked[r] = asked[r] || told
-			if told && how == 0 {
-				round.Equal++
-				return true
-			}
-			if how == rootsDiffer && before.how[r] == rootsDiffer && before.own[r] == now.own[r] {
-				suspects = append(suspects, r)
-				return true
-			}
-			return false
-		})
+		suspects := v.sift(a.lookAt(ctx, v.pending, salt, attempt))
 		for _, r := range suspects {
-			round.Unequal++
+			v.round.Unequal++
 			a.x.opts.Logger.Warn("trees differ though clocks do not, replica is compared", "datacenter", a.dc,
 				"placement", r.Placement, "partition", r.Partition)
 		}
 		a.compareAll(ctx, suspects)
-		before = now
 	}
-	var busy []Replica
-	for _, r := range pending {
-		if !asked[r] {
-			round.Unasked++
+	a.compareAll(ctx, v.busy())
+	if ctx.Err() == nil {
+		v.round.At = a.x.opts.Now()
+		a.verified.store(v.round)
+	}
+}
+
+// verifying is a round of verification under way.
+type verifying struct {
+	round   Verified
+	pending []Replica
+	asked   map[Replica]bool // somebody told of it
+	before  look
+}
+
+// sift takes what a look settles out of pending, and returns what has not
+// changed since the look before and differs all the same.
+func (v *verifying) sift(now look) (suspects []Replica) {
+	v.pending = slices.DeleteFunc(v.pending, func(r Replica) bool {
+		how, told := now.how[r]
+		v.asked[r] = v.asked[r] || told
+		switch {
+		case told && how == 0:
+			v.round.Equal++
+			return true
+		case how == rootsDiffer && v.before.how[r] == rootsDiffer && v.before.own[r] == now.own[r]:
+			suspects = append(suspects, r)
+			return true
+		}
+		return false
+	})
+	v.before = now
+	return suspects
+}
+
+// busy lists what never stood still and whose tree was another one at the end.
+func (v *verifying) busy() (out []Replica) {
+	for _, r := range v.pending {
+		if !v.asked[r] {
+			v.round.Unasked++
 			continue
 		}
-		round.Busy++
-		if before.how[r]&rootsDiffer != 0 {
-			busy = append(busy, r)
+		v.round.Busy++
+		if v.before.how[r]&rootsDiffer != 0 {
+			out = append(out, r)
 		}
 	}
-	a.compareAll(ctx, busy)
-	if ctx.Err() == nil {
-		round.At = a.x.opts.Now()
-		a.verified.store(round)
-	}
+	return out
 }
 
 // ledNow lists the replicas to compare, in order.
@@ -207,17 +223,25 @@ func (a *asker) ledNow() []Replica {
 
 // compareAll compares replicas, all at once: they go down together.
 func (a *asker) compareAll(ctx context.Context, rs []Replica) {
-	var wg sync.WaitGroup
-	for _, r := range rs {
-		nodes := a.x.opts.Local.Candidates(a.dc, r)
-		if len(nodes) == 0 {
-			continue
-		}
-		wg.Go(func() {
-			if _, err := a.compare(ctx, r, nodes[0]); err != nil && ctx.Err() == nil {
-				a.x.opts.Logger.Warn("replica not compared", "datacenter", a.dc, "placement", r.Placement, "partition", r.Partition, "error", err)
-			}
-		})
+	var all []*sweeping
+	for node, rs := range a.byFirst(rs) {
+		all = append(all, a.begun(rs, node)...)
 	}
-	wg.Wait()
+	for _, s := range all {
+		if _, err := s.wait(ctx); err != nil && ctx.Err() == nil {
+			a.x.opts.Logger.Warn("replica not compared", "datacenter", a.dc, "placement", s.replica.Placement,
+				"partition", s.replica.Partition, "error", err)
+		}
+	}
+}
+
+// byFirst groups replicas by the first node of the other datacenter to ask.
+func (a *asker) byFirst(rs []Replica) map[string][]Replica {
+	out := map[string][]Replica{}
+	for _, r := range rs {
+		if nodes := a.x.opts.Local.Candidates(a.dc, r); len(nodes) > 0 {
+			out[nodes[0]] = append(out[nodes[0]], r)
+		}
+	}
+	return out
 }
