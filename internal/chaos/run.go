@@ -49,12 +49,20 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := choose(o.Only, o.Hasty)
+	all := faults()
+	if o.Across {
+		all = wanFaults()
+	}
+	chosen, err := choose(all, o.Only, o.Hasty)
 	if err != nil {
 		return nil, err
 	}
 	r := &run{opts: o, rnd: rand.New(rand.NewPCG(o.Seed, 2)), began: time.Now()}
-	if r.cluster, err = startCluster(ctx, o, nodes, r.say); err != nil {
+	names, sizes := []string{dcName}, []int{nodes}
+	if o.Across {
+		names, sizes = wanDatacenters()
+	}
+	if r.cluster, err = startDatacenters(ctx, o, names, sizes, r.say); err != nil {
 		return nil, err
 	}
 	defer func() { _ = r.cluster.close() }() // it was closed before, unless something went wrong
@@ -77,8 +85,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return r.judge(ctx, chosen)
 }
 
-func choose(only []string, hasty bool) ([]fault, error) {
-	all := faults()
+func choose(all []fault, only []string, hasty bool) ([]fault, error) {
 	if len(only) == 0 {
 		return slices.DeleteFunc(all, func(f fault) bool { return hasty && f.slow }), nil
 	}
