@@ -21,6 +21,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type ParkedAction int32
+
+const (
+	ParkedAction_PARKED_ACTION_UNSPECIFIED ParkedAction = 0 // list, or show the one
+	ParkedAction_PARKED_ACTION_RETRY       ParkedAction = 1
+	ParkedAction_PARKED_ACTION_DROP        ParkedAction = 2
+)
+
+// Enum value maps for ParkedAction.
+var (
+	ParkedAction_name = map[int32]string{
+		0: "PARKED_ACTION_UNSPECIFIED",
+		1: "PARKED_ACTION_RETRY",
+		2: "PARKED_ACTION_DROP",
+	}
+	ParkedAction_value = map[string]int32{
+		"PARKED_ACTION_UNSPECIFIED": 0,
+		"PARKED_ACTION_RETRY":       1,
+		"PARKED_ACTION_DROP":        2,
+	}
+)
+
+func (x ParkedAction) Enum() *ParkedAction {
+	p := new(ParkedAction)
+	*p = x
+	return p
+}
+
+func (x ParkedAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ParkedAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_godwit_v1_admin_proto_enumTypes[0].Descriptor()
+}
+
+func (ParkedAction) Type() protoreflect.EnumType {
+	return &file_godwit_v1_admin_proto_enumTypes[0]
+}
+
+func (x ParkedAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ParkedAction.Descriptor instead.
+func (ParkedAction) EnumDescriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{0}
+}
+
 type LinkState int32
 
 const (
@@ -60,11 +109,11 @@ func (x LinkState) String() string {
 }
 
 func (LinkState) Descriptor() protoreflect.EnumDescriptor {
-	return file_godwit_v1_admin_proto_enumTypes[0].Descriptor()
+	return file_godwit_v1_admin_proto_enumTypes[1].Descriptor()
 }
 
 func (LinkState) Type() protoreflect.EnumType {
-	return &file_godwit_v1_admin_proto_enumTypes[0]
+	return &file_godwit_v1_admin_proto_enumTypes[1]
 }
 
 func (x LinkState) Number() protoreflect.EnumNumber {
@@ -73,7 +122,7 @@ func (x LinkState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LinkState.Descriptor instead.
 func (LinkState) EnumDescriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{0}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{1}
 }
 
 type StatusRequest struct {
@@ -226,6 +275,8 @@ type NodeStatus struct {
 	Epoch         uint64                 `protobuf:"varint,18,opt,name=epoch,proto3" json:"epoch,omitempty"`                                      // of the ring that it acts under
 	// peers tells how the node finds the others of its datacenter.
 	Peers         []*PeerHealth `protobuf:"bytes,20,rep,name=peers,proto3" json:"peers,omitempty"`
+	RepairDebt    uint64        `protobuf:"varint,23,opt,name=repair_debt,json=repairDebt,proto3" json:"repair_debt,omitempty"`        // partitions, over all datacenters that are owed a repair
+	Parked        uint64        `protobuf:"varint,24,opt,name=parked,proto3" json:"parked,omitempty"`                                  // batches that could not be applied, kept on this node
 	PhiThreshold  float64       `protobuf:"fixed64,21,opt,name=phi_threshold,json=phiThreshold,proto3" json:"phi_threshold,omitempty"` // the phi from which on it passes a peer over
 	HeartbeatMs   uint64        `protobuf:"varint,22,opt,name=heartbeat_ms,json=heartbeatMs,proto3" json:"heartbeat_ms,omitempty"`     // the longest that it is silent towards a peer
 	unknownFields protoimpl.UnknownFields
@@ -393,6 +444,20 @@ func (x *NodeStatus) GetPeers() []*PeerHealth {
 		return x.Peers
 	}
 	return nil
+}
+
+func (x *NodeStatus) GetRepairDebt() uint64 {
+	if x != nil {
+		return x.RepairDebt
+	}
+	return 0
+}
+
+func (x *NodeStatus) GetParked() uint64 {
+	if x != nil {
+		return x.Parked
+	}
+	return 0
 }
 
 func (x *NodeStatus) GetPhiThreshold() float64 {
@@ -941,13 +1006,16 @@ func (x *LagResponse) GetOutbound() []*Outbound {
 }
 
 type Inbound struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
-	BeaconAgeMs   float64                `protobuf:"fixed64,2,opt,name=beacon_age_ms,json=beaconAgeMs,proto3" json:"beacon_age_ms,omitempty"` // now minus the sending of the newest beacon; -1 before the first
-	LagP50Ms      float64                `protobuf:"fixed64,3,opt,name=lag_p50_ms,json=lagP50Ms,proto3" json:"lag_p50_ms,omitempty"`          // arrival minus sending, over the last minute
-	LagP99Ms      float64                `protobuf:"fixed64,4,opt,name=lag_p99_ms,json=lagP99Ms,proto3" json:"lag_p99_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	From           string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	BeaconAgeMs    float64                `protobuf:"fixed64,2,opt,name=beacon_age_ms,json=beaconAgeMs,proto3" json:"beacon_age_ms,omitempty"` // now minus the sending of the newest beacon; -1 before the first
+	LagP50Ms       float64                `protobuf:"fixed64,3,opt,name=lag_p50_ms,json=lagP50Ms,proto3" json:"lag_p50_ms,omitempty"`          // arrival minus sending, over the last minute
+	LagP99Ms       float64                `protobuf:"fixed64,4,opt,name=lag_p99_ms,json=lagP99Ms,proto3" json:"lag_p99_ms,omitempty"`
+	VerifiedUnixMs uint64                 `protobuf:"varint,5,opt,name=verified_unix_ms,json=verifiedUnixMs,proto3" json:"verified_unix_ms,omitempty"` // end of the last verification by trees; 0 before the first
+	Unequal        uint64                 `protobuf:"varint,6,opt,name=unequal,proto3" json:"unequal,omitempty"`                                       // partitions that verification found unequal at equal clocks
+	Parked         uint64                 `protobuf:"varint,7,opt,name=parked,proto3" json:"parked,omitempty"`                                         // batches set aside
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Inbound) Reset() {
@@ -1004,6 +1072,27 @@ func (x *Inbound) GetLagP50Ms() float64 {
 func (x *Inbound) GetLagP99Ms() float64 {
 	if x != nil {
 		return x.LagP99Ms
+	}
+	return 0
+}
+
+func (x *Inbound) GetVerifiedUnixMs() uint64 {
+	if x != nil {
+		return x.VerifiedUnixMs
+	}
+	return 0
+}
+
+func (x *Inbound) GetUnequal() uint64 {
+	if x != nil {
+		return x.Unequal
+	}
+	return 0
+}
+
+func (x *Inbound) GetParked() uint64 {
+	if x != nil {
+		return x.Parked
 	}
 	return 0
 }
@@ -1076,6 +1165,495 @@ func (x *Outbound) GetRepairDebt() uint64 {
 	return 0
 }
 
+type RepairRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          []string               `protobuf:"bytes,1,rep,name=from,proto3" json:"from,omitempty"`                  // datacenters to compare with; all when empty
+	Partition     *uint32                `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"` // of every placement; all when not set
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairRequest) Reset() {
+	*x = RepairRequest{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairRequest) ProtoMessage() {}
+
+func (x *RepairRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairRequest.ProtoReflect.Descriptor instead.
+func (*RepairRequest) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RepairRequest) GetFrom() []string {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *RepairRequest) GetPartition() uint32 {
+	if x != nil && x.Partition != nil {
+		return *x.Partition
+	}
+	return 0
+}
+
+type RepairResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dc            string                 `protobuf:"bytes,1,opt,name=dc,proto3" json:"dc,omitempty"`
+	Pairs         []*RepairPair          `protobuf:"bytes,2,rep,name=pairs,proto3" json:"pairs,omitempty"`
+	Done          bool                   `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	Missing       []string               `protobuf:"bytes,4,rep,name=missing,proto3" json:"missing,omitempty"` // nodes that did not answer; they repair nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairResponse) Reset() {
+	*x = RepairResponse{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairResponse) ProtoMessage() {}
+
+func (x *RepairResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairResponse.ProtoReflect.Descriptor instead.
+func (*RepairResponse) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RepairResponse) GetDc() string {
+	if x != nil {
+		return x.Dc
+	}
+	return ""
+}
+
+func (x *RepairResponse) GetPairs() []*RepairPair {
+	if x != nil {
+		return x.Pairs
+	}
+	return nil
+}
+
+func (x *RepairResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *RepairResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+// RepairPair is how far the repair of this datacenter from one other is.
+type RepairPair struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	Partitions    uint32                 `protobuf:"varint,2,opt,name=partitions,proto3" json:"partitions,omitempty"` // to be compared
+	Finished      uint32                 `protobuf:"varint,3,opt,name=finished,proto3" json:"finished,omitempty"`     // of these, equal ones and failures included
+	Equal         uint32                 `protobuf:"varint,4,opt,name=equal,proto3" json:"equal,omitempty"`           // at first sight
+	Failed        uint32                 `protobuf:"varint,5,opt,name=failed,proto3" json:"failed,omitempty"`
+	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`                                 // of one that failed
+	Keys          uint64                 `protobuf:"varint,7,opt,name=keys,proto3" json:"keys,omitempty"`                                  // that differed, where keys were compared
+	TreeBytes     uint64                 `protobuf:"varint,8,opt,name=tree_bytes,json=treeBytes,proto3" json:"tree_bytes,omitempty"`       // of roots and nodes of trees, both ways
+	DigestBytes   uint64                 `protobuf:"varint,9,opt,name=digest_bytes,json=digestBytes,proto3" json:"digest_bytes,omitempty"` // of keys and digests
+	CellBytes     uint64                 `protobuf:"varint,10,opt,name=cell_bytes,json=cellBytes,proto3" json:"cell_bytes,omitempty"`      // of what was taken over
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairPair) Reset() {
+	*x = RepairPair{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairPair) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairPair) ProtoMessage() {}
+
+func (x *RepairPair) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairPair.ProtoReflect.Descriptor instead.
+func (*RepairPair) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RepairPair) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *RepairPair) GetPartitions() uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *RepairPair) GetFinished() uint32 {
+	if x != nil {
+		return x.Finished
+	}
+	return 0
+}
+
+func (x *RepairPair) GetEqual() uint32 {
+	if x != nil {
+		return x.Equal
+	}
+	return 0
+}
+
+func (x *RepairPair) GetFailed() uint32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *RepairPair) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *RepairPair) GetKeys() uint64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *RepairPair) GetTreeBytes() uint64 {
+	if x != nil {
+		return x.TreeBytes
+	}
+	return 0
+}
+
+func (x *RepairPair) GetDigestBytes() uint64 {
+	if x != nil {
+		return x.DigestBytes
+	}
+	return 0
+}
+
+func (x *RepairPair) GetCellBytes() uint64 {
+	if x != nil {
+		return x.CellBytes
+	}
+	return 0
+}
+
+type ParkedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // of one; empty: all
+	Action        ParkedAction           `protobuf:"varint,2,opt,name=action,proto3,enum=godwit.v1.ParkedAction" json:"action,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParkedRequest) Reset() {
+	*x = ParkedRequest{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParkedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParkedRequest) ProtoMessage() {}
+
+func (x *ParkedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParkedRequest.ProtoReflect.Descriptor instead.
+func (*ParkedRequest) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ParkedRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ParkedRequest) GetAction() ParkedAction {
+	if x != nil {
+		return x.Action
+	}
+	return ParkedAction_PARKED_ACTION_UNSPECIFIED
+}
+
+type ParkedResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dc            string                 `protobuf:"bytes,1,opt,name=dc,proto3" json:"dc,omitempty"`
+	Items         []*ParkedItem          `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`     // as they were before the action
+	Missing       []string               `protobuf:"bytes,3,rep,name=missing,proto3" json:"missing,omitempty"` // nodes that did not answer
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParkedResponse) Reset() {
+	*x = ParkedResponse{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParkedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParkedResponse) ProtoMessage() {}
+
+func (x *ParkedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParkedResponse.ProtoReflect.Descriptor instead.
+func (*ParkedResponse) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ParkedResponse) GetDc() string {
+	if x != nil {
+		return x.Dc
+	}
+	return ""
+}
+
+func (x *ParkedResponse) GetItems() []*ParkedItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *ParkedResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+type ParkedItem struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"` // that keeps it
+	FromDc        string                 `protobuf:"bytes,3,opt,name=from_dc,json=fromDc,proto3" json:"from_dc,omitempty"`
+	FromNode      string                 `protobuf:"bytes,4,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
+	Lane          uint32                 `protobuf:"varint,5,opt,name=lane,proto3" json:"lane,omitempty"`
+	Placement     uint32                 `protobuf:"varint,6,opt,name=placement,proto3" json:"placement,omitempty"`
+	Partition     uint32                 `protobuf:"varint,7,opt,name=partition,proto3" json:"partition,omitempty"` // of a part of a batch; 0 for a whole one
+	Seq           uint64                 `protobuf:"varint,8,opt,name=seq,proto3" json:"seq,omitempty"`             // of the batch in its lane
+	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	AtUnixMs      uint64                 `protobuf:"varint,10,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,11,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Data          []byte                 `protobuf:"bytes,12,opt,name=data,proto3" json:"data,omitempty"` // when one was asked for
+	Cut           bool                   `protobuf:"varint,13,opt,name=cut,proto3" json:"cut,omitempty"`  // only the first bytes were kept: it cannot be retried
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParkedItem) Reset() {
+	*x = ParkedItem{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParkedItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParkedItem) ProtoMessage() {}
+
+func (x *ParkedItem) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParkedItem.ProtoReflect.Descriptor instead.
+func (*ParkedItem) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ParkedItem) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ParkedItem) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *ParkedItem) GetFromDc() string {
+	if x != nil {
+		return x.FromDc
+	}
+	return ""
+}
+
+func (x *ParkedItem) GetFromNode() string {
+	if x != nil {
+		return x.FromNode
+	}
+	return ""
+}
+
+func (x *ParkedItem) GetLane() uint32 {
+	if x != nil {
+		return x.Lane
+	}
+	return 0
+}
+
+func (x *ParkedItem) GetPlacement() uint32 {
+	if x != nil {
+		return x.Placement
+	}
+	return 0
+}
+
+func (x *ParkedItem) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *ParkedItem) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *ParkedItem) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ParkedItem) GetAtUnixMs() uint64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
+func (x *ParkedItem) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *ParkedItem) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ParkedItem) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
 type VerifyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// wait, when given, holds the answer until every replica here covers these
@@ -1090,7 +1668,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	mi := &file_godwit_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1680,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	mi := &file_godwit_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1693,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *VerifyRequest) GetWait() []*PartitionClock {
@@ -1150,7 +1728,7 @@ type PartitionClock struct {
 
 func (x *PartitionClock) Reset() {
 	*x = PartitionClock{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	mi := &file_godwit_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1740,7 @@ func (x *PartitionClock) String() string {
 func (*PartitionClock) ProtoMessage() {}
 
 func (x *PartitionClock) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	mi := &file_godwit_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1753,7 @@ func (x *PartitionClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionClock.ProtoReflect.Descriptor instead.
 func (*PartitionClock) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PartitionClock) GetPlacement() uint32 {
@@ -1211,7 +1789,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1801,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1814,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *VerifyResponse) GetDc() string {
@@ -1277,7 +1855,7 @@ type ReplicaDigest struct {
 
 func (x *ReplicaDigest) Reset() {
 	*x = ReplicaDigest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1867,7 @@ func (x *ReplicaDigest) String() string {
 func (*ReplicaDigest) ProtoMessage() {}
 
 func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1880,7 @@ func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaDigest.ProtoReflect.Descriptor instead.
 func (*ReplicaDigest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReplicaDigest) GetNode() string {
@@ -1378,7 +1956,7 @@ type LeavesRequest struct {
 
 func (x *LeavesRequest) Reset() {
 	*x = LeavesRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1968,7 @@ func (x *LeavesRequest) String() string {
 func (*LeavesRequest) ProtoMessage() {}
 
 func (x *LeavesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1981,7 @@ func (x *LeavesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeavesRequest.ProtoReflect.Descriptor instead.
 func (*LeavesRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LeavesRequest) GetPlacement() uint32 {
@@ -1430,7 +2008,7 @@ type LeavesResponse struct {
 
 func (x *LeavesResponse) Reset() {
 	*x = LeavesResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +2020,7 @@ func (x *LeavesResponse) String() string {
 func (*LeavesResponse) ProtoMessage() {}
 
 func (x *LeavesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +2033,7 @@ func (x *LeavesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeavesResponse.ProtoReflect.Descriptor instead.
 func (*LeavesResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LeavesResponse) GetNode() string {
@@ -1483,7 +2061,7 @@ type KeysRequest struct {
 
 func (x *KeysRequest) Reset() {
 	*x = KeysRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[19]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +2073,7 @@ func (x *KeysRequest) String() string {
 func (*KeysRequest) ProtoMessage() {}
 
 func (x *KeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[19]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +2086,7 @@ func (x *KeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
 func (*KeysRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *KeysRequest) GetPlacement() uint32 {
@@ -1541,7 +2119,7 @@ type KeysResponse struct {
 
 func (x *KeysResponse) Reset() {
 	*x = KeysResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[20]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +2131,7 @@ func (x *KeysResponse) String() string {
 func (*KeysResponse) ProtoMessage() {}
 
 func (x *KeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[20]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +2144,7 @@ func (x *KeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
 func (*KeysResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *KeysResponse) GetItems() []*KeysResponse_Item {
@@ -1587,7 +2165,7 @@ type CellsRequest struct {
 
 func (x *CellsRequest) Reset() {
 	*x = CellsRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +2177,7 @@ func (x *CellsRequest) String() string {
 func (*CellsRequest) ProtoMessage() {}
 
 func (x *CellsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +2190,7 @@ func (x *CellsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellsRequest.ProtoReflect.Descriptor instead.
 func (*CellsRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CellsRequest) GetBucket() string {
@@ -1649,7 +2227,7 @@ type CellsResponse struct {
 
 func (x *CellsResponse) Reset() {
 	*x = CellsResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +2239,7 @@ func (x *CellsResponse) String() string {
 func (*CellsResponse) ProtoMessage() {}
 
 func (x *CellsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +2252,7 @@ func (x *CellsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellsResponse.ProtoReflect.Descriptor instead.
 func (*CellsResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CellsResponse) GetSnapshot() []byte {
@@ -1725,7 +2303,7 @@ type ActorName struct {
 
 func (x *ActorName) Reset() {
 	*x = ActorName{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +2315,7 @@ func (x *ActorName) String() string {
 func (*ActorName) ProtoMessage() {}
 
 func (x *ActorName) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1750,7 +2328,7 @@ func (x *ActorName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorName.ProtoReflect.Descriptor instead.
 func (*ActorName) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ActorName) GetActor() uint64 {
@@ -1785,7 +2363,7 @@ type ConflictsRequest struct {
 
 func (x *ConflictsRequest) Reset() {
 	*x = ConflictsRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +2375,7 @@ func (x *ConflictsRequest) String() string {
 func (*ConflictsRequest) ProtoMessage() {}
 
 func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +2388,7 @@ func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsRequest.ProtoReflect.Descriptor instead.
 func (*ConflictsRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ConflictsRequest) GetBucket() string {
@@ -1848,7 +2426,7 @@ type ConflictsResponse struct {
 
 func (x *ConflictsResponse) Reset() {
 	*x = ConflictsResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1860,7 +2438,7 @@ func (x *ConflictsResponse) String() string {
 func (*ConflictsResponse) ProtoMessage() {}
 
 func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1873,7 +2451,7 @@ func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsResponse.ProtoReflect.Descriptor instead.
 func (*ConflictsResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ConflictsResponse) GetBucket() string {
@@ -1926,7 +2504,7 @@ type LinksRequest struct {
 
 func (x *LinksRequest) Reset() {
 	*x = LinksRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1938,7 +2516,7 @@ func (x *LinksRequest) String() string {
 func (*LinksRequest) ProtoMessage() {}
 
 func (x *LinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1951,7 +2529,7 @@ func (x *LinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksRequest.ProtoReflect.Descriptor instead.
 func (*LinksRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 type LinksResponse struct {
@@ -1964,7 +2542,7 @@ type LinksResponse struct {
 
 func (x *LinksResponse) Reset() {
 	*x = LinksResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2554,7 @@ func (x *LinksResponse) String() string {
 func (*LinksResponse) ProtoMessage() {}
 
 func (x *LinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2567,7 @@ func (x *LinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksResponse.ProtoReflect.Descriptor instead.
 func (*LinksResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LinksResponse) GetEmulated() bool {
@@ -2022,7 +2600,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[28]
+	mi := &file_godwit_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2612,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[28]
+	mi := &file_godwit_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2625,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Link) GetFrom() string {
@@ -2114,7 +2692,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[29]
+	mi := &file_godwit_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2126,7 +2704,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[29]
+	mi := &file_godwit_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2139,7 +2717,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SetLinkRequest) GetFrom() string {
@@ -2202,7 +2780,7 @@ type KeysResponse_Item struct {
 
 func (x *KeysResponse_Item) Reset() {
 	*x = KeysResponse_Item{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[30]
+	mi := &file_godwit_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2792,7 @@ func (x *KeysResponse_Item) String() string {
 func (*KeysResponse_Item) ProtoMessage() {}
 
 func (x *KeysResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[30]
+	mi := &file_godwit_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2805,7 @@ func (x *KeysResponse_Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse_Item.ProtoReflect.Descriptor instead.
 func (*KeysResponse_Item) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20, 0}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26, 0}
 }
 
 func (x *KeysResponse_Item) GetBucket() string {
@@ -2264,7 +2842,7 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12)\n" +
 	"\x10topology_version\x18\x05 \x01(\x04R\x0ftopologyVersion\x12#\n" +
 	"\rtopology_hash\x18\x06 \x01(\tR\ftopologyHash\x12+\n" +
-	"\x05nodes\x18\a \x03(\v2\x15.godwit.v1.NodeStatusR\x05nodes\"\xfc\x04\n" +
+	"\x05nodes\x18\a \x03(\v2\x15.godwit.v1.NodeStatusR\x05nodes\"\xb5\x05\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -2290,7 +2868,10 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\x06moving\x18\x10 \x01(\v2\x11.godwit.v1.MovingR\x06moving\x12\x16\n" +
 	"\x06guests\x18\x11 \x01(\rR\x06guests\x12\x14\n" +
 	"\x05epoch\x18\x12 \x01(\x04R\x05epoch\x12+\n" +
-	"\x05peers\x18\x14 \x03(\v2\x15.godwit.v1.PeerHealthR\x05peers\x12#\n" +
+	"\x05peers\x18\x14 \x03(\v2\x15.godwit.v1.PeerHealthR\x05peers\x12\x1f\n" +
+	"\vrepair_debt\x18\x17 \x01(\x04R\n" +
+	"repairDebt\x12\x16\n" +
+	"\x06parked\x18\x18 \x01(\x04R\x06parked\x12#\n" +
 	"\rphi_threshold\x18\x15 \x01(\x01R\fphiThreshold\x12!\n" +
 	"\fheartbeat_ms\x18\x16 \x01(\x04R\vheartbeatMs\"\xa8\x01\n" +
 	"\n" +
@@ -2341,20 +2922,74 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\vLagResponse\x12\x0e\n" +
 	"\x02dc\x18\x01 \x01(\tR\x02dc\x12,\n" +
 	"\ainbound\x18\x02 \x03(\v2\x12.godwit.v1.InboundR\ainbound\x12/\n" +
-	"\boutbound\x18\x03 \x03(\v2\x13.godwit.v1.OutboundR\boutbound\"}\n" +
+	"\boutbound\x18\x03 \x03(\v2\x13.godwit.v1.OutboundR\boutbound\"\xd9\x01\n" +
 	"\aInbound\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\"\n" +
 	"\rbeacon_age_ms\x18\x02 \x01(\x01R\vbeaconAgeMs\x12\x1c\n" +
 	"\n" +
 	"lag_p50_ms\x18\x03 \x01(\x01R\blagP50Ms\x12\x1c\n" +
 	"\n" +
-	"lag_p99_ms\x18\x04 \x01(\x01R\blagP99Ms\"\x87\x01\n" +
+	"lag_p99_ms\x18\x04 \x01(\x01R\blagP99Ms\x12(\n" +
+	"\x10verified_unix_ms\x18\x05 \x01(\x04R\x0everifiedUnixMs\x12\x18\n" +
+	"\aunequal\x18\x06 \x01(\x04R\aunequal\x12\x16\n" +
+	"\x06parked\x18\a \x01(\x04R\x06parked\"\x87\x01\n" +
 	"\bOutbound\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12%\n" +
 	"\x0epending_events\x18\x02 \x01(\x04R\rpendingEvents\x12#\n" +
 	"\rpending_bytes\x18\x03 \x01(\x04R\fpendingBytes\x12\x1f\n" +
 	"\vrepair_debt\x18\x04 \x01(\x04R\n" +
-	"repairDebt\"|\n" +
+	"repairDebt\"T\n" +
+	"\rRepairRequest\x12\x12\n" +
+	"\x04from\x18\x01 \x03(\tR\x04from\x12!\n" +
+	"\tpartition\x18\x02 \x01(\rH\x00R\tpartition\x88\x01\x01B\f\n" +
+	"\n" +
+	"_partition\"{\n" +
+	"\x0eRepairResponse\x12\x0e\n" +
+	"\x02dc\x18\x01 \x01(\tR\x02dc\x12+\n" +
+	"\x05pairs\x18\x02 \x03(\v2\x15.godwit.v1.RepairPairR\x05pairs\x12\x12\n" +
+	"\x04done\x18\x03 \x01(\bR\x04done\x12\x18\n" +
+	"\amissing\x18\x04 \x03(\tR\amissing\"\x95\x02\n" +
+	"\n" +
+	"RepairPair\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x02 \x01(\rR\n" +
+	"partitions\x12\x1a\n" +
+	"\bfinished\x18\x03 \x01(\rR\bfinished\x12\x14\n" +
+	"\x05equal\x18\x04 \x01(\rR\x05equal\x12\x16\n" +
+	"\x06failed\x18\x05 \x01(\rR\x06failed\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12\x12\n" +
+	"\x04keys\x18\a \x01(\x04R\x04keys\x12\x1d\n" +
+	"\n" +
+	"tree_bytes\x18\b \x01(\x04R\ttreeBytes\x12!\n" +
+	"\fdigest_bytes\x18\t \x01(\x04R\vdigestBytes\x12\x1d\n" +
+	"\n" +
+	"cell_bytes\x18\n" +
+	" \x01(\x04R\tcellBytes\"P\n" +
+	"\rParkedRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12/\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x17.godwit.v1.ParkedActionR\x06action\"g\n" +
+	"\x0eParkedResponse\x12\x0e\n" +
+	"\x02dc\x18\x01 \x01(\tR\x02dc\x12+\n" +
+	"\x05items\x18\x02 \x03(\v2\x15.godwit.v1.ParkedItemR\x05items\x12\x18\n" +
+	"\amissing\x18\x03 \x03(\tR\amissing\"\xba\x02\n" +
+	"\n" +
+	"ParkedItem\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x17\n" +
+	"\afrom_dc\x18\x03 \x01(\tR\x06fromDc\x12\x1b\n" +
+	"\tfrom_node\x18\x04 \x01(\tR\bfromNode\x12\x12\n" +
+	"\x04lane\x18\x05 \x01(\rR\x04lane\x12\x1c\n" +
+	"\tplacement\x18\x06 \x01(\rR\tplacement\x12\x1c\n" +
+	"\tpartition\x18\a \x01(\rR\tpartition\x12\x10\n" +
+	"\x03seq\x18\b \x01(\x04R\x03seq\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\n" +
+	" \x01(\x04R\batUnixMs\x12\x14\n" +
+	"\x05bytes\x18\v \x01(\x04R\x05bytes\x12\x12\n" +
+	"\x04data\x18\f \x01(\fR\x04data\x12\x10\n" +
+	"\x03cut\x18\r \x01(\bR\x03cut\"|\n" +
 	"\rVerifyRequest\x12-\n" +
 	"\x04wait\x18\x01 \x03(\v2\x19.godwit.v1.PartitionClockR\x04wait\x12\x1b\n" +
 	"\tsettle_ms\x18\x02 \x01(\x04R\bsettleMs\x12\x1f\n" +
@@ -2447,7 +3082,11 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\v_latency_usB\f\n" +
 	"\n" +
 	"_jitter_usB\x12\n" +
-	"\x10_bandwidth_bytes*{\n" +
+	"\x10_bandwidth_bytes*^\n" +
+	"\fParkedAction\x12\x1d\n" +
+	"\x19PARKED_ACTION_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13PARKED_ACTION_RETRY\x10\x01\x12\x16\n" +
+	"\x12PARKED_ACTION_DROP\x10\x02*{\n" +
 	"\tLinkState\x12\x1a\n" +
 	"\x16LINK_STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rLINK_STATE_UP\x10\x01\x12\x12\n" +
@@ -2460,14 +3099,16 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\x05Nodes\x12\x17.godwit.v1.NodesRequest\x1a\x18.godwit.v1.NodesResponse\x127\n" +
 	"\x04Plan\x12\x16.godwit.v1.PlanRequest\x1a\x17.godwit.v1.PlanResponse\x12=\n" +
 	"\x06Commit\x12\x18.godwit.v1.CommitRequest\x1a\x19.godwit.v1.CommitResponse\x12F\n" +
-	"\tIntroduce\x12\x1b.godwit.v1.IntroduceRequest\x1a\x1c.godwit.v1.IntroduceResponse2\xfc\x03\n" +
+	"\tIntroduce\x12\x1b.godwit.v1.IntroduceRequest\x1a\x1c.godwit.v1.IntroduceResponse2\xfc\x04\n" +
 	"\vReplication\x124\n" +
 	"\x03Lag\x12\x15.godwit.v1.LagRequest\x1a\x16.godwit.v1.LagResponse\x12=\n" +
 	"\x06Verify\x12\x18.godwit.v1.VerifyRequest\x1a\x19.godwit.v1.VerifyResponse\x12=\n" +
 	"\x06Leaves\x12\x18.godwit.v1.LeavesRequest\x1a\x19.godwit.v1.LeavesResponse\x127\n" +
 	"\x04Keys\x12\x16.godwit.v1.KeysRequest\x1a\x17.godwit.v1.KeysResponse\x12:\n" +
 	"\x05Cells\x12\x17.godwit.v1.CellsRequest\x1a\x18.godwit.v1.CellsResponse\x12H\n" +
-	"\tConflicts\x12\x1b.godwit.v1.ConflictsRequest\x1a\x1c.godwit.v1.ConflictsResponse0\x01\x12:\n" +
+	"\tConflicts\x12\x1b.godwit.v1.ConflictsRequest\x1a\x1c.godwit.v1.ConflictsResponse0\x01\x12?\n" +
+	"\x06Repair\x12\x18.godwit.v1.RepairRequest\x1a\x19.godwit.v1.RepairResponse0\x01\x12=\n" +
+	"\x06Parked\x12\x18.godwit.v1.ParkedRequest\x1a\x19.godwit.v1.ParkedResponse\x12:\n" +
 	"\x05Links\x12\x17.godwit.v1.LinksRequest\x1a\x18.godwit.v1.LinksResponse\x12>\n" +
 	"\aSetLink\x12\x19.godwit.v1.SetLinkRequest\x1a\x18.godwit.v1.LinksResponseB3Z1github.com/godwitdb/godwit/api/godwit/v1;godwitv1b\x06proto3"
 
@@ -2483,106 +3124,120 @@ func file_godwit_v1_admin_proto_rawDescGZIP() []byte {
 	return file_godwit_v1_admin_proto_rawDescData
 }
 
-var file_godwit_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_godwit_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_godwit_v1_admin_proto_goTypes = []any{
-	(LinkState)(0),            // 0: godwit.v1.LinkState
-	(*StatusRequest)(nil),     // 1: godwit.v1.StatusRequest
-	(*StatusResponse)(nil),    // 2: godwit.v1.StatusResponse
-	(*NodeStatus)(nil),        // 3: godwit.v1.NodeStatus
-	(*PeerHealth)(nil),        // 4: godwit.v1.PeerHealth
-	(*Moving)(nil),            // 5: godwit.v1.Moving
-	(*RingRequest)(nil),       // 6: godwit.v1.RingRequest
-	(*RingResponse)(nil),      // 7: godwit.v1.RingResponse
-	(*PartitionOwners)(nil),   // 8: godwit.v1.PartitionOwners
-	(*NodeShare)(nil),         // 9: godwit.v1.NodeShare
-	(*LagRequest)(nil),        // 10: godwit.v1.LagRequest
-	(*LagResponse)(nil),       // 11: godwit.v1.LagResponse
-	(*Inbound)(nil),           // 12: godwit.v1.Inbound
-	(*Outbound)(nil),          // 13: godwit.v1.Outbound
-	(*VerifyRequest)(nil),     // 14: godwit.v1.VerifyRequest
-	(*PartitionClock)(nil),    // 15: godwit.v1.PartitionClock
-	(*VerifyResponse)(nil),    // 16: godwit.v1.VerifyResponse
-	(*ReplicaDigest)(nil),     // 17: godwit.v1.ReplicaDigest
-	(*LeavesRequest)(nil),     // 18: godwit.v1.LeavesRequest
-	(*LeavesResponse)(nil),    // 19: godwit.v1.LeavesResponse
-	(*KeysRequest)(nil),       // 20: godwit.v1.KeysRequest
-	(*KeysResponse)(nil),      // 21: godwit.v1.KeysResponse
-	(*CellsRequest)(nil),      // 22: godwit.v1.CellsRequest
-	(*CellsResponse)(nil),     // 23: godwit.v1.CellsResponse
-	(*ActorName)(nil),         // 24: godwit.v1.ActorName
-	(*ConflictsRequest)(nil),  // 25: godwit.v1.ConflictsRequest
-	(*ConflictsResponse)(nil), // 26: godwit.v1.ConflictsResponse
-	(*LinksRequest)(nil),      // 27: godwit.v1.LinksRequest
-	(*LinksResponse)(nil),     // 28: godwit.v1.LinksResponse
-	(*Link)(nil),              // 29: godwit.v1.Link
-	(*SetLinkRequest)(nil),    // 30: godwit.v1.SetLinkRequest
-	(*KeysResponse_Item)(nil), // 31: godwit.v1.KeysResponse.Item
-	(Kind)(0),                 // 32: godwit.v1.Kind
-	(*Sibling)(nil),           // 33: godwit.v1.Sibling
-	(*FieldName)(nil),         // 34: godwit.v1.FieldName
-	(*NodesRequest)(nil),      // 35: godwit.v1.NodesRequest
-	(*PlanRequest)(nil),       // 36: godwit.v1.PlanRequest
-	(*CommitRequest)(nil),     // 37: godwit.v1.CommitRequest
-	(*IntroduceRequest)(nil),  // 38: godwit.v1.IntroduceRequest
-	(*NodesResponse)(nil),     // 39: godwit.v1.NodesResponse
-	(*PlanResponse)(nil),      // 40: godwit.v1.PlanResponse
-	(*CommitResponse)(nil),    // 41: godwit.v1.CommitResponse
-	(*IntroduceResponse)(nil), // 42: godwit.v1.IntroduceResponse
+	(ParkedAction)(0),         // 0: godwit.v1.ParkedAction
+	(LinkState)(0),            // 1: godwit.v1.LinkState
+	(*StatusRequest)(nil),     // 2: godwit.v1.StatusRequest
+	(*StatusResponse)(nil),    // 3: godwit.v1.StatusResponse
+	(*NodeStatus)(nil),        // 4: godwit.v1.NodeStatus
+	(*PeerHealth)(nil),        // 5: godwit.v1.PeerHealth
+	(*Moving)(nil),            // 6: godwit.v1.Moving
+	(*RingRequest)(nil),       // 7: godwit.v1.RingRequest
+	(*RingResponse)(nil),      // 8: godwit.v1.RingResponse
+	(*PartitionOwners)(nil),   // 9: godwit.v1.PartitionOwners
+	(*NodeShare)(nil),         // 10: godwit.v1.NodeShare
+	(*LagRequest)(nil),        // 11: godwit.v1.LagRequest
+	(*LagResponse)(nil),       // 12: godwit.v1.LagResponse
+	(*Inbound)(nil),           // 13: godwit.v1.Inbound
+	(*Outbound)(nil),          // 14: godwit.v1.Outbound
+	(*RepairRequest)(nil),     // 15: godwit.v1.RepairRequest
+	(*RepairResponse)(nil),    // 16: godwit.v1.RepairResponse
+	(*RepairPair)(nil),        // 17: godwit.v1.RepairPair
+	(*ParkedRequest)(nil),     // 18: godwit.v1.ParkedRequest
+	(*ParkedResponse)(nil),    // 19: godwit.v1.ParkedResponse
+	(*ParkedItem)(nil),        // 20: godwit.v1.ParkedItem
+	(*VerifyRequest)(nil),     // 21: godwit.v1.VerifyRequest
+	(*PartitionClock)(nil),    // 22: godwit.v1.PartitionClock
+	(*VerifyResponse)(nil),    // 23: godwit.v1.VerifyResponse
+	(*ReplicaDigest)(nil),     // 24: godwit.v1.ReplicaDigest
+	(*LeavesRequest)(nil),     // 25: godwit.v1.LeavesRequest
+	(*LeavesResponse)(nil),    // 26: godwit.v1.LeavesResponse
+	(*KeysRequest)(nil),       // 27: godwit.v1.KeysRequest
+	(*KeysResponse)(nil),      // 28: godwit.v1.KeysResponse
+	(*CellsRequest)(nil),      // 29: godwit.v1.CellsRequest
+	(*CellsResponse)(nil),     // 30: godwit.v1.CellsResponse
+	(*ActorName)(nil),         // 31: godwit.v1.ActorName
+	(*ConflictsRequest)(nil),  // 32: godwit.v1.ConflictsRequest
+	(*ConflictsResponse)(nil), // 33: godwit.v1.ConflictsResponse
+	(*LinksRequest)(nil),      // 34: godwit.v1.LinksRequest
+	(*LinksResponse)(nil),     // 35: godwit.v1.LinksResponse
+	(*Link)(nil),              // 36: godwit.v1.Link
+	(*SetLinkRequest)(nil),    // 37: godwit.v1.SetLinkRequest
+	(*KeysResponse_Item)(nil), // 38: godwit.v1.KeysResponse.Item
+	(Kind)(0),                 // 39: godwit.v1.Kind
+	(*Sibling)(nil),           // 40: godwit.v1.Sibling
+	(*FieldName)(nil),         // 41: godwit.v1.FieldName
+	(*NodesRequest)(nil),      // 42: godwit.v1.NodesRequest
+	(*PlanRequest)(nil),       // 43: godwit.v1.PlanRequest
+	(*CommitRequest)(nil),     // 44: godwit.v1.CommitRequest
+	(*IntroduceRequest)(nil),  // 45: godwit.v1.IntroduceRequest
+	(*NodesResponse)(nil),     // 46: godwit.v1.NodesResponse
+	(*PlanResponse)(nil),      // 47: godwit.v1.PlanResponse
+	(*CommitResponse)(nil),    // 48: godwit.v1.CommitResponse
+	(*IntroduceResponse)(nil), // 49: godwit.v1.IntroduceResponse
 }
 var file_godwit_v1_admin_proto_depIdxs = []int32{
-	3,  // 0: godwit.v1.StatusResponse.nodes:type_name -> godwit.v1.NodeStatus
-	5,  // 1: godwit.v1.NodeStatus.moving:type_name -> godwit.v1.Moving
-	4,  // 2: godwit.v1.NodeStatus.peers:type_name -> godwit.v1.PeerHealth
-	8,  // 3: godwit.v1.RingResponse.owners:type_name -> godwit.v1.PartitionOwners
-	9,  // 4: godwit.v1.RingResponse.shares:type_name -> godwit.v1.NodeShare
-	12, // 5: godwit.v1.LagResponse.inbound:type_name -> godwit.v1.Inbound
-	13, // 6: godwit.v1.LagResponse.outbound:type_name -> godwit.v1.Outbound
-	15, // 7: godwit.v1.VerifyRequest.wait:type_name -> godwit.v1.PartitionClock
-	17, // 8: godwit.v1.VerifyResponse.replicas:type_name -> godwit.v1.ReplicaDigest
-	31, // 9: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
-	24, // 10: godwit.v1.CellsResponse.actors:type_name -> godwit.v1.ActorName
-	23, // 11: godwit.v1.CellsResponse.others:type_name -> godwit.v1.CellsResponse
-	32, // 12: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
-	33, // 13: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
-	32, // 14: godwit.v1.ConflictsResponse.kinds:type_name -> godwit.v1.Kind
-	34, // 15: godwit.v1.ConflictsResponse.field:type_name -> godwit.v1.FieldName
-	29, // 16: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
-	0,  // 17: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
-	0,  // 18: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
-	1,  // 19: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
-	6,  // 20: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
-	35, // 21: godwit.v1.Cluster.Nodes:input_type -> godwit.v1.NodesRequest
-	36, // 22: godwit.v1.Cluster.Plan:input_type -> godwit.v1.PlanRequest
-	37, // 23: godwit.v1.Cluster.Commit:input_type -> godwit.v1.CommitRequest
-	38, // 24: godwit.v1.Cluster.Introduce:input_type -> godwit.v1.IntroduceRequest
-	10, // 25: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
-	14, // 26: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
-	18, // 27: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
-	20, // 28: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
-	22, // 29: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
-	25, // 30: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
-	27, // 31: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
-	30, // 32: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
-	2,  // 33: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
-	7,  // 34: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
-	39, // 35: godwit.v1.Cluster.Nodes:output_type -> godwit.v1.NodesResponse
-	40, // 36: godwit.v1.Cluster.Plan:output_type -> godwit.v1.PlanResponse
-	41, // 37: godwit.v1.Cluster.Commit:output_type -> godwit.v1.CommitResponse
-	42, // 38: godwit.v1.Cluster.Introduce:output_type -> godwit.v1.IntroduceResponse
-	11, // 39: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
-	16, // 40: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
-	19, // 41: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
-	21, // 42: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
-	23, // 43: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
-	26, // 44: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
-	28, // 45: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
-	28, // 46: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
-	33, // [33:47] is the sub-list for method output_type
-	19, // [19:33] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	4,  // 0: godwit.v1.StatusResponse.nodes:type_name -> godwit.v1.NodeStatus
+	6,  // 1: godwit.v1.NodeStatus.moving:type_name -> godwit.v1.Moving
+	5,  // 2: godwit.v1.NodeStatus.peers:type_name -> godwit.v1.PeerHealth
+	9,  // 3: godwit.v1.RingResponse.owners:type_name -> godwit.v1.PartitionOwners
+	10, // 4: godwit.v1.RingResponse.shares:type_name -> godwit.v1.NodeShare
+	13, // 5: godwit.v1.LagResponse.inbound:type_name -> godwit.v1.Inbound
+	14, // 6: godwit.v1.LagResponse.outbound:type_name -> godwit.v1.Outbound
+	17, // 7: godwit.v1.RepairResponse.pairs:type_name -> godwit.v1.RepairPair
+	0,  // 8: godwit.v1.ParkedRequest.action:type_name -> godwit.v1.ParkedAction
+	20, // 9: godwit.v1.ParkedResponse.items:type_name -> godwit.v1.ParkedItem
+	22, // 10: godwit.v1.VerifyRequest.wait:type_name -> godwit.v1.PartitionClock
+	24, // 11: godwit.v1.VerifyResponse.replicas:type_name -> godwit.v1.ReplicaDigest
+	38, // 12: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
+	31, // 13: godwit.v1.CellsResponse.actors:type_name -> godwit.v1.ActorName
+	30, // 14: godwit.v1.CellsResponse.others:type_name -> godwit.v1.CellsResponse
+	39, // 15: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
+	40, // 16: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
+	39, // 17: godwit.v1.ConflictsResponse.kinds:type_name -> godwit.v1.Kind
+	41, // 18: godwit.v1.ConflictsResponse.field:type_name -> godwit.v1.FieldName
+	36, // 19: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
+	1,  // 20: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
+	1,  // 21: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
+	2,  // 22: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
+	7,  // 23: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
+	42, // 24: godwit.v1.Cluster.Nodes:input_type -> godwit.v1.NodesRequest
+	43, // 25: godwit.v1.Cluster.Plan:input_type -> godwit.v1.PlanRequest
+	44, // 26: godwit.v1.Cluster.Commit:input_type -> godwit.v1.CommitRequest
+	45, // 27: godwit.v1.Cluster.Introduce:input_type -> godwit.v1.IntroduceRequest
+	11, // 28: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
+	21, // 29: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
+	25, // 30: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
+	27, // 31: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
+	29, // 32: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
+	32, // 33: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
+	15, // 34: godwit.v1.Replication.Repair:input_type -> godwit.v1.RepairRequest
+	18, // 35: godwit.v1.Replication.Parked:input_type -> godwit.v1.ParkedRequest
+	34, // 36: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
+	37, // 37: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
+	3,  // 38: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
+	8,  // 39: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
+	46, // 40: godwit.v1.Cluster.Nodes:output_type -> godwit.v1.NodesResponse
+	47, // 41: godwit.v1.Cluster.Plan:output_type -> godwit.v1.PlanResponse
+	48, // 42: godwit.v1.Cluster.Commit:output_type -> godwit.v1.CommitResponse
+	49, // 43: godwit.v1.Cluster.Introduce:output_type -> godwit.v1.IntroduceResponse
+	12, // 44: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
+	23, // 45: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
+	26, // 46: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
+	28, // 47: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
+	30, // 48: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
+	33, // 49: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
+	16, // 50: godwit.v1.Replication.Repair:output_type -> godwit.v1.RepairResponse
+	19, // 51: godwit.v1.Replication.Parked:output_type -> godwit.v1.ParkedResponse
+	35, // 52: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
+	35, // 53: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
+	38, // [38:54] is the sub-list for method output_type
+	22, // [22:38] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_admin_proto_init() }
@@ -2593,14 +3248,15 @@ func file_godwit_v1_admin_proto_init() {
 	file_godwit_v1_kv_proto_init()
 	file_godwit_v1_members_proto_init()
 	file_godwit_v1_admin_proto_msgTypes[5].OneofWrappers = []any{}
-	file_godwit_v1_admin_proto_msgTypes[29].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[13].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_v1_admin_proto_rawDesc), len(file_godwit_v1_admin_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   31,
+			NumEnums:      2,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -331,6 +331,8 @@ const (
 	Replication_Keys_FullMethodName      = "/godwit.v1.Replication/Keys"
 	Replication_Cells_FullMethodName     = "/godwit.v1.Replication/Cells"
 	Replication_Conflicts_FullMethodName = "/godwit.v1.Replication/Conflicts"
+	Replication_Repair_FullMethodName    = "/godwit.v1.Replication/Repair"
+	Replication_Parked_FullMethodName    = "/godwit.v1.Replication/Parked"
 	Replication_Links_FullMethodName     = "/godwit.v1.Replication/Links"
 	Replication_SetLink_FullMethodName   = "/godwit.v1.Replication/SetLink"
 )
@@ -355,6 +357,13 @@ type ReplicationClient interface {
 	// Conflicts lists what waits for somebody to decide: registers, also in maps,
 	// with concurrent values, and keys that were created under several kinds.
 	Conflicts(ctx context.Context, in *ConflictsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ConflictsResponse], error)
+	// Repair has the datacenter compare its partitions with other datacenters and
+	// take over what differs. It answers as it goes on; the last answer is done.
+	// A client that goes away does not end it.
+	Repair(ctx context.Context, in *RepairRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RepairResponse], error)
+	// Parked lists batches that could not be applied, shows one, applies one again
+	// or drops it for good.
+	Parked(ctx context.Context, in *ParkedRequest, opts ...grpc.CallOption) (*ParkedResponse, error)
 	// Links shows the links between datacenters and what is emulated on them.
 	Links(ctx context.Context, in *LinksRequest, opts ...grpc.CallOption) (*LinksResponse, error)
 	// SetLink changes an emulated link; FAILED_PRECONDITION where links are real.
@@ -438,6 +447,35 @@ func (c *replicationClient) Conflicts(ctx context.Context, in *ConflictsRequest,
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Replication_ConflictsClient = grpc.ServerStreamingClient[ConflictsResponse]
 
+func (c *replicationClient) Repair(ctx context.Context, in *RepairRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RepairResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Replication_ServiceDesc.Streams[1], Replication_Repair_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RepairRequest, RepairResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replication_RepairClient = grpc.ServerStreamingClient[RepairResponse]
+
+func (c *replicationClient) Parked(ctx context.Context, in *ParkedRequest, opts ...grpc.CallOption) (*ParkedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ParkedResponse)
+	err := c.cc.Invoke(ctx, Replication_Parked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *replicationClient) Links(ctx context.Context, in *LinksRequest, opts ...grpc.CallOption) (*LinksResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LinksResponse)
@@ -478,6 +516,13 @@ type ReplicationServer interface {
 	// Conflicts lists what waits for somebody to decide: registers, also in maps,
 	// with concurrent values, and keys that were created under several kinds.
 	Conflicts(*ConflictsRequest, grpc.ServerStreamingServer[ConflictsResponse]) error
+	// Repair has the datacenter compare its partitions with other datacenters and
+	// take over what differs. It answers as it goes on; the last answer is done.
+	// A client that goes away does not end it.
+	Repair(*RepairRequest, grpc.ServerStreamingServer[RepairResponse]) error
+	// Parked lists batches that could not be applied, shows one, applies one again
+	// or drops it for good.
+	Parked(context.Context, *ParkedRequest) (*ParkedResponse, error)
 	// Links shows the links between datacenters and what is emulated on them.
 	Links(context.Context, *LinksRequest) (*LinksResponse, error)
 	// SetLink changes an emulated link; FAILED_PRECONDITION where links are real.
@@ -509,6 +554,12 @@ func (UnimplementedReplicationServer) Cells(context.Context, *CellsRequest) (*Ce
 }
 func (UnimplementedReplicationServer) Conflicts(*ConflictsRequest, grpc.ServerStreamingServer[ConflictsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Conflicts not implemented")
+}
+func (UnimplementedReplicationServer) Repair(*RepairRequest, grpc.ServerStreamingServer[RepairResponse]) error {
+	return status.Error(codes.Unimplemented, "method Repair not implemented")
+}
+func (UnimplementedReplicationServer) Parked(context.Context, *ParkedRequest) (*ParkedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Parked not implemented")
 }
 func (UnimplementedReplicationServer) Links(context.Context, *LinksRequest) (*LinksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Links not implemented")
@@ -638,6 +689,35 @@ func _Replication_Conflicts_Handler(srv interface{}, stream grpc.ServerStream) e
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Replication_ConflictsServer = grpc.ServerStreamingServer[ConflictsResponse]
 
+func _Replication_Repair_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(RepairRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReplicationServer).Repair(m, &grpc.GenericServerStream[RepairRequest, RepairResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replication_RepairServer = grpc.ServerStreamingServer[RepairResponse]
+
+func _Replication_Parked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ParkedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplicationServer).Parked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replication_Parked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplicationServer).Parked(ctx, req.(*ParkedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Replication_Links_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LinksRequest)
 	if err := dec(in); err != nil {
@@ -702,6 +782,10 @@ var Replication_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Replication_Cells_Handler,
 		},
 		{
+			MethodName: "Parked",
+			Handler:    _Replication_Parked_Handler,
+		},
+		{
 			MethodName: "Links",
 			Handler:    _Replication_Links_Handler,
 		},
@@ -714,6 +798,11 @@ var Replication_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Conflicts",
 			Handler:       _Replication_Conflicts_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Repair",
+			Handler:       _Replication_Repair_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -2715,6 +2715,8 @@ type Inspect struct {
 	//	*Inspect_Keys
 	//	*Inspect_Cells
 	//	*Inspect_Arisen
+	//	*Inspect_Repair
+	//	*Inspect_Parked
 	Of            isInspect_Of `protobuf_oneof:"of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2829,6 +2831,24 @@ func (x *Inspect) GetArisen() *Arisen {
 	return nil
 }
 
+func (x *Inspect) GetRepair() *RepairJob {
+	if x != nil {
+		if x, ok := x.Of.(*Inspect_Repair); ok {
+			return x.Repair
+		}
+	}
+	return nil
+}
+
+func (x *Inspect) GetParked() *v1.ParkedRequest {
+	if x != nil {
+		if x, ok := x.Of.(*Inspect_Parked); ok {
+			return x.Parked
+		}
+	}
+	return nil
+}
+
 type isInspect_Of interface {
 	isInspect_Of()
 }
@@ -2865,6 +2885,14 @@ type Inspect_Arisen struct {
 	Arisen *Arisen `protobuf:"bytes,8,opt,name=arisen,proto3,oneof"`
 }
 
+type Inspect_Repair struct {
+	Repair *RepairJob `protobuf:"bytes,9,opt,name=repair,proto3,oneof"`
+}
+
+type Inspect_Parked struct {
+	Parked *v1.ParkedRequest `protobuf:"bytes,10,opt,name=parked,proto3,oneof"`
+}
+
 func (*Inspect_Status) isInspect_Of() {}
 
 func (*Inspect_Verify) isInspect_Of() {}
@@ -2881,6 +2909,10 @@ func (*Inspect_Cells) isInspect_Of() {}
 
 func (*Inspect_Arisen) isInspect_Of() {}
 
+func (*Inspect_Repair) isInspect_Of() {}
+
+func (*Inspect_Parked) isInspect_Of() {}
+
 type InspectDone struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Of:
@@ -2893,6 +2925,8 @@ type InspectDone struct {
 	//	*InspectDone_Keys
 	//	*InspectDone_Cells
 	//	*InspectDone_Arisen
+	//	*InspectDone_Repair
+	//	*InspectDone_Parked
 	Of            isInspectDone_Of `protobuf_oneof:"of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3007,6 +3041,24 @@ func (x *InspectDone) GetArisen() *ArisenDone {
 	return nil
 }
 
+func (x *InspectDone) GetRepair() *RepairJobDone {
+	if x != nil {
+		if x, ok := x.Of.(*InspectDone_Repair); ok {
+			return x.Repair
+		}
+	}
+	return nil
+}
+
+func (x *InspectDone) GetParked() *v1.ParkedResponse {
+	if x != nil {
+		if x, ok := x.Of.(*InspectDone_Parked); ok {
+			return x.Parked
+		}
+	}
+	return nil
+}
+
 type isInspectDone_Of interface {
 	isInspectDone_Of()
 }
@@ -3043,6 +3095,14 @@ type InspectDone_Arisen struct {
 	Arisen *ArisenDone `protobuf:"bytes,8,opt,name=arisen,proto3,oneof"`
 }
 
+type InspectDone_Repair struct {
+	Repair *RepairJobDone `protobuf:"bytes,9,opt,name=repair,proto3,oneof"`
+}
+
+type InspectDone_Parked struct {
+	Parked *v1.ParkedResponse `protobuf:"bytes,10,opt,name=parked,proto3,oneof"`
+}
+
 func (*InspectDone_Status) isInspectDone_Of() {}
 
 func (*InspectDone_Verify) isInspectDone_Of() {}
@@ -3059,6 +3119,115 @@ func (*InspectDone_Cells) isInspectDone_Of() {}
 
 func (*InspectDone_Arisen) isInspectDone_Of() {}
 
+func (*InspectDone_Repair) isInspectDone_Of() {}
+
+func (*InspectDone_Parked) isInspectDone_Of() {}
+
+// RepairJob begins a repair at a node, or asks how far it is.
+type RepairJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`     // of the repair
+	Begin         *v1.RepairRequest      `protobuf:"bytes,2,opt,name=begin,proto3" json:"begin,omitempty"` // not set: how far is it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairJob) Reset() {
+	*x = RepairJob{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairJob) ProtoMessage() {}
+
+func (x *RepairJob) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairJob.ProtoReflect.Descriptor instead.
+func (*RepairJob) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RepairJob) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *RepairJob) GetBegin() *v1.RepairRequest {
+	if x != nil {
+		return x.Begin
+	}
+	return nil
+}
+
+type RepairJobDone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pairs         []*v1.RepairPair       `protobuf:"bytes,1,rep,name=pairs,proto3" json:"pairs,omitempty"`
+	Done          bool                   `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairJobDone) Reset() {
+	*x = RepairJobDone{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairJobDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairJobDone) ProtoMessage() {}
+
+func (x *RepairJobDone) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairJobDone.ProtoReflect.Descriptor instead.
+func (*RepairJobDone) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *RepairJobDone) GetPairs() []*v1.RepairPair {
+	if x != nil {
+		return x.Pairs
+	}
+	return nil
+}
+
+func (x *RepairJobDone) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
 // ConflictsAsk asks for a page of the conflicts on a node's replicas.
 type ConflictsAsk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3071,7 +3240,7 @@ type ConflictsAsk struct {
 
 func (x *ConflictsAsk) Reset() {
 	*x = ConflictsAsk{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3252,7 @@ func (x *ConflictsAsk) String() string {
 func (*ConflictsAsk) ProtoMessage() {}
 
 func (x *ConflictsAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3265,7 @@ func (x *ConflictsAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsAsk.ProtoReflect.Descriptor instead.
 func (*ConflictsAsk) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ConflictsAsk) GetBucket() string {
@@ -3131,7 +3300,7 @@ type ConflictsPage struct {
 
 func (x *ConflictsPage) Reset() {
 	*x = ConflictsPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3143,7 +3312,7 @@ func (x *ConflictsPage) String() string {
 func (*ConflictsPage) ProtoMessage() {}
 
 func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3156,7 +3325,7 @@ func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsPage.ProtoReflect.Descriptor instead.
 func (*ConflictsPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ConflictsPage) GetConflicts() []*v1.ConflictsResponse {
@@ -3192,7 +3361,7 @@ type Arisen struct {
 
 func (x *Arisen) Reset() {
 	*x = Arisen{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3204,7 +3373,7 @@ func (x *Arisen) String() string {
 func (*Arisen) ProtoMessage() {}
 
 func (x *Arisen) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3217,7 +3386,7 @@ func (x *Arisen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arisen.ProtoReflect.Descriptor instead.
 func (*Arisen) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Arisen) GetBucket() string {
@@ -3252,7 +3421,7 @@ type ArisenDone struct {
 
 func (x *ArisenDone) Reset() {
 	*x = ArisenDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3264,7 +3433,7 @@ func (x *ArisenDone) String() string {
 func (*ArisenDone) ProtoMessage() {}
 
 func (x *ArisenDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3277,7 +3446,7 @@ func (x *ArisenDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArisenDone.ProtoReflect.Descriptor instead.
 func (*ArisenDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{39}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ArisenDone) GetOpening() uint64 {
@@ -3315,7 +3484,7 @@ type Agree struct {
 
 func (x *Agree) Reset() {
 	*x = Agree{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3327,7 +3496,7 @@ func (x *Agree) String() string {
 func (*Agree) ProtoMessage() {}
 
 func (x *Agree) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3340,7 +3509,7 @@ func (x *Agree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agree.ProtoReflect.Descriptor instead.
 func (*Agree) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{40}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Agree) GetEpoch() uint64 {
@@ -3386,7 +3555,7 @@ type AgreeDone struct {
 
 func (x *AgreeDone) Reset() {
 	*x = AgreeDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +3567,7 @@ func (x *AgreeDone) String() string {
 func (*AgreeDone) ProtoMessage() {}
 
 func (x *AgreeDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +3580,7 @@ func (x *AgreeDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgreeDone.ProtoReflect.Descriptor instead.
 func (*AgreeDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AgreeDone) GetOk() bool {
@@ -3473,7 +3642,7 @@ type Ballot struct {
 
 func (x *Ballot) Reset() {
 	*x = Ballot{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3485,7 +3654,7 @@ func (x *Ballot) String() string {
 func (*Ballot) ProtoMessage() {}
 
 func (x *Ballot) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3498,7 +3667,7 @@ func (x *Ballot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ballot.ProtoReflect.Descriptor instead.
 func (*Ballot) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{42}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Ballot) GetRound() uint64 {
@@ -3525,7 +3694,7 @@ type Learn struct {
 
 func (x *Learn) Reset() {
 	*x = Learn{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3537,7 +3706,7 @@ func (x *Learn) String() string {
 func (*Learn) ProtoMessage() {}
 
 func (x *Learn) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3550,7 +3719,7 @@ func (x *Learn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Learn.ProtoReflect.Descriptor instead.
 func (*Learn) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{43}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Learn) GetDocument() []byte {
@@ -3568,7 +3737,7 @@ type LearnDone struct {
 
 func (x *LearnDone) Reset() {
 	*x = LearnDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3580,7 +3749,7 @@ func (x *LearnDone) String() string {
 func (*LearnDone) ProtoMessage() {}
 
 func (x *LearnDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3593,7 +3762,7 @@ func (x *LearnDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnDone.ProtoReflect.Descriptor instead.
 func (*LearnDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{44}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{46}
 }
 
 // Tail asks which keys events have touched that clocks do not hold, for watches.
@@ -3612,7 +3781,7 @@ type Tail struct {
 
 func (x *Tail) Reset() {
 	*x = Tail{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3624,7 +3793,7 @@ func (x *Tail) String() string {
 func (*Tail) ProtoMessage() {}
 
 func (x *Tail) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3637,7 +3806,7 @@ func (x *Tail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tail.ProtoReflect.Descriptor instead.
 func (*Tail) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{45}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Tail) GetParts() []*TailPart {
@@ -3695,7 +3864,7 @@ type TailPart struct {
 
 func (x *TailPart) Reset() {
 	*x = TailPart{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3707,7 +3876,7 @@ func (x *TailPart) String() string {
 func (*TailPart) ProtoMessage() {}
 
 func (x *TailPart) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3720,7 +3889,7 @@ func (x *TailPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailPart.ProtoReflect.Descriptor instead.
 func (*TailPart) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{46}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *TailPart) GetReplica() *Replica {
@@ -3769,7 +3938,7 @@ type TailDone struct {
 
 func (x *TailDone) Reset() {
 	*x = TailDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3781,7 +3950,7 @@ func (x *TailDone) String() string {
 func (*TailDone) ProtoMessage() {}
 
 func (x *TailDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3794,7 +3963,7 @@ func (x *TailDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailDone.ProtoReflect.Descriptor instead.
 func (*TailDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{47}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *TailDone) GetParts() []*TailPartDone {
@@ -3829,7 +3998,7 @@ type TailPartDone struct {
 
 func (x *TailPartDone) Reset() {
 	*x = TailPartDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3841,7 +4010,7 @@ func (x *TailPartDone) String() string {
 func (*TailPartDone) ProtoMessage() {}
 
 func (x *TailPartDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3854,7 +4023,7 @@ func (x *TailPartDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailPartDone.ProtoReflect.Descriptor instead.
 func (*TailPartDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{48}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TailPartDone) GetReplica() *Replica {
@@ -4113,7 +4282,7 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\bScanItem\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\fR\bposition\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12#\n" +
-	"\x04kind\x18\x03 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\"\xa5\x03\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x0f.godwit.v1.KindR\x04kind\"\x8e\x04\n" +
 	"\aInspect\x122\n" +
 	"\x06status\x18\x01 \x01(\v2\x18.godwit.v1.StatusRequestH\x00R\x06status\x122\n" +
 	"\x06verify\x18\x02 \x01(\v2\x18.godwit.v1.VerifyRequestH\x00R\x06verify\x12)\n" +
@@ -4122,8 +4291,11 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x06leaves\x18\x05 \x01(\v2\x18.godwit.v1.LeavesRequestH\x00R\x06leaves\x12,\n" +
 	"\x04keys\x18\x06 \x01(\v2\x16.godwit.v1.KeysRequestH\x00R\x04keys\x12/\n" +
 	"\x05cells\x18\a \x01(\v2\x17.godwit.v1.CellsRequestH\x00R\x05cells\x120\n" +
-	"\x06arisen\x18\b \x01(\v2\x16.godwit.peer.v1.ArisenH\x00R\x06arisenB\x04\n" +
-	"\x02of\"\xb0\x03\n" +
+	"\x06arisen\x18\b \x01(\v2\x16.godwit.peer.v1.ArisenH\x00R\x06arisen\x123\n" +
+	"\x06repair\x18\t \x01(\v2\x19.godwit.peer.v1.RepairJobH\x00R\x06repair\x122\n" +
+	"\x06parked\x18\n" +
+	" \x01(\v2\x18.godwit.v1.ParkedRequestH\x00R\x06parkedB\x04\n" +
+	"\x02of\"\x9e\x04\n" +
 	"\vInspectDone\x12/\n" +
 	"\x06status\x18\x01 \x01(\v2\x15.godwit.v1.NodeStatusH\x00R\x06status\x123\n" +
 	"\x06verify\x18\x02 \x01(\v2\x19.godwit.v1.VerifyResponseH\x00R\x06verify\x12*\n" +
@@ -4132,8 +4304,17 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x06leaves\x18\x05 \x01(\v2\x19.godwit.v1.LeavesResponseH\x00R\x06leaves\x12-\n" +
 	"\x04keys\x18\x06 \x01(\v2\x17.godwit.v1.KeysResponseH\x00R\x04keys\x120\n" +
 	"\x05cells\x18\a \x01(\v2\x18.godwit.v1.CellsResponseH\x00R\x05cells\x124\n" +
-	"\x06arisen\x18\b \x01(\v2\x1a.godwit.peer.v1.ArisenDoneH\x00R\x06arisenB\x04\n" +
-	"\x02of\"T\n" +
+	"\x06arisen\x18\b \x01(\v2\x1a.godwit.peer.v1.ArisenDoneH\x00R\x06arisen\x127\n" +
+	"\x06repair\x18\t \x01(\v2\x1d.godwit.peer.v1.RepairJobDoneH\x00R\x06repair\x123\n" +
+	"\x06parked\x18\n" +
+	" \x01(\v2\x19.godwit.v1.ParkedResponseH\x00R\x06parkedB\x04\n" +
+	"\x02of\"K\n" +
+	"\tRepairJob\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x06R\x02id\x12.\n" +
+	"\x05begin\x18\x02 \x01(\v2\x18.godwit.v1.RepairRequestR\x05begin\"P\n" +
+	"\rRepairJobDone\x12+\n" +
+	"\x05pairs\x18\x01 \x03(\v2\x15.godwit.v1.RepairPairR\x05pairs\x12\x12\n" +
+	"\x04done\x18\x02 \x01(\bR\x04done\"T\n" +
 	"\fConflictsAsk\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x16\n" +
@@ -4214,7 +4395,7 @@ func file_godwit_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_godwit_peer_v1_peer_proto_rawDescData
 }
 
-var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Frame)(nil),                // 0: godwit.peer.v1.Frame
 	(*Message)(nil),              // 1: godwit.peer.v1.Message
@@ -4252,40 +4433,46 @@ var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*ScanItem)(nil),             // 33: godwit.peer.v1.ScanItem
 	(*Inspect)(nil),              // 34: godwit.peer.v1.Inspect
 	(*InspectDone)(nil),          // 35: godwit.peer.v1.InspectDone
-	(*ConflictsAsk)(nil),         // 36: godwit.peer.v1.ConflictsAsk
-	(*ConflictsPage)(nil),        // 37: godwit.peer.v1.ConflictsPage
-	(*Arisen)(nil),               // 38: godwit.peer.v1.Arisen
-	(*ArisenDone)(nil),           // 39: godwit.peer.v1.ArisenDone
-	(*Agree)(nil),                // 40: godwit.peer.v1.Agree
-	(*AgreeDone)(nil),            // 41: godwit.peer.v1.AgreeDone
-	(*Ballot)(nil),               // 42: godwit.peer.v1.Ballot
-	(*Learn)(nil),                // 43: godwit.peer.v1.Learn
-	(*LearnDone)(nil),            // 44: godwit.peer.v1.LearnDone
-	(*Tail)(nil),                 // 45: godwit.peer.v1.Tail
-	(*TailPart)(nil),             // 46: godwit.peer.v1.TailPart
-	(*TailDone)(nil),             // 47: godwit.peer.v1.TailDone
-	(*TailPartDone)(nil),         // 48: godwit.peer.v1.TailPartDone
-	nil,                          // 49: godwit.peer.v1.Status.MetadataEntry
-	(*v1.Session)(nil),           // 50: godwit.v1.Session
-	(v1.Kind)(0),                 // 51: godwit.v1.Kind
-	(*v1.GetRequest)(nil),        // 52: godwit.v1.GetRequest
-	(*v1.UpdateRequest)(nil),     // 53: godwit.v1.UpdateRequest
-	(*v1.GetResponse)(nil),       // 54: godwit.v1.GetResponse
-	(*v1.UpdateResponse)(nil),    // 55: godwit.v1.UpdateResponse
-	(*v1.StatusRequest)(nil),     // 56: godwit.v1.StatusRequest
-	(*v1.VerifyRequest)(nil),     // 57: godwit.v1.VerifyRequest
-	(*v1.LagRequest)(nil),        // 58: godwit.v1.LagRequest
-	(*v1.LeavesRequest)(nil),     // 59: godwit.v1.LeavesRequest
-	(*v1.KeysRequest)(nil),       // 60: godwit.v1.KeysRequest
-	(*v1.CellsRequest)(nil),      // 61: godwit.v1.CellsRequest
-	(*v1.NodeStatus)(nil),        // 62: godwit.v1.NodeStatus
-	(*v1.VerifyResponse)(nil),    // 63: godwit.v1.VerifyResponse
-	(*v1.LagResponse)(nil),       // 64: godwit.v1.LagResponse
-	(*v1.LeavesResponse)(nil),    // 65: godwit.v1.LeavesResponse
-	(*v1.KeysResponse)(nil),      // 66: godwit.v1.KeysResponse
-	(*v1.CellsResponse)(nil),     // 67: godwit.v1.CellsResponse
-	(*v1.ConflictsResponse)(nil), // 68: godwit.v1.ConflictsResponse
-	(*v1.Change)(nil),            // 69: godwit.v1.Change
+	(*RepairJob)(nil),            // 36: godwit.peer.v1.RepairJob
+	(*RepairJobDone)(nil),        // 37: godwit.peer.v1.RepairJobDone
+	(*ConflictsAsk)(nil),         // 38: godwit.peer.v1.ConflictsAsk
+	(*ConflictsPage)(nil),        // 39: godwit.peer.v1.ConflictsPage
+	(*Arisen)(nil),               // 40: godwit.peer.v1.Arisen
+	(*ArisenDone)(nil),           // 41: godwit.peer.v1.ArisenDone
+	(*Agree)(nil),                // 42: godwit.peer.v1.Agree
+	(*AgreeDone)(nil),            // 43: godwit.peer.v1.AgreeDone
+	(*Ballot)(nil),               // 44: godwit.peer.v1.Ballot
+	(*Learn)(nil),                // 45: godwit.peer.v1.Learn
+	(*LearnDone)(nil),            // 46: godwit.peer.v1.LearnDone
+	(*Tail)(nil),                 // 47: godwit.peer.v1.Tail
+	(*TailPart)(nil),             // 48: godwit.peer.v1.TailPart
+	(*TailDone)(nil),             // 49: godwit.peer.v1.TailDone
+	(*TailPartDone)(nil),         // 50: godwit.peer.v1.TailPartDone
+	nil,                          // 51: godwit.peer.v1.Status.MetadataEntry
+	(*v1.Session)(nil),           // 52: godwit.v1.Session
+	(v1.Kind)(0),                 // 53: godwit.v1.Kind
+	(*v1.GetRequest)(nil),        // 54: godwit.v1.GetRequest
+	(*v1.UpdateRequest)(nil),     // 55: godwit.v1.UpdateRequest
+	(*v1.GetResponse)(nil),       // 56: godwit.v1.GetResponse
+	(*v1.UpdateResponse)(nil),    // 57: godwit.v1.UpdateResponse
+	(*v1.StatusRequest)(nil),     // 58: godwit.v1.StatusRequest
+	(*v1.VerifyRequest)(nil),     // 59: godwit.v1.VerifyRequest
+	(*v1.LagRequest)(nil),        // 60: godwit.v1.LagRequest
+	(*v1.LeavesRequest)(nil),     // 61: godwit.v1.LeavesRequest
+	(*v1.KeysRequest)(nil),       // 62: godwit.v1.KeysRequest
+	(*v1.CellsRequest)(nil),      // 63: godwit.v1.CellsRequest
+	(*v1.ParkedRequest)(nil),     // 64: godwit.v1.ParkedRequest
+	(*v1.NodeStatus)(nil),        // 65: godwit.v1.NodeStatus
+	(*v1.VerifyResponse)(nil),    // 66: godwit.v1.VerifyResponse
+	(*v1.LagResponse)(nil),       // 67: godwit.v1.LagResponse
+	(*v1.LeavesResponse)(nil),    // 68: godwit.v1.LeavesResponse
+	(*v1.KeysResponse)(nil),      // 69: godwit.v1.KeysResponse
+	(*v1.CellsResponse)(nil),     // 70: godwit.v1.CellsResponse
+	(*v1.ParkedResponse)(nil),    // 71: godwit.v1.ParkedResponse
+	(*v1.RepairRequest)(nil),     // 72: godwit.v1.RepairRequest
+	(*v1.RepairPair)(nil),        // 73: godwit.v1.RepairPair
+	(*v1.ConflictsResponse)(nil), // 74: godwit.v1.ConflictsResponse
+	(*v1.Change)(nil),            // 75: godwit.v1.Change
 }
 var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: godwit.peer.v1.Frame.messages:type_name -> godwit.peer.v1.Message
@@ -4303,10 +4490,10 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	34, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
 	25, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
 	27, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
-	40, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
-	43, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
+	42, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
+	45, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
 	9,  // 17: godwit.peer.v1.Request.recall:type_name -> godwit.peer.v1.Recall
-	45, // 18: godwit.peer.v1.Request.tail:type_name -> godwit.peer.v1.Tail
+	47, // 18: godwit.peer.v1.Request.tail:type_name -> godwit.peer.v1.Tail
 	7,  // 19: godwit.peer.v1.Request.holds:type_name -> godwit.peer.v1.Holds
 	6,  // 20: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
 	13, // 21: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
@@ -4320,20 +4507,20 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	35, // 29: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
 	26, // 30: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
 	28, // 31: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
-	41, // 32: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
-	44, // 33: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
+	43, // 32: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
+	46, // 33: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
 	10, // 34: godwit.peer.v1.Response.recall:type_name -> godwit.peer.v1.RecallDone
-	47, // 35: godwit.peer.v1.Response.tail:type_name -> godwit.peer.v1.TailDone
+	49, // 35: godwit.peer.v1.Response.tail:type_name -> godwit.peer.v1.TailDone
 	8,  // 36: godwit.peer.v1.Response.holds:type_name -> godwit.peer.v1.HoldsDone
-	49, // 37: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
-	50, // 38: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
+	51, // 37: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
+	52, // 38: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
 	3,  // 39: godwit.peer.v1.Holds.replica:type_name -> godwit.peer.v1.Replica
 	3,  // 40: godwit.peer.v1.Recall.replica:type_name -> godwit.peer.v1.Replica
-	51, // 41: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
+	53, // 41: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
 	3,  // 42: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
 	11, // 43: godwit.peer.v1.Apply.results:type_name -> godwit.peer.v1.RequestResult
 	3,  // 44: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
-	51, // 45: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
+	53, // 45: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
 	3,  // 46: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
 	19, // 47: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
 	3,  // 48: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
@@ -4341,46 +4528,52 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	3,  // 50: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
 	3,  // 51: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
 	3,  // 52: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
-	52, // 53: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
-	53, // 54: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
-	54, // 55: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
-	55, // 56: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
+	54, // 53: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
+	55, // 54: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
+	56, // 55: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
+	57, // 56: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
 	3,  // 57: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
 	33, // 58: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
-	51, // 59: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
-	56, // 60: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
-	57, // 61: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
-	58, // 62: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
-	36, // 63: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.peer.v1.ConflictsAsk
-	59, // 64: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
-	60, // 65: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
-	61, // 66: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
-	38, // 67: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
-	62, // 68: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
-	63, // 69: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
-	64, // 70: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
-	37, // 71: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
-	65, // 72: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
-	66, // 73: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
-	67, // 74: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
-	39, // 75: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
-	68, // 76: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
-	68, // 77: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
-	42, // 78: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
-	42, // 79: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
-	42, // 80: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
-	46, // 81: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
-	3,  // 82: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
-	48, // 83: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
-	3,  // 84: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
-	69, // 85: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
-	0,  // 86: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
-	0,  // 87: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
-	87, // [87:88] is the sub-list for method output_type
-	86, // [86:87] is the sub-list for method input_type
-	86, // [86:86] is the sub-list for extension type_name
-	86, // [86:86] is the sub-list for extension extendee
-	0,  // [0:86] is the sub-list for field type_name
+	53, // 59: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
+	58, // 60: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
+	59, // 61: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
+	60, // 62: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
+	38, // 63: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.peer.v1.ConflictsAsk
+	61, // 64: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
+	62, // 65: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
+	63, // 66: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
+	40, // 67: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
+	36, // 68: godwit.peer.v1.Inspect.repair:type_name -> godwit.peer.v1.RepairJob
+	64, // 69: godwit.peer.v1.Inspect.parked:type_name -> godwit.v1.ParkedRequest
+	65, // 70: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
+	66, // 71: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
+	67, // 72: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
+	39, // 73: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
+	68, // 74: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
+	69, // 75: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
+	70, // 76: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
+	41, // 77: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
+	37, // 78: godwit.peer.v1.InspectDone.repair:type_name -> godwit.peer.v1.RepairJobDone
+	71, // 79: godwit.peer.v1.InspectDone.parked:type_name -> godwit.v1.ParkedResponse
+	72, // 80: godwit.peer.v1.RepairJob.begin:type_name -> godwit.v1.RepairRequest
+	73, // 81: godwit.peer.v1.RepairJobDone.pairs:type_name -> godwit.v1.RepairPair
+	74, // 82: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
+	74, // 83: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
+	44, // 84: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
+	44, // 85: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
+	44, // 86: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
+	48, // 87: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
+	3,  // 88: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
+	50, // 89: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
+	3,  // 90: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
+	75, // 91: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
+	0,  // 92: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
+	0,  // 93: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
+	93, // [93:94] is the sub-list for method output_type
+	92, // [92:93] is the sub-list for method input_type
+	92, // [92:92] is the sub-list for extension type_name
+	92, // [92:92] is the sub-list for extension extendee
+	0,  // [0:92] is the sub-list for field type_name
 }
 
 func init() { file_godwit_peer_v1_peer_proto_init() }
@@ -4446,6 +4639,8 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Inspect_Keys)(nil),
 		(*Inspect_Cells)(nil),
 		(*Inspect_Arisen)(nil),
+		(*Inspect_Repair)(nil),
+		(*Inspect_Parked)(nil),
 	}
 	file_godwit_peer_v1_peer_proto_msgTypes[35].OneofWrappers = []any{
 		(*InspectDone_Status)(nil),
@@ -4456,15 +4651,17 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*InspectDone_Keys)(nil),
 		(*InspectDone_Cells)(nil),
 		(*InspectDone_Arisen)(nil),
+		(*InspectDone_Repair)(nil),
+		(*InspectDone_Parked)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[46].OneofWrappers = []any{}
+	file_godwit_peer_v1_peer_proto_msgTypes[48].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_peer_v1_peer_proto_rawDesc), len(file_godwit_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   50,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
