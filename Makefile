@@ -48,7 +48,7 @@ race: ## run the tests under the race detector (RACE_PKGS)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout $(TEST_TIMEOUT) -p $(TEST_PROCS) $(TESTFLAGS) $(RACE_PKGS)
 
 .PHONY: sim
-sim: ## run datacenters in virtual time, with faults (SEEDS=1000, FROM=1); seeds that fail are run 20 times more
+sim: ## run datacenters in virtual time, one and several, with faults (SEEDS=1000, FROM=1); seeds that fail are run 20 times more
 	GO=$(GO) scripts/sim.sh $(FROM) $(SEEDS)
 
 .PHONY: chaos-dc

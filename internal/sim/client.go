@@ -21,6 +21,7 @@ const maxTries = 4
 // client is one client: it asks one thing after another.
 type client struct {
 	run  *run
+	home *DC
 	name string
 	rnd  *rand.Rand
 	seq  int
@@ -53,7 +54,9 @@ var (
 func (c *client) ask(n *Node, timeout time.Duration, f func(ctx context.Context, node *dc.Node) reply) reply {
 	got := make(chan reply, 1)
 	there, back := c.delay(), c.delay()
+	c.run.asked.Add(1)
 	time.AfterFunc(there, func() {
+		defer c.run.asked.Done()
 		n.thawed()
 		l := n.current()
 		if l == nil || !l.enter() {
@@ -117,8 +120,8 @@ func outcome(err error) history.Outcome {
 func (c *client) write(req *v1.UpdateRequest, twice bool) (resp *v1.UpdateResponse, node *Node, out history.Outcome, tries int, err error) {
 	req.Options.RequestId = c.requestID()
 	timeout := time.Duration(200+c.rnd.IntN(2500)) * time.Millisecond
-	nodes := c.run.cluster.DCs[0].Nodes
-	if owners := c.run.cluster.owners(req.GetBucket(), string(req.GetKey())); !twice && len(owners) > 0 {
+	nodes := c.home.Nodes
+	if owners := c.home.owners(req.GetBucket(), string(req.GetKey())); !twice && len(owners) > 0 {
 		nodes = owners // a request id is known to replicas only
 	}
 	maybe := false
@@ -169,7 +172,7 @@ func binaryID(born time.Time) []byte {
 
 // read asks any node for a key.
 func (c *client) read(req *v1.GetRequest) (*v1.GetResponse, *Node, error) {
-	nodes := c.run.cluster.DCs[0].Nodes
+	nodes := c.home.Nodes
 	node := nodes[c.rnd.IntN(len(nodes))]
 	sent := proto.CloneOf(req)
 	r := c.ask(node, time.Duration(200+c.rnd.IntN(2000))*time.Millisecond, func(ctx context.Context, n *dc.Node) reply {
@@ -197,7 +200,7 @@ func (c *client) writeLevel() (o *v1.WriteOptions, s strength) {
 	case 1:
 		o.Consistency = v1.Consistency_CONSISTENCY_ALL
 	case 2:
-		o.W = uint32(c.run.cluster.opts.Replicas/2 + 1)
+		o.W = uint32(c.home.replicas(&c.run.cluster.opts)/2 + 1)
 	}
 	if c.rnd.IntN(2) == 0 {
 		o.Strict, s = true, strong

@@ -5,19 +5,22 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/godwitdb/godwit/replication/linktest"
 	"github.com/godwitdb/godwit/topology"
 )
 
 // Options configures New. Zero fields take the default named beside them.
 type Options struct {
 	Seed       uint64        // of every choice that the simulation makes
-	Nodes      int           // of a datacenter; 3
-	Replicas   int           // of every partition; 3
+	Nodes      []int         // of each datacenter; one of 3
+	Replicas   int           // of every partition in each datacenter that has so many nodes; 3
 	Partitions int           // 8
 	Exchange   time.Duration // between two comparisons of clocks; 500 ms
 	Timeout    time.Duration // of a request that has none; 5 s
@@ -29,7 +32,9 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.Nodes = cmp.Or(o.Nodes, 3)
+	if len(o.Nodes) == 0 {
+		o.Nodes = []int{3}
+	}
 	o.Replicas = cmp.Or(o.Replicas, 3)
 	o.Partitions = cmp.Or(o.Partitions, 8)
 	o.Exchange = cmp.Or(o.Exchange, 500*time.Millisecond)
@@ -44,7 +49,14 @@ func (o Options) withDefaults() Options {
 const (
 	bucketSync  = "default"
 	bucketAsync = "async" // acknowledged before it is durable
+	bucketHome  = "home"  // kept in the first datacenter, where there are several
 )
+
+// placementHome is that of bucketHome.
+const placementHome = "home"
+
+// dcNames are those of the datacenters, in order.
+var dcNames = [...]string{"eu", "us", "ap"}
 
 // Cluster is datacenters of nodes in a bubble. New and Close must be called
 // inside the same bubble.
@@ -54,6 +66,7 @@ type Cluster struct {
 
 	opts  Options
 	net   *network
+	wan   *linktest.Network // between datacenters
 	watch *watch
 
 	mu  sync.Mutex
@@ -65,32 +78,42 @@ type DC struct {
 	Name  string
 	Nodes []*Node
 	index int
+	ahead atomic.Int64 // nanoseconds that all its wall clocks are ahead
 }
+
+// replicas is the number of copies that a datacenter keeps.
+func (d *DC) replicas(o *Options) int { return min(o.Replicas, len(d.Nodes)) }
 
 // New starts a cluster.
 func New(o Options) *Cluster {
 	o = o.withDefaults()
 	w := newWatch()
-	c := &Cluster{opts: o, net: newNetwork(o.Seed, w), watch: w, rnd: rand.New(rand.NewPCG(o.Seed, 10))}
+	c := &Cluster{opts: o, net: newNetwork(o.Seed, w), wan: newWAN(o.Seed), watch: w, rnd: rand.New(rand.NewPCG(o.Seed, 10))}
 	c.Topology = &topology.Topology{
 		Version: 1, Cluster: "sim", Partitions: o.Partitions,
 		Buckets: []topology.Bucket{{Name: bucketAsync, Durability: "async"}},
 	}
 	placement := topology.Placement{Name: topology.DefaultPlacement, Replicas: map[string]int{}}
-	for i, name := range []string{"eu"} {
+	for i, nodes := range o.Nodes {
+		name := dcNames[i]
 		d := &DC{Name: name, index: i}
 		spec := topology.Datacenter{Name: name}
-		for j := range o.Nodes {
+		for j := range nodes {
 			n := &Node{cluster: c, dc: d, id: fmt.Sprintf("%s%d", name, j+1), mem: vfs.NewCrashableMem()}
 			d.Nodes = append(d.Nodes, n)
 			c.net.nodes[n.id] = n
 			spec.Nodes = append(spec.Nodes, topology.Node{ID: n.id, Advertise: "127.0.0.1", Weight: 1})
 		}
-		placement.Replicas[name] = o.Replicas
+		placement.Replicas[name] = d.replicas(&o)
 		c.DCs = append(c.DCs, d)
 		c.Topology.Datacenters = append(c.Topology.Datacenters, spec)
 	}
 	c.Topology.Placements = []topology.Placement{placement}
+	if len(c.DCs) > 1 {
+		home := c.DCs[0]
+		c.Topology.Placements = append(c.Topology.Placements, topology.Placement{Name: placementHome, Replicas: map[string]int{home.Name: home.replicas(&o)}})
+		c.Topology.Buckets = append(c.Topology.Buckets, topology.Bucket{Name: bucketHome, Placement: placementHome})
+	}
 	c.Topology.FillDefaults()
 	for n := range c.nodes {
 		n.Start()
@@ -143,6 +166,7 @@ func (c *Cluster) Slow(n *Node, by time.Duration) { c.net.setSlow(n.id, by) }
 // heal ends all faults and starts the nodes that are down.
 func (c *Cluster) heal() {
 	c.net.clear()
+	c.healWAN()
 	for n := range c.nodes {
 		n.Thaw()
 		n.Skew(0)
@@ -155,7 +179,7 @@ func (c *Cluster) heal() {
 // owners of all partitions: dc then waits for locks that are held until something
 // is synced, and who waits for a lock stops virtual time.
 func (c *Cluster) syncTime() time.Duration {
-	if c.opts.Nodes > c.opts.Replicas {
+	if slices.Max(c.opts.Nodes) > c.opts.Replicas {
 		return 0
 	}
 	return syncTime

@@ -19,14 +19,20 @@ import (
 // need several pages.
 const pageBytes = 4 << 10
 
+// copyOf is a partition of a placement.
+type copyOf struct{ placement, partition uint32 }
+
+// String names it.
+func (c copyOf) String() string { return fmt.Sprintf("%08x/%d", c.placement, c.partition) }
+
 // place is one replica.
 type place struct {
-	node      *Node
-	partition uint32
+	node *Node
+	copyOf
 }
 
 func (p place) wire() *peerv1.Replica {
-	return &peerv1.Replica{Placement: topology.PlacementID(topology.DefaultPlacement), Partition: p.partition}
+	return &peerv1.Replica{Placement: p.placement, Partition: p.partition}
 }
 
 // question asks a node for something, without the network between; nil if it
@@ -45,47 +51,34 @@ func (n *Node) question(req *peerv1.Request) *peerv1.Response {
 	return resp
 }
 
-// digests are what a node tells of its replicas, by partition; nil if it is down.
-func (n *Node) digests() map[uint32]*v1.ReplicaDigest {
+// digests are what a node tells of its replicas; nil if it is down.
+func (n *Node) digests() map[copyOf]*v1.ReplicaDigest {
 	resp := n.question(&peerv1.Request{Of: &peerv1.Request_Inspect{Inspect: &peerv1.Inspect{
 		Of: &peerv1.Inspect_Verify{Verify: &v1.VerifyRequest{WithClocks: true}},
 	}}})
 	if resp == nil {
 		return nil
 	}
-	out := map[uint32]*v1.ReplicaDigest{}
+	out := map[copyOf]*v1.ReplicaDigest{}
 	for _, d := range resp.GetInspect().GetVerify().GetReplicas() {
-		out[d.GetPartition()] = d
+		out[copyOf{d.GetPlacement(), d.GetPartition()}] = d
 	}
 	return out
 }
 
 // clocks are the durable clocks of a node's replicas; nil if it is down.
-func (n *Node) clocks() map[uint32]crdt.Clock {
+func (n *Node) clocks() map[copyOf]crdt.Clock {
 	digests := n.digests()
 	if digests == nil {
 		return nil
 	}
-	out := map[uint32]crdt.Clock{}
+	out := map[copyOf]crdt.Clock{}
 	for p, d := range digests {
 		if clock, err := crdt.DecodeClock(d.GetClock()); err == nil {
 			out[p] = clock
 		}
 	}
 	return out
-}
-
-// lacks reports whether a node's replica lacks some of what a peer has, which
-// told so because its log no longer reaches back. It does not if the question was
-// late: the node has had its events from elsewhere since.
-func (n *Node) lacks(r *peerv1.Replica, m *peerv1.MissingDone) bool {
-	theirs, err := crdt.DecodeClock(m.GetClock())
-	own := n.clocks()
-	if err != nil || own == nil || r.GetPlacement() != topology.PlacementID(topology.DefaultPlacement) {
-		return false
-	}
-	have := own[r.GetPartition()]
-	return !have.Covers(&theirs)
 }
 
 // contents is everything that a replica holds, in one encoding.
@@ -97,7 +90,7 @@ func (p place) contents() (*crdt.Snapshot, error) {
 			Replica: p.wire(), Cursor: cursor, MaxBytes: pageBytes,
 		}}})
 		if resp == nil {
-			return nil, fmt.Errorf("%s tells no page of partition %d", p.node, p.partition)
+			return nil, fmt.Errorf("%s tells no page of partition %s", p.node, p.copyOf)
 		}
 		page, err := storage.DecodePage(resp.GetSnapshot().GetPage())
 		if err != nil {
@@ -117,8 +110,8 @@ func (p place) contents() (*crdt.Snapshot, error) {
 // unequal says in what replicas differ, or "" if all of them are equal: clocks,
 // trees, and every byte; and nothing is ahead of a clock.
 func (c *Cluster) unequal() string {
-	first := map[uint32]*v1.ReplicaDigest{}
-	where := map[uint32][]place{}
+	first := map[copyOf]*v1.ReplicaDigest{}
+	where := map[copyOf][]place{}
 	for n := range c.nodes {
 		digests := n.digests()
 		if digests == nil {
@@ -129,34 +122,46 @@ func (c *Cluster) unequal() string {
 			where[p] = append(where[p], place{n, p})
 			switch {
 			case !d.GetReady():
-				return fmt.Sprintf("partition %d of %s is not ready", p, n)
+				return fmt.Sprintf("partition %s of %s is not ready", p, n)
 			case f == nil:
 				first[p] = d
 			case f.GetClockHash() != d.GetClockHash():
-				return fmt.Sprintf("partition %d: clocks of %s and %s differ", p, f.GetNode(), d.GetNode())
+				return fmt.Sprintf("partition %s: clocks of %s and %s differ", p, f.GetNode(), d.GetNode())
 			case !bytes.Equal(f.GetMerkleRoot(), d.GetMerkleRoot()):
-				return fmt.Sprintf("partition %d: trees of %s and %s differ at equal clocks: %s", p, f.GetNode(), d.GetNode(), cellsOf(where[p]))
+				return fmt.Sprintf("partition %s: trees of %s and %s differ at equal clocks: %s", p, f.GetNode(), d.GetNode(), cellsOf(where[p]))
 			}
 		}
 	}
-	for p := range uint32(c.opts.Partitions) {
-		if why := c.differ(where[p]); why != "" {
-			return fmt.Sprintf("partition %d: %s", p, why)
+	for id := range c.partitions {
+		if why := c.differ(where[id]); why != "" {
+			return fmt.Sprintf("partition %s: %s", id, why)
 		}
-		if why := c.guests(p, where[p]); why != "" {
-			return fmt.Sprintf("partition %d: %s", p, why)
+		if why := c.guests(id, where[id]); why != "" {
+			return fmt.Sprintf("partition %s: %s", id, why)
 		}
 	}
 	return ""
 }
 
-// guests says which node still holds what it does not own.
-func (c *Cluster) guests(partition uint32, owners []place) string {
+// partitions ranges over those of all placements.
+func (c *Cluster) partitions(yield func(copyOf) bool) {
+	for _, p := range c.Topology.Placements {
+		for i := range uint32(c.opts.Partitions) {
+			if !yield(copyOf{topology.PlacementID(p.Name), i}) {
+				return
+			}
+		}
+	}
+}
+
+// guests says which node still holds what it does not own, or ever holds what
+// its datacenter must not.
+func (c *Cluster) guests(id copyOf, owners []place) string {
 	for n := range c.nodes {
 		if slices.ContainsFunc(owners, func(p place) bool { return p.node == n }) {
 			continue
 		}
-		s, err := place{n, partition}.contents()
+		s, err := place{n, id}.contents()
 		switch {
 		case err != nil:
 			return err.Error()
@@ -254,7 +259,7 @@ func pause(d time.Duration) {
 // recovery tells when a node that lost its data has what the others had.
 type recovery struct {
 	node *Node
-	want map[uint32]crdt.Clock // what others had at the last look at which all of them were up
+	want map[copyOf]crdt.Clock // what others had at the last look at which all of them were up
 }
 
 // done looks again.
@@ -272,7 +277,7 @@ func (r *recovery) done() bool {
 	if level {
 		return true
 	}
-	r.want = map[uint32]crdt.Clock{}
+	r.want = map[copyOf]crdt.Clock{}
 	for _, other := range r.node.dc.Nodes {
 		if other == r.node {
 			continue
@@ -291,9 +296,9 @@ func (r *recovery) done() bool {
 	return false
 }
 
-// owners lists the nodes of the first datacenter that own a key.
-func (c *Cluster) owners(bucket, key string) []*Node {
-	for n := range c.nodes {
+// owners lists the nodes of a datacenter that own a key.
+func (d *DC) owners(bucket, key string) []*Node {
+	for _, n := range d.Nodes {
 		l := n.current()
 		if l == nil || !l.enter() {
 			continue
@@ -304,7 +309,7 @@ func (c *Cluster) owners(bucket, key string) []*Node {
 			continue
 		}
 		var out []*Node
-		for _, o := range n.dc.Nodes {
+		for _, o := range d.Nodes {
 			if slices.Contains(ring.GetOwners()[0].GetNodes(), o.id) {
 				out = append(out, o)
 			}

@@ -14,10 +14,16 @@
 // for byte; after that the checkers of package history judge what clients were
 // told, and the ledger of dots what was seen on the wire.
 //
-// It owns faults, clients and convergence. It knows of dc what Serve answers,
-// and nothing of storage but how to crash its file system. Replication between
-// datacenters is left out so far: a Cluster has a list of datacenters, with one
-// in it.
+// There are two kinds of plans: of one datacenter (TestSwarm), and of two or three
+// (TestWorlds), whose nodes replicate over the links of package linktest. Those
+// are cut, in one direction or both, flap, lose, double and replay messages, and
+// lose what an outbox keeps; a datacenter is away until everything heals, or has
+// clocks that are an hour off; and nodes die while everything heals. What comes to
+// a datacenter is held against the placements that it keeps.
+//
+// It owns faults, clients and convergence. It knows of dc what Serve answers and
+// what replication asks of it, and nothing of storage but how to crash its file
+// system.
 //
 // Sources: Yang et al., "Swarm Testing" (ISSTA 2012), for the subsets of
 // faults; FoundationDB's simulation (Zhou et al., SIGMOD 2021); the manual of

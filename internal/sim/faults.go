@@ -13,6 +13,7 @@ type nemesis struct {
 	run    *run
 	agenda []task // what ends harm, in order of time
 	lost   *recovery
+	away   string // the datacenter that is cut off until everything heals
 	backup map[*Node]*vfs.MemFS
 	done   map[string]int // harm done, by name
 }
@@ -32,6 +33,7 @@ func (m *nemesis) harass() {
 		}
 	}
 	c := m.run.cluster
+	m.begin()
 	if m.run.plan.has("loss") {
 		rnd := c.rand()
 		c.net.setWeather(weather{loss: rnd.IntN(4), dup: rnd.IntN(10), late: latePercent})
@@ -89,15 +91,31 @@ func (m *nemesis) act(fault string) func() {
 	case "slowdisk":
 		return m.slowDisk
 	}
-	return nil
+	return m.actAbroad(fault)
 }
 
 // some draws a node.
-func (m *nemesis) some() *Node { return pick(m.run.cluster.rand(), m.run.cluster.DCs[0].Nodes) }
+func (m *nemesis) some() *Node {
+	return pick(m.run.cluster.rand(), slices.Collect(m.run.cluster.nodes))
+}
 
-// two draws two different nodes.
+// dc draws a datacenter of at least so many nodes, nil if there is none.
+func (m *nemesis) dc(least int) *DC {
+	large := slices.DeleteFunc(slices.Clone(m.run.cluster.DCs), func(d *DC) bool { return len(d.Nodes) < least })
+	if len(large) == 0 {
+		return nil
+	}
+	return pick(m.run.cluster.rand(), large)
+}
+
+// two draws two different nodes of a datacenter; twice the same where none has two.
 func (m *nemesis) two() (a, b *Node) {
-	nodes := m.run.cluster.DCs[0].Nodes
+	d := m.dc(2)
+	if d == nil {
+		n := m.some()
+		return n, n
+	}
+	nodes := d.Nodes
 	perm := m.run.cluster.rand().Perm(len(nodes))
 	return nodes[perm[0]], nodes[perm[1]]
 }
@@ -150,7 +168,11 @@ func (m *nemesis) oneWay() {
 // isolate parts a group of nodes from the others.
 func (m *nemesis) isolate() {
 	c := m.run.cluster
-	nodes := c.DCs[0].Nodes
+	d := m.dc(2)
+	if d == nil {
+		return
+	}
+	nodes := d.Nodes
 	rnd := c.rand()
 	perm := rnd.Perm(len(nodes))
 	inside := perm[:1+rnd.IntN(len(nodes)-1)]
@@ -210,7 +232,7 @@ func (m *nemesis) lose(put func(), of ...*Node) bool {
 	if len(of) > 0 {
 		n = of[0]
 	}
-	if !n.Up() {
+	if !n.Up() || len(n.dc.Nodes) < 2 { // what one node alone holds is lost with it
 		return false
 	}
 	n.Kill(0)

@@ -213,6 +213,9 @@ func (x *exchange) serve(to *life) []byte {
 		x.watch.fail("decode a request of %s: %v", x.from.id, err)
 		return nil
 	}
+	if page := req.GetSnapshot(); page != nil {
+		page.MaxBytes = min(page.GetMaxBytes(), smallPage)
+	}
 	x.mu.Lock()
 	hold := x.hold
 	x.mu.Unlock()
@@ -224,8 +227,9 @@ func (x *exchange) serve(to *life) []byte {
 		return nil
 	}
 	x.watch.response(req, resp)
-	if m := resp.GetMissing(); m.GetTrimmed() && x.from.node.lacks(req.GetMissing().GetReplica(), m) {
-		x.watch.tooEarly()
+	if m := resp.GetMissing(); m.GetTrimmed() && !m.GetMore() {
+		r := req.GetMissing().GetReplica()
+		to.node.cluster.trimmed(copyOf{r.GetPlacement(), r.GetPartition()}, req.GetMissing().GetClock(), m.GetClock(), m.GetDeltas())
 	}
 	answer, err := proto.Marshal(resp)
 	if err != nil {

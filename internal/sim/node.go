@@ -11,6 +11,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/godwitdb/godwit/dc"
+	"github.com/godwitdb/godwit/replication"
+	"github.com/godwitdb/godwit/replication/linktest"
 	"github.com/godwitdb/godwit/storage"
 )
 
@@ -37,6 +39,8 @@ type life struct {
 	node   *Node
 	id     string
 	dc     *dc.Node
+	wan    *linktest.Link          // nil where there is one datacenter
+	repl   *replication.Replicator // nil where there is one datacenter
 	disk   *disk
 	ctx    context.Context // ends with the life
 	cancel context.CancelFunc
@@ -82,9 +86,11 @@ func (n *Node) current() *life {
 func (n *Node) Up() bool { return n.current() != nil }
 
 // wall is the node's wall clock.
-func (n *Node) wall() time.Time { return time.Now().Add(time.Duration(n.skew.Load())) }
+func (n *Node) wall() time.Time {
+	return time.Now().Add(time.Duration(n.skew.Load() + n.dc.ahead.Load()))
+}
 
-// Skew sets how far the node's wall clock is ahead of the true time.
+// Skew sets how far the node's wall clock is ahead of that of its datacenter.
 func (n *Node) Skew(by time.Duration) { n.skew.Store(int64(by)) }
 
 // Start starts the node with what is on its disk. It fails the test if the node
@@ -119,6 +125,10 @@ func (n *Node) Start() {
 		return
 	}
 	l.dc = node
+	if err := l.connect(); err != nil {
+		c.watch.fail("connect node %s: %v", n.id, err)
+		return
+	}
 	l.disk.slowest.Store(int64(c.syncTime()))
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -171,6 +181,9 @@ func (n *Node) kill(l *life, unsyncedPercent int) {
 	l.mu.Lock()
 	l.over = true // from here on nothing that it does is seen, so what is lost was not acknowledged
 	l.mu.Unlock()
+	if l.wan != nil {
+		l.wan.Kill()
+	}
 	l.cancel()
 	n.mem = l.disk.crash(n.cluster.rand(), unsyncedPercent)
 	n.bury(l)
@@ -182,6 +195,7 @@ func (n *Node) bury(l *life) {
 	n.ends.Go(func() {
 		l.disk.hurry()
 		l.calls.Wait()
+		l.disconnect()
 		if err := l.dc.Close(); err != nil {
 			n.cluster.watch.fail("close node %s: %v", n.id, err)
 		}
@@ -216,6 +230,7 @@ func (n *Node) Freeze() {
 	defer n.mu.Unlock()
 	if n.ice == nil {
 		n.ice = make(chan struct{})
+		n.cluster.wan.Still(n.peer(), true)
 	}
 }
 
@@ -226,6 +241,7 @@ func (n *Node) Thaw() {
 	if n.ice != nil {
 		close(n.ice)
 		n.ice = nil
+		n.cluster.wan.Still(n.peer(), false)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // long there are any.
 type Plan struct {
 	Seed     uint64
-	Nodes    int
+	Nodes    []int // of each datacenter
 	Clients  int
 	Faults   []string
 	Duration time.Duration // of the faults
@@ -37,14 +37,33 @@ var faultNames = [...]string{
 	"async",    // a bucket that is acknowledged before it is durable, all the time
 }
 
+// abroadNames are the faults that a plan of several datacenters can have besides.
+var abroadNames = [...]string{
+	"linkcut",    // two datacenters do not reach each other
+	"linkoneway", // one does not reach the other
+	"dccut",      // a datacenter reaches no other
+	"flap",       // a link comes and goes every second
+	"jitter",     // messages between datacenters take 100 to 300 ms, all the time
+	"wanloss",    // ... are lost, doubled and overtaken, all the time
+	"replay",     // all that an outbox keeps comes again
+	"brokerwipe", // an outbox loses what it keeps
+	"brokerfull", // an outbox takes nothing
+	"away",       // a datacenter reaches no other until everything heals
+	"dcskew",     // all clocks of a datacenter are an hour off, to the end
+	"healcrash",  // nodes die while everything heals
+}
+
 // FaultNames lists the faults that a plan can have.
 func FaultNames() []string { return faultNames[:] }
+
+// AbroadNames lists those that a plan of several datacenters can have besides.
+func AbroadNames() []string { return abroadNames[:] }
 
 // NewPlan draws the plan of a seed: any of the faults, each with an even chance
 // and those that cost data with a smaller one.
 func NewPlan(seed uint64) Plan {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	p := Plan{Seed: seed, Nodes: 3 + rnd.IntN(3), Clients: 3 + rnd.IntN(3), Duration: time.Duration(5+rnd.IntN(8)) * time.Second}
+	p := Plan{Seed: seed, Nodes: []int{3 + rnd.IntN(3)}, Clients: 3 + rnd.IntN(3), Duration: time.Duration(5+rnd.IntN(8)) * time.Second}
 	for _, f := range faultNames {
 		chance := 45
 		if f == "wipe" || f == "restore" || f == "blackout" {
@@ -55,6 +74,39 @@ func NewPlan(seed uint64) Plan {
 		}
 	}
 	return p
+}
+
+// NewWorldPlan draws the plan of a seed for two or three datacenters: fewer faults
+// inside them, and those between them.
+func NewWorldPlan(seed uint64) Plan {
+	rnd := rand.New(rand.NewPCG(seed, 2))
+	p := Plan{Seed: seed, Clients: 4 + rnd.IntN(3), Duration: time.Duration(4+rnd.IntN(5)) * time.Second}
+	for range 2 + rnd.IntN(2) {
+		p.Nodes = append(p.Nodes, 1+rnd.IntN(3))
+	}
+	for _, f := range faultNames {
+		chance := 20
+		if f == "wipe" || f == "restore" || f == "blackout" {
+			chance = 12
+		}
+		if rnd.IntN(100) < chance {
+			p.Faults = append(p.Faults, f)
+		}
+	}
+	for _, f := range abroadNames {
+		if rnd.IntN(100) < 35 {
+			p.Faults = append(p.Faults, f)
+		}
+	}
+	return p
+}
+
+// partitions is in how many the keys fall.
+func (p Plan) partitions() int {
+	if len(p.Nodes) > 1 {
+		return 4
+	}
+	return 0 // as many as is usual
 }
 
 func (p Plan) has(fault string) bool { return slices.Contains(p.Faults, fault) }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func TestPlanted(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for seed := uint64(1); seed <= tt.seeds; seed++ {
-				p := Plan{Seed: seed, Nodes: 3, Clients: 5, Faults: tt.faults, Duration: 6 * time.Second}
+				p := Plan{Seed: seed, Nodes: []int{3}, Clients: 5, Faults: tt.faults, Duration: 6 * time.Second}
 				found := strings.Join(one(t, p, tt.plant).Failures, "\n")
 				if strings.Contains(found, tt.want) {
 					t.Logf("noticed by seed %d", seed)
@@ -45,7 +46,7 @@ func TestPlanted(t *testing.T) {
 
 // TestNothingIsFoundWithoutFaults: a calm cluster answers everything at once.
 func TestNothingIsFoundWithoutFaults(t *testing.T) {
-	res := one(t, Plan{Seed: 1, Nodes: 4, Clients: 4, Duration: 4 * time.Second})
+	res := one(t, Plan{Seed: 1, Nodes: []int{4}, Clients: 4, Duration: 4 * time.Second})
 	if len(res.Failures) > 0 {
 		t.Error(res)
 	}
@@ -54,17 +55,38 @@ func TestNothingIsFoundWithoutFaults(t *testing.T) {
 	}
 }
 
+// TestNothingIsFoundInACalmWorld: of datacenters that reach each other each
+// answers everything at once.
+func TestNothingIsFoundInACalmWorld(t *testing.T) {
+	res := one(t, Plan{Seed: 1, Nodes: []int{3, 1, 2}, Clients: 6, Duration: 4 * time.Second})
+	if len(res.Failures) > 0 {
+		t.Error(res)
+	}
+	if res.Report.Acked < 80 || res.Report.Unknown+res.Report.Failed > 0 || res.Healed > 5*time.Second {
+		t.Errorf("%v: %v", res, res.Report)
+	}
+}
+
 // TestPlansDiffer: each fault is drawn by some seed, and none by all.
 func TestPlansDiffer(t *testing.T) {
-	count := map[string]int{}
-	for seed := range uint64(200) {
-		for _, f := range NewPlan(seed).Faults {
-			count[f]++
+	for _, tt := range []struct {
+		kind   string
+		plan   func(seed uint64) Plan
+		faults []string
+	}{
+		{"one datacenter", NewPlan, FaultNames()},
+		{"several", NewWorldPlan, slices.Concat(FaultNames(), AbroadNames())},
+	} {
+		count := map[string]int{}
+		for seed := range uint64(200) {
+			for _, f := range tt.plan(seed).Faults {
+				count[f]++
+			}
 		}
-	}
-	for _, f := range FaultNames() {
-		if count[f] < 20 || count[f] > 140 {
-			t.Errorf("%s is drawn by %d of 200 seeds", f, count[f])
+		for _, f := range tt.faults {
+			if count[f] < 15 || count[f] > 140 {
+				t.Errorf("%s: %s is drawn by %d of 200 seeds", tt.kind, f, count[f])
+			}
 		}
 	}
 }

@@ -26,6 +26,7 @@ type run struct {
 	plan    Plan
 	cluster *Cluster
 	ended   atomic.Bool
+	asked   sync.WaitGroup // requests that nodes have not carried out, also those that clients no longer wait for
 
 	mu      sync.Mutex
 	history []*history.Record
@@ -48,7 +49,7 @@ type Result struct {
 // String is a line of figures and a line for each failure.
 func (r *Result) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d nodes, faults [%s], %v; %d operations, %d messages, equal after %v",
+	fmt.Fprintf(&b, "seed %d: %v nodes, faults [%s], %v; %d operations, %d messages, equal after %v",
 		r.Plan.Seed, r.Plan.Nodes, r.Plan, r.Harm, len(r.Records), r.Messages, r.Healed)
 	for _, f := range r.Failures {
 		fmt.Fprintf(&b, "\n  %s", f)
@@ -61,7 +62,7 @@ type Change func(*Options)
 
 // Run carries out a plan. It must be called inside a bubble of its own.
 func Run(p Plan, logger *slog.Logger, change ...Change) *Result {
-	o := Options{Seed: p.Seed, Nodes: p.Nodes, Logger: logger, Orphans: p.losesData()}
+	o := Options{Seed: p.Seed, Nodes: p.Nodes, Partitions: p.partitions(), Logger: logger, Orphans: p.losesData()}
 	if p.has("smalllog") {
 		o.LogBytes = 1
 	}
@@ -73,7 +74,7 @@ func Run(p Plan, logger *slog.Logger, change ...Change) *Result {
 	m := &nemesis{run: r, backup: map[*Node]*vfs.MemFS{}, done: map[string]int{}}
 	var work sync.WaitGroup
 	for i := range p.Clients {
-		c := &client{run: r, name: fmt.Sprintf("c%d", i+1), rnd: rand.New(rand.NewPCG(p.Seed, 100+uint64(i)))}
+		c := &client{run: r, home: r.cluster.DCs[i%len(r.cluster.DCs)], name: fmt.Sprintf("c%d", i+1), rnd: rand.New(rand.NewPCG(p.Seed, 100+uint64(i)))}
 		work.Go(c.work)
 	}
 	work.Go(m.harass)
@@ -81,6 +82,8 @@ func Run(p Plan, logger *slog.Logger, change ...Change) *Result {
 	r.ended.Store(true)
 	work.Wait()
 	r.cluster.heal()
+	m.goOn()
+	r.asked.Wait()
 
 	res := &Result{Plan: p, Harm: m.done}
 	var why string
@@ -136,22 +139,17 @@ func (r *run) judge(res *Result) {
 	if !report.OK() {
 		found = append(found, report.String())
 	}
-	isStrong := func(rec *history.Record) bool { return r.promise[rec] == strong }
 	if !r.plan.losesData() {
-		for name, part := range map[string]*history.Report{
-			"reads": history.CheckReads(r.history, isStrong), "deletes": history.CheckDeletes(r.history, final, isStrong),
-		} {
-			if !part.OK() {
-				found = append(found, name+": "+part.String())
-			}
-		}
+		found = append(found, r.quorums(final)...)
 	}
 	if l := w.ledger.Report(); !l.OK() {
 		found = append(found, "dots: "+l.String())
 	}
 	for _, g := range r.gone {
-		if v := final[r.cluster.DCs[0].Name][history.Key{Bucket: bucketSync, Key: g.Bucket}]; slices.Contains(v.Live, g.Key) {
-			found = append(found, fmt.Sprintf("value %s of %s is back: it was deleted by name", g.Key, g.Bucket))
+		for name, values := range final {
+			if v := values[history.Key{Bucket: bucketSync, Key: g.Bucket}]; slices.Contains(v.Live, g.Key) {
+				found = append(found, fmt.Sprintf("value %s of %s is back in %s: it was deleted by name", g.Key, g.Bucket, name))
+			}
 		}
 	}
 	messages, trimmed, _ := w.counts()
@@ -160,6 +158,23 @@ func (r *run) judge(res *Result) {
 	}
 	res.Messages, res.Report = messages, report
 	res.Failures = append(w.failed(), found...)
+}
+
+// quorums holds what quorums promise against what was read: strong reads and
+// deletes of a datacenter see the strong writes that it acknowledged before, and
+// of those of another one they may see any.
+func (r *run) quorums(final history.State) (found []string) {
+	for _, d := range r.cluster.DCs {
+		isStrong := func(rec *history.Record) bool { return r.promise[rec] == strong && rec.DC == d.Name }
+		for name, part := range map[string]*history.Report{
+			"reads": history.CheckReads(r.history, isStrong), "deletes": history.CheckDeletes(r.history, final, isStrong),
+		} {
+			if !part.OK() {
+				found = append(found, fmt.Sprintf("%s in %s: %s", name, d.Name, part))
+			}
+		}
+	}
+	return found
 }
 
 // weakened is the history as it binds a cluster whose replicas lose data: what
@@ -179,9 +194,20 @@ func (r *run) weakened() []*history.Record {
 	return out
 }
 
-// final reads every key of the histories from all its replicas.
+// final reads every key of the histories, in every datacenter from all replicas.
 func (r *run) final() (history.State, error) {
-	d := r.cluster.DCs[0]
+	out := history.State{}
+	for _, d := range r.cluster.DCs {
+		values, err := d.final()
+		if err != nil {
+			return nil, err
+		}
+		out[d.Name] = values
+	}
+	return out, nil
+}
+
+func (d *DC) final() (map[history.Key]history.Value, error) {
 	values := map[history.Key]history.Value{}
 	for _, kind := range []string{"counter", "register", "set"} {
 		for i := range keysOfKind {
@@ -201,5 +227,5 @@ func (r *run) final() (history.State, error) {
 			values[history.Key{Bucket: bucketSync, Key: key}] = valueOf(got)
 		}
 	}
-	return history.State{d.Name: values}, nil
+	return values, nil
 }

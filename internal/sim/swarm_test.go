@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 0, "how many seeds to run; 300, or 10 with -short")
+	seeds = flag.Int("seeds", 0, "how many seeds to run of each kind; 200 of one datacenter and 100 of several, or 10 and 5 with -short")
 	from  = flag.Uint64("from", 1, "the first seed")
 	again = flag.Int("again", 1, "how often to run each seed")
 	dump  = flag.String("dump", "", "write the history of a seed that fails to this file")
@@ -32,15 +32,19 @@ func one(t *testing.T, p Plan, change ...Change) (res *Result) {
 	return res
 }
 
-// TestSwarm runs seeds: each draws a cluster, a few faults and what clients do.
-func TestSwarm(t *testing.T) {
-	n := *seeds
+// TestSwarm runs seeds: each draws a datacenter, a few faults and what clients do.
+func TestSwarm(t *testing.T) { swarm(t, "TestSwarm", NewPlan, 200) }
+
+// TestWorlds is TestSwarm for several datacenters.
+func TestWorlds(t *testing.T) { swarm(t, "TestWorlds", NewWorldPlan, 100) }
+
+// swarm runs as many seeds as the flags say, or else so many.
+func swarm(t *testing.T, name string, plan func(seed uint64) Plan, n int) {
 	switch {
-	case n > 0:
+	case *seeds > 0:
+		n = *seeds
 	case testing.Short():
-		n = 10
-	default:
-		n = 300
+		n /= 20
 	}
 	for seed := *from; seed < *from+uint64(n); seed++ {
 		if inMutant() && t.Failed() {
@@ -49,13 +53,13 @@ func TestSwarm(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			for range *again {
 				began := time.Now()
-				res := one(t, NewPlan(seed))
+				res := one(t, plan(seed))
 				if *loud {
 					t.Logf("%v: %v", time.Since(began).Round(time.Millisecond), res)
 				}
 				if len(res.Failures) > 0 {
 					writeHistory(t, res)
-					t.Errorf("%v\nrun it again: go test ./internal/sim -run TestSwarm -from %d -seeds 1 -again 20", res, seed)
+					t.Errorf("%v\nrun it again: go test ./internal/sim -run %s -from %d -seeds 1 -again 20", res, name, seed)
 				}
 			}
 		})

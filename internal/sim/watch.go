@@ -23,6 +23,7 @@ type watch struct {
 	failures []string
 	trimmed  int // answers that a log no longer reaches back
 	joins    int // pages of partitions that were read
+	abroad   int // partitions that were compared with another datacenter
 	messages int
 }
 
@@ -83,7 +84,7 @@ func (w *watch) response(req *peerv1.Request, resp *peerv1.Response) {
 	}
 }
 
-// tooEarly notes that a log did not reach back to what another replica lacks.
+// tooEarly notes that a log did not reach back to what some replica lacks.
 func (w *watch) tooEarly() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -161,3 +162,10 @@ func grows(id crdt.CellID) bool {
 func keyOf(id crdt.CellID) history.Key { return history.Key{Bucket: id.Bucket, Key: id.Key} }
 
 func dotOf(d crdt.Dot) history.Dot { return history.Dot{Actor: uint64(d.Actor), Seq: d.Seq} }
+
+// compared notes that a datacenter compares a partition with another one.
+func (w *watch) compared() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.abroad++
+}

@@ -51,7 +51,7 @@ func (c *client) work() {
 
 // record writes the history of an operation that wrote.
 func (c *client) record(rec *history.Record, req *v1.UpdateRequest, s strength, twice bool) *v1.UpdateResponse {
-	rec.Start, rec.Client, rec.DC, rec.Bucket = time.Now().UnixNano(), c.name, c.run.cluster.DCs[0].Name, req.GetBucket()
+	rec.Start, rec.Client, rec.DC, rec.Bucket = time.Now().UnixNano(), c.name, c.home.Name, req.GetBucket()
 	resp, node, out, tries, err := c.write(req, twice)
 	rec.End, rec.Outcome, rec.Tries, rec.Node = time.Now().UnixNano(), out, tries, node.id
 	if err != nil {
@@ -151,7 +151,7 @@ func (c *client) removeOwn() {
 	req, s := c.update(w.key)
 	req.Op = &v1.UpdateRequest_SetRemove{SetRemove: &v1.SetRemove{Elements: bytesOf([]string{w.value})}}
 	rec := &history.Record{Op: history.SRem, Key: w.key, Arg: []string{w.value}}
-	rec.Start, rec.Client, rec.DC, rec.Bucket = time.Now().UnixNano(), c.name, c.run.cluster.DCs[0].Name, bucketSync
+	rec.Start, rec.Client, rec.DC, rec.Bucket = time.Now().UnixNano(), c.name, c.home.Name, bucketSync
 	resp, node, out, tries, err := c.write(req, false)
 	rec.End, rec.Outcome, rec.Tries, rec.Node = time.Now().UnixNano(), out, tries, node.id
 	if err != nil {
@@ -166,7 +166,7 @@ func (c *client) removeOwn() {
 func (c *client) look() {
 	o, s := c.readLevel()
 	kind := pick(c.rnd, []string{"counter", "register", "set"})
-	rec := &history.Record{Op: history.Get, Key: c.key(kind), Client: c.name, DC: c.run.cluster.DCs[0].Name, Bucket: bucketSync, Start: time.Now().UnixNano()}
+	rec := &history.Record{Op: history.Get, Key: c.key(kind), Client: c.name, DC: c.home.Name, Bucket: bucketSync, Start: time.Now().UnixNano()}
 	if kind == "set" {
 		rec.Op = history.SMembers
 	}

@@ -16,13 +16,20 @@ func (c *client) other() {
 	if c.run.plan.has("async") && c.rnd.IntN(3) == 0 {
 		req.Bucket = bucketAsync
 	}
+	abroad := false
+	if len(c.run.cluster.DCs) > 1 && c.rnd.IntN(4) == 0 {
+		req.Bucket, abroad = bucketHome, c.home.index > 0
+	}
 	if c.rnd.IntN(6) == 0 {
 		if got, _, err := c.read(&v1.GetRequest{Bucket: req.GetBucket(), Key: req.GetKey()}); err == nil {
 			req.Options.Context = got.GetContext()
 		}
 	}
-	if _, _, out, _, err := c.write(req, false); err != nil {
+	_, _, out, _, err := c.write(req, false)
+	if err != nil {
 		c.run.count(string(out))
+	} else if abroad {
+		c.run.cluster.watch.fail("%s took a write of a bucket that it does not hold", c.home.Name)
 	}
 }
 

@@ -39,7 +39,7 @@ func (n *Network) Link(p replication.Peer) *Link {
 	l := &Link{net: n, self: p, done: make(chan struct{})}
 	if n.outs[p] != nil { // it was here before
 		for q, other := range n.live {
-			if q.DC != p.DC && !n.cut[pairOf(p.DC, q.DC)] {
+			if q.DC != p.DC && n.openLocked(p.DC, q.DC) {
 				other.tellUp(p, n.delayLocked(p.DC, q.DC))
 			}
 		}
@@ -157,14 +157,14 @@ func (l *Link) next(from replication.Peer, lane int, wire *[]transit) (m replica
 		return m, false, 0, n.changed
 	}
 	due := q.dueLocked(now)
-	if n.reachableLocked(l.self, from) {
+	if n.arrivesLocked(l, from) {
 		n.fillLocked(q, l.self.DC, from.DC, now, wire)
 		due = q.dueLocked(now)
 	}
 	for len(*wire) > 0 && !(*wire)[0].at.After(now) {
 		it, dup := (*wire)[0].it, (*wire)[0].dup
 		*wire = (*wire)[1:]
-		if _, flying := q.flight[it]; (flying || dup) && n.reachableLocked(l.self, from) {
+		if _, flying := q.flight[it]; (flying || dup) && n.arrivesLocked(l, from) && !n.lostLocked() {
 			it.deliveries[l.self.DC]++
 			return l.message(from, it, q), true, 0, nil
 		} // else it is lost, and comes again
@@ -200,7 +200,7 @@ func (l *Link) message(from replication.Peer, it *item, q *queue) replication.Me
 		n := l.net
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if _, flying := q.flight[it]; !flying || !n.reachableLocked(l.self, from) {
+		if _, flying := q.flight[it]; !flying || n.live[l.self] != l || n.live[from] == nil || !n.passesLocked(l.self, from) || n.lostLocked() {
 			return // too late, or the answer was lost
 		}
 		delete(q.flight, it)
@@ -215,9 +215,9 @@ func (l *Link) message(from replication.Peer, it *item, q *queue) replication.Me
 	}
 }
 
-// reachableLocked reports whether a, which asks, can reach b.
-func (n *Network) reachableLocked(a, b replication.Peer) bool {
-	return !n.cut[pairOf(a.DC, b.DC)] && n.live[b] != nil
+// arrivesLocked reports whether what a node's outbox holds reaches a link.
+func (n *Network) arrivesLocked(l *Link, from replication.Peer) bool {
+	return n.live[l.self] == l && n.live[from] != nil && n.passesLocked(from, l.self)
 }
 
 // Request is a method of replication.Link.
@@ -226,8 +226,11 @@ func (l *Link) Request(ctx context.Context, to replication.Peer, data []byte) ([
 		return nil, replication.ErrClosed
 	}
 	defer l.wg.Done()
-	far, err := l.cross(ctx, to)
-	if err != nil {
+	n := l.net
+	n.mu.Lock()
+	far := n.live[to]
+	n.mu.Unlock()
+	if err := l.cross(ctx, l.self, to, far); err != nil {
 		return nil, err
 	}
 	if !far.enter() {
@@ -241,7 +244,7 @@ func (l *Link) Request(ctx context.Context, to replication.Peer, data []byte) ([
 		return nil, fmt.Errorf("ask node %s: %w", to, replication.ErrUnreachable)
 	}
 	answer, err := handler(ctx, l.self, slices.Clone(data))
-	if _, lost := l.cross(ctx, to); lost != nil {
+	if lost := l.cross(ctx, to, l.self, far); lost != nil {
 		return nil, lost
 	}
 	if err != nil {
@@ -250,24 +253,29 @@ func (l *Link) Request(ctx context.Context, to replication.Peer, data []byte) ([
 	return slices.Clone(answer), nil
 }
 
-// cross spends the one-way delay to a peer, and reports if the way is cut.
-func (l *Link) cross(ctx context.Context, to replication.Peer) (*Link, error) {
+// cross spends the delay from one node to another, between this one and far, and
+// reports if what is sent does not arrive: the way is cut, or far is no more.
+func (l *Link) cross(ctx context.Context, from, to replication.Peer, far *Link) error {
 	n := l.net
 	n.mu.Lock()
-	delay, ok := n.delayLocked(l.self.DC, to.DC), n.reachableLocked(l.self, to)
+	delay, ok := n.delayLocked(from.DC, to.DC), far != nil && n.live[far.self] == far && n.passesLocked(from, to) && !n.lostLocked()
 	n.mu.Unlock()
+	peer := from
+	if from == l.self {
+		peer = to
+	}
 	if !ok {
 		delay = requestWait
 	}
 	if err := l.sleep(ctx, max(delay, time.Nanosecond), nil); err != nil {
-		return nil, fmt.Errorf("ask node %s: %w: %w", to, replication.ErrUnreachable, err)
+		return fmt.Errorf("ask node %s: %w: %w", peer, replication.ErrUnreachable, err)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !ok || !n.reachableLocked(l.self, to) {
-		return nil, fmt.Errorf("ask node %s: %w", to, replication.ErrUnreachable)
+	if !ok || n.live[far.self] != far || !n.passesLocked(from, to) {
+		return fmt.Errorf("ask node %s: %w", peer, replication.ErrUnreachable)
 	}
-	return n.live[to], nil
+	return nil
 }
 
 // Respond is a method of replication.Link.
@@ -296,19 +304,26 @@ func (l *Link) tellUp(p replication.Peer, after time.Duration) {
 	}
 }
 
-// Close is a method of replication.Link.
-func (l *Link) Close() {
+// Kill ends the link as the end of its process does: at once, and nothing that is
+// under way has an effect any more. Close is still to be called.
+func (l *Link) Kill() {
 	n := l.net
 	n.mu.Lock()
-	if !l.closed {
-		l.closed = true
-		close(l.done)
-		if n.live[l.self] == l {
-			delete(n.live, l.self)
-		}
-		n.changeLocked()
+	defer n.mu.Unlock()
+	if l.closed {
+		return
 	}
-	n.mu.Unlock()
+	l.closed = true
+	close(l.done)
+	if n.live[l.self] == l {
+		delete(n.live, l.self)
+	}
+	n.changeLocked()
+}
+
+// Close is a method of replication.Link.
+func (l *Link) Close() {
+	l.Kill()
 	l.wg.Wait()
 }
 

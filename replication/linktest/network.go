@@ -22,6 +22,8 @@ type Options struct {
 	Retain    int           // messages a lane keeps for a datacenter, the oldest goes first; 100,000
 	Duplicate float64       // share of messages that come twice; 0
 	Reorder   float64       // share of messages that change places with the next; 0
+	Loss      float64       // share of messages, acknowledgements, questions and answers that are lost; 0
+	Jitter    time.Duration // that the latency is longer at the most; 0
 	Seed      uint64        // of the chances above
 }
 
@@ -34,9 +36,13 @@ type Network struct {
 	outs    map[replication.Peer]*outbox
 	live    map[replication.Peer]*Link
 	latency map[pair]time.Duration
-	cut     map[pair]bool
+	cut     map[way]bool
 	stuck   map[replication.Peer]bool
+	still   map[replication.Peer]bool
 }
+
+// way is one direction between two datacenters.
+type way struct{ from, to string }
 
 type pair struct{ a, b string } // a < b
 
@@ -87,7 +93,7 @@ func New(opts Options) *Network {
 	return &Network{
 		opts: opts, rnd: rand.New(rand.NewPCG(opts.Seed, 1)), changed: make(chan struct{}),
 		outs: map[replication.Peer]*outbox{}, live: map[replication.Peer]*Link{},
-		latency: map[pair]time.Duration{}, cut: map[pair]bool{}, stuck: map[replication.Peer]bool{},
+		latency: map[pair]time.Duration{}, cut: map[way]bool{}, stuck: map[replication.Peer]bool{}, still: map[replication.Peer]bool{},
 	}
 }
 
@@ -100,20 +106,29 @@ func (n *Network) SetLatency(a, b string, d time.Duration) {
 
 // Cut makes the network between two datacenters swallow everything.
 func (n *Network) Cut(a, b string) {
+	n.CutWay(a, b)
+	n.CutWay(b, a)
+}
+
+// CutWay makes the network swallow what goes from one datacenter to another, and
+// nothing that goes the other way: messages come, and their acknowledgements do
+// not, or questions do, and their answers do not.
+func (n *Network) CutWay(from, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.cut[pairOf(a, b)] = true
+	n.cut[way{from, to}] = true
 	n.changeLocked()
 }
 
-// Heal undoes Cut. The nodes of either side learn that the others are up.
+// Heal undoes Cut and CutWay. The nodes of either side learn that the others are up.
 func (n *Network) Heal(a, b string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.cut[pairOf(a, b)] {
+	if n.openLocked(a, b) {
 		return
 	}
-	delete(n.cut, pairOf(a, b))
+	delete(n.cut, way{a, b})
+	delete(n.cut, way{b, a})
 	n.changeLocked()
 	for p, l := range n.live {
 		for q := range n.live {
@@ -122,6 +137,50 @@ func (n *Network) Heal(a, b string) {
 			}
 		}
 	}
+}
+
+// openLocked reports whether the way between two datacenters is open both ways.
+func (n *Network) openLocked(a, b string) bool { return !n.cut[way{a, b}] && !n.cut[way{b, a}] }
+
+// Still makes a node stand still, with its outbox, or go on: nobody hears of it,
+// and it hears nothing.
+func (n *Network) Still(p replication.Peer, still bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if still {
+		n.still[p] = true
+	} else {
+		delete(n.still, p)
+	}
+	n.changeLocked()
+}
+
+// Change alters latency, jitter and chances from now on.
+func (n *Network) Change(change func(*Options)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change(&n.opts)
+}
+
+// Replay makes everything that a node's outbox still keeps come again, to every
+// datacenter, whether it was taken or not.
+func (n *Network) Replay(p replication.Peer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	o := n.outboxLocked(p)
+	for id, q := range o.queues {
+		for _, it := range o.kept {
+			if it.lane == id.lane && o.offered(id.dc, it.placement) {
+				q.ready = append(q.ready, it.again())
+			}
+		}
+	}
+	n.changeLocked()
+}
+
+// again is the same message, as if it were another.
+func (it *item) again() *item {
+	return &item{lane: it.lane, placement: it.placement, data: it.data, deliveries: map[string]int{}}
 }
 
 // Stick makes a node's outbox refuse what is published, as a broker does whose
@@ -149,10 +208,22 @@ func (n *Network) changeLocked() {
 }
 
 func (n *Network) delayLocked(a, b string) time.Duration {
-	if d, ok := n.latency[pairOf(a, b)]; ok {
-		return d
+	d, ok := n.latency[pairOf(a, b)]
+	if !ok {
+		d = n.opts.Latency
 	}
-	return n.opts.Latency
+	if n.opts.Jitter > 0 {
+		d += time.Duration(n.rnd.Int64N(int64(n.opts.Jitter)))
+	}
+	return d
+}
+
+// lostLocked draws whether something is lost.
+func (n *Network) lostLocked() bool { return n.opts.Loss > 0 && n.rnd.Float64() < n.opts.Loss }
+
+// passesLocked reports whether what one node sends reaches another.
+func (n *Network) passesLocked(from, to replication.Peer) bool {
+	return !n.cut[way{from.DC, to.DC}] && !n.still[from] && !n.still[to]
 }
 
 func (n *Network) outboxLocked(p replication.Peer) *outbox {
