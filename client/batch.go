@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
@@ -22,7 +23,7 @@ type UpdateResult struct {
 	Err    error   // an *Error; OutcomeOf tells what is known of this write
 }
 
-// BatchGet reads keys, 256 with a request, and answers in their order. Each has
+// BatchGet reads keys, up to 256 with a request, and answers in their order. Each has
 // its own error, such as IsNotFound.
 func (c *Client) BatchGet(ctx context.Context, keys []string, opts ...CallOption) ([]GetResult, error) {
 	o, err := c.options("BatchGet", opts)
@@ -124,12 +125,19 @@ func sendUpdates(ctx context.Context, a *attempt, items []*batchItem) ([]itemAns
 // batchItem is one key of a batch on its way.
 type batchItem struct {
 	index   int
-	msg     proto.Message
+	msg     keyed
 	movable bool // a write that may be carried out at two nodes
 	maybe   bool // an earlier attempt may have been applied
 	tries   int
 	answer  itemAnswer
 	err     *Error // nil once answered
+}
+
+// keyed is a request about one key.
+type keyed interface {
+	proto.Message
+	GetBucket() string
+	GetKey() []byte
 }
 
 // itemAnswer is what the server says of one item.
@@ -145,13 +153,67 @@ type itemAnswer struct {
 
 type sendItems func(context.Context, *attempt, []*batchItem) ([]itemAnswer, error)
 
-// batch carries out items, in requests that are neither too many nor too large.
+// batch carries out items, those of one owner together and those of several
+// owners at the same time, in requests that are neither too many nor too large.
 // Afterwards every item has either its answer or its error.
 func (c *Client) batch(ctx context.Context, s call, items []batchItem, send sendItems) {
-	var chunk []*batchItem
-	size := 0
+	s.class = batchClass
+	if c.opts.Transport != Pipelined {
+		s.patient = true
+		c.part(ctx, s, all(items), send)
+		return
+	}
+	var nodes []*node
+	parts := map[*node][]*batchItem{}
+	short, cancel := context.WithTimeout(ctx, ringWait) // for all of them
+	defer cancel()
 	for i := range items {
 		it := &items[i]
+		to := c.route(it.msg.GetBucket(), it.msg.GetKey(), true)(short, false)[0]
+		if parts[to] == nil {
+			nodes = append(nodes, to)
+		}
+		parts[to] = append(parts[to], it)
+	}
+	var work errgroup.Group
+	work.SetLimit(batchParallel)
+	for _, to := range nodes {
+		own, part := s, parts[to]
+		own.route = c.beginningWith(to, part[0])
+		work.Go(func() error {
+			c.part(ctx, own, part, send)
+			return nil // each item has its own error
+		})
+	}
+	_ = work.Wait() // it cannot fail
+}
+
+// beginningWith is the route of an item that begins with a node.
+func (c *Client) beginningWith(to *node, it *batchItem) func(context.Context, bool) []*node {
+	route := c.route(it.msg.GetBucket(), it.msg.GetKey(), true)
+	return func(ctx context.Context, suspect bool) []*node {
+		nodes := route(ctx, suspect)
+		if i := slices.Index(nodes, to); i > 0 {
+			copy(nodes[1:i+1], nodes[:i])
+			nodes[0] = to
+		}
+		return nodes
+	}
+}
+
+func all(items []batchItem) []*batchItem {
+	out := make([]*batchItem, len(items))
+	for i := range items {
+		out[i] = &items[i]
+	}
+	return out
+}
+
+// part carries out items one request after the other.
+func (c *Client) part(ctx context.Context, s call, items []*batchItem, send sendItems) {
+	var chunk []*batchItem
+	size := 0
+	for _, it := range items {
 		n := proto.Size(it.msg)
 		if len(chunk) == batchLimit || len(chunk) > 0 && size+n > batchBytes {
 			c.chunk(ctx, s, chunk, send)
@@ -164,13 +226,13 @@ func (c *Client) batch(ctx context.Context, s call, items []batchItem, send send
 	}
 }
 
-// chunk carries out one request and repeats it with what is still open. While
-// a write that must not move may have been applied, all of it stays at its node.
+// chunk carries out one request and repeats it with what is still open. A write
+// that must not be carried out twice, and may have been, stays at its node, or
+// goes to another owner marked as a repeat.
 func (c *Client) chunk(ctx context.Context, s call, items []*batchItem, send sendItems) {
 	open := items
-	s.patient = true
 	s.mayMove = func(maybe bool) bool {
-		return !slices.ContainsFunc(open, func(it *batchItem) bool { return (maybe || it.maybe) && s.write && !it.movable })
+		return s.route != nil || !slices.ContainsFunc(open, func(it *batchItem) bool { return (maybe || it.maybe) && s.write && !it.movable })
 	}
 	err := c.do(ctx, s, func(ctx context.Context, a *attempt) error {
 		answers, err := send(ctx, a, open)

@@ -14,7 +14,7 @@ import (
 // openOn opens a client of a node of a real datacenter.
 func openOn(t *testing.T, c *testcluster.Cluster, node int, near *client.NearCache) *client.Client {
 	t.Helper()
-	cl, err := client.Open(t.Context(), client.Options{Addrs: []string{c.Addr(node)}, Consistency: client.One, NearCache: near})
+	cl, err := client.Open(t.Context(), client.Options{Addrs: []string{c.Addr(node)}, Transport: client.Unary, Consistency: client.One, NearCache: near})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,8 @@ type Client struct {
 
 	near *near // nil: none
 
+	stats  tallies
+	hedges hedgeBudget
 	rings  rings
 	life   context.Context // ends with Close
 	cancel context.CancelFunc
@@ -61,6 +63,11 @@ type node struct {
 	unary    atomic.Bool  // it offers no pipeline
 	failures atomic.Int32 // one after the other
 	avoid    atomic.Int64 // other owners are asked first until then, in nanoseconds since 1970
+	open     atomic.Int32 // attempts under way
+
+	took   [classes]latency
+	late   atomic.Int32 // times in a row that nobody answered within patience
+	lateAt atomic.Int64 // when the last of them was, in nanoseconds since 1970
 }
 
 // Open checks the options and starts to connect to every address. It does not
@@ -76,6 +83,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{opts: o, slots: make(chan struct{}, o.MaxInFlight), closed: make(chan struct{})}
 	c.life, c.cancel = context.WithCancel(context.Background())
 	c.learnt, c.rings.tables = map[string]*node{}, map[string]*table{}
+	c.hedges.tokens = hedgeBurst
 	for i, addr := range o.Addrs {
 		n, err := c.connect(addr, uint32(i))
 		if err != nil {

@@ -18,13 +18,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// open starts a datacenter of some nodes and a client of it that retries at once.
+// open starts a datacenter of some nodes and a client of it that retries at once,
+// by unary calls unless that is changed.
 func open(t *testing.T, nodes int, change ...func(*client.Options)) (*client.Client, *clienttest.Cluster) {
 	t.Helper()
 	cluster := clienttest.Start(clienttest.Options{Nodes: nodes})
 	t.Cleanup(cluster.Close)
 	o := cluster.Options("use1")
-	o.RetryBase, o.RetryMax = time.Millisecond, 5*time.Millisecond
+	o.Transport, o.RetryBase, o.RetryMax = client.Unary, time.Millisecond, 5*time.Millisecond
 	for _, f := range change {
 		f(&o)
 	}

@@ -30,7 +30,7 @@ func (c *Client) get(ctx context.Context, op string, req *pb.GetRequest, opts []
 	req.Options.Session = o.carry(o.bucket, req.GetKey())
 	var resp *pb.GetResponse
 	s := o.readCall(op)
-	s.route = c.route(o.bucket, req.GetKey())
+	s.route, s.class = c.route(o.bucket, req.GetKey(), false), readClass
 	err = c.do(ctx, s, func(ctx context.Context, a *attempt) error {
 		resp, err = a.get(ctx, req, s.route != nil)
 		return err
@@ -106,8 +106,8 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 	if err != nil {
 		return nil, err
 	}
-	s := call{op: op.name, timeout: o.timeout, write: true, mayMove: untilMaybe}
-	s.route = c.route(req.GetBucket(), req.GetKey())
+	s := call{op: op.name, timeout: o.timeout, write: true, mayMove: untilMaybe, class: writeClass}
+	s.route = c.route(req.GetBucket(), req.GetKey(), true)
 	movable := op.mayRepeat(req)
 	if movable || s.route != nil { // any owner finds out whether a repeat was carried out
 		s.mayMove = always
@@ -118,6 +118,7 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 		tries = a.try
 		if a.maybe && !movable { // carried out once, or not again
 			req.Options.Repeat = true
+			c.stats.repeats.Add(1)
 		}
 		resp, err = a.update(ctx, req, s.route != nil)
 		return err
@@ -175,7 +176,7 @@ func (c *Client) request(op *Op, o *callOptions) (*pb.UpdateRequest, error) {
 // get sends a request, by a pipeline where there is one.
 func (a *attempt) get(ctx context.Context, req *pb.GetRequest, pipelined bool) (*pb.GetResponse, error) {
 	if pipelined && !a.unary.Load() {
-		got, err := a.pipe.ask(ctx, a, &pb.PipelineRequest{Of: &pb.PipelineRequest_Get{Get: req}})
+		got, err := a.pipe.ask(ctx, a, &pb.PipelineRequest{Of: &pb.PipelineRequest_Get{Get: req}}, a.next)
 		if !errors.Is(err, errNoPipeline) {
 			return got.GetGet(), err
 		}
@@ -187,10 +188,11 @@ func (a *attempt) get(ctx context.Context, req *pb.GetRequest, pipelined bool) (
 // the contract that is meant for it.
 func (a *attempt) update(ctx context.Context, u *pb.UpdateRequest, pipelined bool) (*pb.UpdateResponse, error) {
 	if pipelined && !a.unary.Load() {
-		got, err := a.pipe.ask(ctx, a, &pb.PipelineRequest{Of: &pb.PipelineRequest_Update{Update: u}})
+		got, err := a.pipe.ask(ctx, a, &pb.PipelineRequest{Of: &pb.PipelineRequest_Update{Update: u}}, nil)
 		if !errors.Is(err, errNoPipeline) {
 			return got.GetUpdate(), err
 		}
+		ctx = a.noting(ctx)
 	}
 	switch op := u.GetOp().(type) {
 	case *pb.UpdateRequest_Assign:

@@ -25,6 +25,7 @@ const (
 	pageLimit      = 1000 // elements or keys asked for at a time
 	batchLimit     = 256  // operations of one batch
 	batchBytes     = 3 << 20
+	batchParallel  = 16 // owners that are asked for parts of one batch at once
 )
 
 // Options configures Open. Zero fields take the default named beside them.
@@ -34,10 +35,10 @@ type Options struct {
 	Bucket      string        // bucket of calls that name none; "default"
 	Timeout     time.Duration // of one call with all its retries, at most 30 s; 5 s
 	Consistency Consistency   // of calls that name none; the bucket's own
-	MaxRetries  int           // after the first attempt of a call; 8; negative: none
+	MaxRetries  int           // after the first attempt of a call; 16; negative: none
 	MaxInFlight int           // calls at once, further ones wait; 1024
 	MaxMembers  int           // elements that SMembers collects; 1,000,000
-	Transport   Transport     // of calls about one key; Unary
+	Transport   Transport     // of calls about keys; Pipelined
 	RoundRobin  bool          // spread calls over all addresses; stay with one that answers
 
 	NearCache *NearCache // keeps values in this process; none
@@ -56,7 +57,7 @@ type Options struct {
 func (o Options) withDefaults() (Options, error) {
 	o.Bucket = cmp.Or(o.Bucket, "default")
 	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
-	o.MaxRetries = max(0, cmp.Or(o.MaxRetries, 8))
+	o.MaxRetries = max(0, cmp.Or(o.MaxRetries, 16))
 	o.MaxInFlight = cmp.Or(o.MaxInFlight, 1024)
 	o.MaxMembers = cmp.Or(o.MaxMembers, 1_000_000)
 	o.RetryBase = cmp.Or(o.RetryBase, 20*time.Millisecond)

@@ -46,15 +46,17 @@ type pipe struct {
 	pending    map[uint64]*question
 }
 
-// question is a request that waits for its answer.
+// question is a request that waits for its answer, at one node or at two.
 type question struct {
 	a      *attempt
-	answer chan pipeAnswer
+	hedge  bool            // of another question, whose answers it shares
+	answer chan pipeAnswer // with room for both
 }
 
 type pipeAnswer struct {
-	msg *pb.PipelineAnswer
-	err error
+	msg   *pb.PipelineAnswer
+	err   error
+	hedge bool
 }
 
 func newPipe(c *Client, to *node) *pipe {
@@ -65,7 +67,9 @@ func newPipe(c *Client, to *node) *pipe {
 
 // ask sends a request and waits for its answer. What the node refused is an
 // *Error. The request certainly did not leave this process unless a.sent says so.
-func (p *pipe) ask(ctx context.Context, a *attempt, req *pb.PipelineRequest) (*pb.PipelineAnswer, error) {
+// A read that takes long is put to another node too, unless that is nil: it is
+// answered by whichever is first.
+func (p *pipe) ask(ctx context.Context, a *attempt, req *pb.PipelineRequest, hedge *node) (*pb.PipelineAnswer, error) {
 	if at, ok := ctx.Deadline(); ok {
 		req.TimeoutMs = uint64(max(time.Until(at).Milliseconds(), 1))
 	}
@@ -74,24 +78,37 @@ func (p *pipe) ask(ctx context.Context, a *attempt, req *pb.PipelineRequest) (*p
 	if err != nil || len(*body) > pipeFrame {
 		return nil, errNoPipeline // which will say what is wrong with it
 	}
-	q := &question{a: a, answer: make(chan pipeAnswer, 1)}
+	q := &question{a: a, answer: make(chan pipeAnswer, 2)}
 	id, err := p.put(ctx, q, *body)
 	if err != nil {
 		return nil, err
 	}
+	if hedge != nil {
+		return p.askEither(ctx, q, id, *body, hedge)
+	}
 	select {
 	case got := <-q.answer:
-		if got.err != nil {
-			return nil, got.err
-		}
-		p.c.rings.heard(got.msg.GetEpoch())
-		return got.msg, refusal(got.msg)
+		return p.told(got)
 	case <-ctx.Done():
-		p.mu.Lock()
-		delete(p.pending, id)
-		p.mu.Unlock()
+		p.forget(id)
 		return nil, ctx.Err()
 	}
+}
+
+// told is what an answer says.
+func (p *pipe) told(got pipeAnswer) (*pb.PipelineAnswer, error) {
+	if got.err != nil {
+		return nil, got.err
+	}
+	p.c.rings.heard(got.msg.GetEpoch())
+	return got.msg, refusal(got.msg)
+}
+
+// forget gives a request up.
+func (p *pipe) forget(id uint64) {
+	p.mu.Lock()
+	delete(p.pending, id)
+	p.mu.Unlock()
 }
 
 // refusal is what an answer says that is not a response; nil for a response.
@@ -118,6 +135,13 @@ func (p *pipe) put(ctx context.Context, q *question, body []byte) (uint64, error
 		return 0, refuse("", codes.ResourceExhausted, reasonOverloaded, "%d bytes wait to be sent to this node", p.out.Bytes())
 	}
 	p.lastID++
+	return p.enqueue(q, body), nil
+}
+
+// enqueue puts a request into the next frame. The caller holds the lock, the
+// stream is open and there is room.
+func (p *pipe) enqueue(q *question, body []byte) uint64 {
+	p.lastID++
 	p.out.Put(p.lastID, frame.Request, body)
 	p.pending[p.lastID] = q
 	q.a.sent.Store(true) // from now on it may be
@@ -125,7 +149,7 @@ func (p *pipe) put(ctx context.Context, q *question, body []byte) (uint64, error
 	case p.wake <- struct{}{}:
 	default: // it is awake
 	}
-	return p.lastID, nil
+	return p.lastID
 }
 
 // connect waits for an attempt to open the stream, and begins one where none is
@@ -228,7 +252,7 @@ func (p *pipe) answered(m frame.Message) error {
 	if err != nil {
 		err = status.Errorf(codes.Unknown, "answer cannot be read: %s", err)
 	}
-	q.answer <- pipeAnswer{msg, err}
+	q.answer <- pipeAnswer{msg, err, q.hedge}
 	return nil
 }
 
@@ -254,6 +278,6 @@ func (p *pipe) down(err error) {
 		if id > taken || errors.Is(err, errNoPipeline) {
 			q.a.sent.Store(false)
 		}
-		q.answer <- pipeAnswer{err: err}
+		q.answer <- pipeAnswer{err: err, hedge: q.hedge}
 	}
 }

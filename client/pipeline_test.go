@@ -10,7 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/godwitdb/godwit/client"
+	"github.com/godwitdb/godwit/client/clienttest"
 	"github.com/godwitdb/godwit/internal/testcluster"
 )
 
@@ -163,7 +167,15 @@ func TestPipelinedCallKeepsItsDeadline(t *testing.T) {
 
 // Nodes that offer no pipeline and tell no ring are spoken to as ever.
 func TestPipelinedClientOfNodesWithoutPipelines(t *testing.T) {
-	c, _ := open(t, 2, func(o *client.Options) { o.Transport = client.Pipelined })
+	c, cluster := open(t, 2, func(o *client.Options) { o.Transport = client.Pipelined })
+	for i := range 2 {
+		cluster.Node("use1", i).Misbehave(func(call clienttest.Call) clienttest.Fault {
+			if call.Method == "Pipeline" {
+				return clienttest.Fault{Before: status.Error(codes.Unimplemented, "unknown method Pipeline")}
+			}
+			return clienttest.Fault{}
+		})
+	}
 	if n := must[int64](t)(c.Incr(t.Context(), "n", 5)); n != 5 {
 		t.Errorf("Incr() = %d, want 5", n)
 	}

@@ -14,7 +14,8 @@ type call struct {
 	op      string
 	timeout time.Duration
 	write   bool
-	// patient leaves an attempt all the time there is: a batch may well need it.
+	class   class
+	// patient leaves an attempt all the time there is.
 	patient bool
 	// mayMove tells whether another node may be asked next. It is given whether
 	// an earlier attempt may have been applied.
@@ -27,11 +28,17 @@ type call struct {
 // attempt is one request of a call to one node.
 type attempt struct {
 	*node
+	next  *node // that would be asked after it; nil: none
 	op    string
 	write bool
 	try   int  // 1 is the first
 	maybe bool // an earlier one may have been applied
 	sent  atomic.Bool
+}
+
+// noting is a context in which a unary call notes that it was sent.
+func (a *attempt) noting(ctx context.Context) context.Context {
+	return context.WithValue(ctx, sentKey{}, &a.sent)
 }
 
 // fail makes an Error of what the attempt returned.
@@ -59,8 +66,8 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 	}
 	nodes, at, maybe := c.nodesFor(ctx, &s, false), 0, false
 	for try := 1; ; try++ {
-		a := &attempt{node: nodes[at], op: s.op, write: s.write, try: try, maybe: maybe}
-		err := c.once(ctx, &s, a, maybe, f)
+		a := &attempt{node: nodes[at], next: nextOf(nodes, at), op: s.op, write: s.write, try: try, maybe: maybe}
+		err := c.once(ctx, &s, a, f)
 		if err == nil {
 			a.answers(true)
 			if s.route == nil {
@@ -88,6 +95,14 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 	}
 }
 
+// nextOf is the node after one; nil if there is no other.
+func nextOf(nodes []*node, at int) *node {
+	if len(nodes) == 1 {
+		return nil
+	}
+	return nodes[(at+1)%len(nodes)]
+}
+
 // keep makes the outcome unknown if an attempt before this one may have been
 // carried out, and reports whether any may.
 func (e *Error) keep(maybe bool) bool {
@@ -109,15 +124,36 @@ func away(e *Error) bool {
 	return e.Reason == "" && (e.Code == codes.Unavailable || e.Code == codes.DeadlineExceeded)
 }
 
-// once makes one attempt. While a call about one key may still go elsewhere, the
-// attempt gets half of the time left: a node that hangs must not take all of it.
-func (c *Client) once(ctx context.Context, s *call, a *attempt, maybe bool, f func(context.Context, *attempt) error) error {
-	if deadline, ok := ctx.Deadline(); ok && !s.patient && len(c.nodes) > 1 && s.mayMove(maybe || s.write) && a.try <= c.opts.MaxRetries {
+// once makes one attempt. While a call may still go elsewhere, a node gets only
+// so much time: one that hangs must not take all of it.
+func (c *Client) once(ctx context.Context, s *call, a *attempt, f func(context.Context, *attempt) error) error {
+	deadline, ok := ctx.Deadline()
+	patience := time.Duration(0)
+	if ok && !s.patient && a.next != nil && a.try <= c.opts.MaxRetries && s.mayMove(a.maybe || s.write) {
+		patience = a.patience(s.class, time.Until(deadline))
+	}
+	own := ctx
+	if patience > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		own, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()
 	}
-	return f(context.WithValue(ctx, sentKey{}, &a.sent), a)
+	if s.route == nil || s.class == batchClass { // a pipeline tells of itself what was sent
+		own = a.noting(own)
+	}
+	asked := a.node
+	asked.open.Add(1)
+	began := time.Now()
+	err := f(own, a)
+	asked.open.Add(-1)
+	took := time.Since(began)
+	if err == nil && s.class != otherClass {
+		asked.took[s.class].note(took)
+	} else if patience > 0 && ctx.Err() == nil && took >= patience-patience/8 { // the node may be the first to say that time is up
+		asked.wasLate(patience)
+		c.stats.late.Add(1)
+	}
+	return err
 }
 
 // enter takes a slot, or reports why the call was not even begun.

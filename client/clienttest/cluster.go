@@ -4,8 +4,9 @@
 //
 // It knows every kind, an hll as a set that tells its size. All nodes of a datacenter share one
 // memory, and so may several datacenters. As in a real cluster, a node
-// remembers request ids and carries out a retry once, but does not know the
-// ids of other nodes. It has no replicas, quorums, clocks or conflicts.
+// remembers request ids and carries out a retry once; the ids of the other nodes
+// of its datacenter it asks for where a request says that it is a repeat. Every
+// node is an owner of every key; which one is the first differs. It has no replicas, quorums, clocks or conflicts.
 package clienttest
 
 import (
@@ -13,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -56,8 +58,23 @@ func Start(o Options) *Cluster {
 			c.nodes[dc] = append(c.nodes[dc], n)
 			c.byAddr[n.Addr] = n
 		}
+		introduce(c.nodes[dc])
+	}
+	for _, n := range c.byAddr {
+		n.serve()
 	}
 	return c
+}
+
+// introduce tells the nodes of a datacenter of each other.
+func introduce(nodes []*Node) {
+	var all []*kv
+	for _, n := range nodes {
+		all = append(all, n.kv)
+	}
+	for _, n := range nodes {
+		n.kv.others = all
+	}
 }
 
 // Close ends all nodes.
@@ -113,6 +130,7 @@ type Node struct {
 
 	listener *bufconn.Listener
 	server   *grpc.Server
+	kv       *kv
 
 	mu    sync.Mutex
 	down  bool
@@ -123,7 +141,7 @@ type Node struct {
 
 // Call is one request that reached a node.
 type Call struct {
-	Method    string // "Get", "Update", "BatchUpdate", ...
+	Method    string // "Get", "Update", "BatchUpdate", ...; of a request in a pipeline as by a call of its own
 	RequestID string // of a single write; its bytes
 	N         int    // 1 is the node's first call
 }
@@ -140,9 +158,14 @@ type Fault struct {
 func startNode(dc, name, addr string, actor uint64, m *Memory) *Node {
 	n := &Node{Name: name, Addr: addr, listener: bufconn.Listen(pipeBytes)}
 	n.server = grpc.NewServer(grpc.ChainUnaryInterceptor(n.intercept), grpc.ChainStreamInterceptor(n.interceptStream))
-	pb.RegisterKVServer(n.server, &kv{dc: dc, node: name, actor: actor, memory: m, seen: map[string]*pb.UpdateResponse{}})
-	go func() { _ = n.server.Serve(n.listener) }() // ends with server.Stop
+	n.kv = &kv{n: n, dc: dc, node: name, actor: actor, memory: m, seen: map[string]*pb.UpdateResponse{}, recalled: map[string]bool{}}
+	pb.RegisterKVServer(n.server, n.kv)
+	pb.RegisterClusterServer(n.server, &members{kv: n.kv})
 	return n
+}
+
+func (n *Node) serve() {
+	go func() { _ = n.server.Serve(n.listener) }() // ends with server.Stop
 }
 
 // Misbehave makes f decide on every later call; nil ends it.
@@ -199,7 +222,18 @@ func (n *Node) dial(ctx context.Context) (net.Conn, error) {
 }
 
 func (n *Node) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	f := n.note(req, info.FullMethod)
+	if !strings.HasPrefix(info.FullMethod, kvMethods) {
+		return handler(ctx, req)
+	}
+	return n.faulty(ctx, req, info.FullMethod, handler)
+}
+
+// kvMethods begins the names of the methods that count and misbehave.
+const kvMethods = "/godwit.v1.KV/"
+
+// faulty carries out a request with the fault that it is to have.
+func (n *Node) faulty(ctx context.Context, req any, method string, handler grpc.UnaryHandler) (any, error) {
+	f := n.note(req, method)
 	if f.Before != nil {
 		return nil, f.Before
 	}
@@ -238,7 +272,7 @@ func (n *Node) interceptStream(srv any, stream grpc.ServerStream, info *grpc.Str
 // note keeps the call and asks what is to go wrong with it.
 func (n *Node) note(req any, method string) Fault {
 	n.mu.Lock()
-	call := Call{Method: method[len("/godwit.v1.KV/"):], N: len(n.calls) + 1}
+	call := Call{Method: method[strings.LastIndexByte(method, '/')+1:], N: len(n.calls) + 1}
 	if w, ok := req.(interface{ GetOptions() *pb.WriteOptions }); ok {
 		call.RequestID = string(w.GetOptions().GetRequestId())
 	}

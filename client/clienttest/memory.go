@@ -21,13 +21,18 @@ const defaultPage = 1000
 
 // Memory is what one or more datacenters hold. It is safe for concurrent use.
 type Memory struct {
-	mu   sync.Mutex
-	keys map[string]*held // by bucket, NUL, key
-	seq  uint64
+	mu      sync.Mutex
+	keys    map[string]*held // by bucket, NUL, key
+	seq     uint64
+	log     []logged      // the last changes, in order
+	first   uint64        // the number of the first of them
+	changed chan struct{} // closed, and made again, with every change
 }
 
 // NewMemory makes an empty memory.
-func NewMemory() *Memory { return &Memory{keys: map[string]*held{}} }
+func NewMemory() *Memory {
+	return &Memory{keys: map[string]*held{}, first: 1, changed: make(chan struct{})}
+}
 
 // SetCounter changes a counter behind the back of everyone, to plant an error.
 func (m *Memory) SetCounter(bucket, key string, n int64) {
@@ -36,6 +41,7 @@ func (m *Memory) SetCounter(bucket, key string, n int64) {
 	h := newHeld(pb.Kind_KIND_COUNTER, 0)
 	h.n = n
 	m.keys[bucket+"\x00"+key] = h
+	m.tell(bucket, key, "", "")
 }
 
 // Refuse is an error as a godwit node gives it, with its reason.
@@ -59,10 +65,13 @@ func reasonOf(s *status.Status) string {
 // kv serves one node. It remembers the writes that it carried out.
 type kv struct {
 	pb.UnimplementedKVServer
+	n        *Node
 	dc, node string
 	actor    uint64
 	memory   *Memory
-	seen     map[string]*pb.UpdateResponse // by request id; guarded by memory.mu
+	seen     map[string]*pb.UpdateResponse // by request id, as are those of others; guarded by memory.mu
+	recalled map[string]bool               // by request id, tries that were tried again
+	others   []*kv                         // of the datacenter
 }
 
 func (s *kv) answer() *pb.Answer {
@@ -123,8 +132,9 @@ func (s *kv) Update(_ context.Context, req *pb.UpdateRequest) (*pb.UpdateRespons
 	if len(id) != 16 {
 		return nil, Refuse(codes.InvalidArgument, "BAD_REQUEST_ID", "request id is not a ULID")
 	}
-	if old := s.seen[id]; old != nil {
-		return old, nil
+	old, err := s.known(id, req.GetOptions().GetRepeat())
+	if old != nil || err != nil {
+		return old, err
 	}
 	resp, err := m.apply(s.dc, req)
 	if err != nil {
@@ -132,9 +142,28 @@ func (s *kv) Update(_ context.Context, req *pb.UpdateRequest) (*pb.UpdateRespons
 	}
 	m.seq++
 	resp.Dot = &pb.Dot{Actor: s.actor, Seq: m.seq}
+	m.tell(req.GetBucket(), string(req.GetKey()), s.dc, s.node)
 	resp.Context, resp.Answer = []byte{1}, s.answer()
 	s.seen[id] = resp
 	return resp, nil
+}
+
+// known is what a request was answered with. A repeat is looked for at all nodes,
+// which from then on do not carry out an earlier try that is still on its way.
+func (s *kv) known(id string, repeat bool) (*pb.UpdateResponse, error) {
+	if old := s.seen[id]; old != nil {
+		return old, nil
+	}
+	if !repeat && s.recalled[id] {
+		return nil, Refuse(codes.Unavailable, "WRITE_INDETERMINATE", "the request has been tried again elsewhere meanwhile")
+	}
+	for _, o := range s.others {
+		if old := o.seen[id]; old != nil && repeat {
+			return old, nil
+		}
+		o.recalled[id] = o.recalled[id] || repeat
+	}
+	return nil, nil
 }
 
 func (m *Memory) apply(dc string, req *pb.UpdateRequest) (*pb.UpdateResponse, error) {

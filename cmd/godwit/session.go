@@ -79,7 +79,7 @@ func (s *session) open(ctx context.Context, d datacenter) (*client.Client, error
 	if c := s.clients[id]; c != nil {
 		return c, nil
 	}
-	c, err := client.Open(ctx, client.Options{Addrs: slices.Clone(d.addrs), DC: d.name, MaxRetries: cliRetries})
+	c, err := client.Open(ctx, client.Options{Addrs: slices.Clone(d.addrs), DC: d.name, MaxRetries: cliRetries, Transport: client.Unary})
 	if err != nil {
 		return nil, usagef("%s", err)
 	}

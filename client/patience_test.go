@@ -1,0 +1,120 @@
+package client
+
+import (
+	"testing"
+	"time"
+)
+
+// nodeOf is a node whose answers to writes took so long each.
+func nodeOf(answers int, took time.Duration) *node {
+	n := &node{}
+	for range answers {
+		n.took[writeClass].note(took)
+		n.took[batchClass].note(took)
+		n.took[readClass].note(took)
+	}
+	return n
+}
+
+func TestPatienceFollowsLatency(t *testing.T) {
+	tests := []struct {
+		name  string
+		node  *node
+		class class
+		left  time.Duration
+		want  time.Duration
+	}{
+		{"a node nobody knows", nodeOf(15, time.Millisecond), writeClass, 10 * time.Second, time.Second},
+		{"a fast one", nodeOf(16, time.Millisecond), writeClass, 10 * time.Second, 250 * time.Millisecond},
+		{"a slow one", nodeOf(16, 200*time.Millisecond), writeClass, 10 * time.Second, 800 * time.Millisecond},
+		{"half of the time left", nodeOf(16, time.Second), writeClass, 2 * time.Second, time.Second},
+		{"batches of a node nobody knows", nodeOf(15, time.Millisecond), batchClass, 10 * time.Second, 0},
+		{"batches", nodeOf(16, time.Millisecond), batchClass, 10 * time.Second, time.Second},
+		{"calls of no class", nodeOf(16, time.Millisecond), otherClass, 10 * time.Second, 5 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.node.patience(tt.class, tt.left); got != tt.want {
+				t.Errorf("patience = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// Attempts that end together double patience once, an answer ends it.
+func TestPatienceDoubles(t *testing.T) {
+	n := nodeOf(16, time.Millisecond)
+	for range 64 {
+		n.wasLate(time.Hour)
+	}
+	if got := n.patience(writeClass, time.Minute); got != 500*time.Millisecond {
+		t.Errorf("patience after attempts that ended together = %v, want 500ms", got)
+	}
+	for range 20 {
+		n.lateAt.Store(0)
+		n.wasLate(time.Millisecond)
+	}
+	if got := n.patience(writeClass, time.Minute); got != 8*time.Second {
+		t.Errorf("patience after many = %v, want 8s", got)
+	}
+	n.answers(true)
+	if got := n.patience(writeClass, time.Minute); got != 250*time.Millisecond {
+		t.Errorf("patience after an answer = %v, want 250ms", got)
+	}
+}
+
+func TestHedgesWaitForWhatIsUsual(t *testing.T) {
+	for _, tt := range []struct {
+		node *node
+		want time.Duration
+	}{
+		{nodeOf(15, time.Second), 20 * time.Millisecond},
+		{nodeOf(16, 30*time.Millisecond), 30 * time.Millisecond},
+		{nodeOf(16, time.Microsecond), 2 * time.Millisecond},
+		{nodeOf(16, time.Second), 250 * time.Millisecond},
+	} {
+		if got := tt.node.hedgeAfter(); got != tt.want {
+			t.Errorf("hedge after %v, want %v", got, tt.want)
+		}
+	}
+}
+
+func TestHedgeBudget(t *testing.T) {
+	b := hedgeBudget{tokens: hedgeBurst}
+	taken := 0
+	for b.take() {
+		taken++
+	}
+	for range 100 { // of which one of 20 may be hedged
+		b.asked()
+		if b.take() {
+			taken++
+		}
+	}
+	if taken < 14 || taken > 15 {
+		t.Errorf("%d hedges of 100 reads, want 10 and about 5", taken)
+	}
+}
+
+func TestReadsLeaveABusyOwner(t *testing.T) {
+	for _, tt := range []struct {
+		open  []int32
+		first int // of the nodes, in order
+	}{
+		{[]int32{8, 0, 0}, 0},
+		{[]int32{9, 0, 0}, 1},
+		{[]int32{9, 2, 0}, 2},
+		{[]int32{40, 16, 17}, 0},
+		{[]int32{41, 16, 17}, 1},
+		{[]int32{100}, 0},
+	} {
+		nodes := make([]*node, len(tt.open))
+		for i, n := range tt.open {
+			nodes[i] = &node{index: uint32(i)}
+			nodes[i].open.Store(n)
+		}
+		if moved := leastBusyFirst(nodes); int(nodes[0].index) != tt.first || moved != (tt.first != 0) {
+			t.Errorf("of nodes with %v attempts under way number %d is first, want %d", tt.open, nodes[0].index, tt.first)
+		}
+	}
+}
