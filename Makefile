@@ -55,6 +55,10 @@ sim: ## run datacenters in virtual time, one and several, with faults (SEEDS=100
 chaos-dc: ## hurt a datacenter of real processes for minutes, then with planted bugs, which must be noticed (SEED=1, ACKED=200000)
 	GO=$(GO) scripts/chaos.sh $(SEED) $(ACKED)
 
+.PHONY: chaos-wan
+chaos-wan: ## hurt three datacenters of real processes and the links between them, then with planted bugs (SEED=1, ACKED=200000)
+	GO=$(GO) scripts/chaos-wan.sh $(SEED) $(ACKED)
+
 .PHONY: bench-elastic
 bench-elastic: ## grow a datacenter from 3 nodes to 6 and back under load, and measure (KEYS=100000)
 	$(GO) run ./internal/chaos/cmd -elastic -keys $(KEYS)

@@ -83,7 +83,7 @@ func serve(in *invocation) error {
 	}
 	if size := in.String("log-bytes"); size != "" {
 		if o.LogBytes, err = topology.ParseSize(size); err != nil || o.LogBytes < minLog {
-			return usagef("--log-bytes %q: a size of at least 1MiB, such as 512MiB or 1GiB", size)
+			return usagef("--log-bytes %q: a size of at least 64KiB, such as 512MiB or 1GiB", size)
 		}
 	}
 	if o.Outbox, err = brokers(in.StringSlice("test-broker")); err != nil {
@@ -108,7 +108,7 @@ func serve(in *invocation) error {
 }
 
 // minLog is the least event log that makes sense, in bytes.
-const minLog = 1 << 20
+const minLog = 64 << 10
 
 // brokers reads where the brokers of other datacenters are reached; nil if
 // nothing says so.

@@ -13,14 +13,22 @@ var seed = flag.Uint64("chaos-seed", 1, "of the faults and their order")
 
 // A datacenter of real processes is hurt in every way once, in short.
 func TestChaos(t *testing.T) {
+	inShort(t, Options{Workers: 4, Freeze: time.Second, Down: 200 * time.Millisecond})
+}
+
+// Three datacenters of real processes, and the links between them, likewise.
+func TestChaosAcrossDatacenters(t *testing.T) {
+	inShort(t, Options{Workers: 7, Across: true, Cut: time.Second, Down: 200 * time.Millisecond})
+}
+
+func inShort(t *testing.T, o Options) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts many processes")
 	}
 	dir := t.TempDir()
-	o := Options{
-		Binary: build(t, dir), Dir: filepath.Join(dir, "data"), Seed: *seed,
-		Workers: 4, Freeze: time.Second, Down: 200 * time.Millisecond, Calm: 200 * time.Millisecond, Hasty: true, Progress: t.Output(),
-	}
+	o.Binary, o.Dir, o.Seed = build(t, dir), filepath.Join(dir, "data"), *seed
+	o.Calm, o.Hasty, o.Progress = 200*time.Millisecond, true, t.Output()
 	res, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -44,19 +44,20 @@ type cluster struct {
 
 // startCluster starts a datacenter of n nodes and returns when all serve.
 func startCluster(ctx context.Context, o Options, n int, say func(string, ...any)) (*cluster, error) {
-	return startDatacenters(ctx, o, []string{dcName}, []int{n}, say)
+	return startDatacenters(ctx, o, []string{dcName}, []int{n}, nil, say)
 }
 
-// startDatacenters starts datacenters of so many nodes each, which reach each
-// other through emulated links, and returns when all serve.
-func startDatacenters(ctx context.Context, o Options, names []string, sizes []int, say func(string, ...any)) (*cluster, error) {
+// startDatacenters starts datacenters of so many nodes each, with more arguments
+// than usual, which reach each other through emulated links, and returns when all
+// serve.
+func startDatacenters(ctx context.Context, o Options, names []string, sizes []int, more []string, say func(string, ...any)) (*cluster, error) {
 	if err := os.RemoveAll(o.Dir); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(o.Dir, "logs"), 0o750); err != nil {
 		return nil, err
 	}
-	c := &cluster{opts: o, say: say, procs: map[string]*process{}, top: &topology.Topology{Version: 1, Cluster: "chaos", Partitions: partitions}}
+	c := &cluster{opts: o, more: more, say: say, procs: map[string]*process{}, top: &topology.Topology{Version: 1, Cluster: "chaos", Partitions: partitions}}
 	rnd := rand.New(rand.NewPCG(o.Seed, 1))
 	for i, name := range names {
 		d, err := datacenter(ctx, rnd, name, sizes[i])
@@ -68,7 +69,6 @@ func startDatacenters(ctx context.Context, o Options, names []string, sizes []in
 	c.top.FillDefaults()
 	if len(names) > 1 {
 		c.net = wan.New(wan.Options{Rand: rand.New(rand.NewPCG(o.Seed, 4))})
-		c.more = []string{"--log-bytes", wanLogSize}
 	}
 	if err := c.launch(ctx); err != nil {
 		return nil, errors.Join(err, c.close())

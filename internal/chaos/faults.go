@@ -15,6 +15,7 @@ type fault struct {
 	mayFail bool // requests: too few nodes are there for a quorum
 	loses   bool // what is on a disk: all others must have it before
 	slow    bool // it is left out where there is little time
+	long    bool // it lasts until logs no longer reach back
 	hurt    func(ctx context.Context, r *run, victim string) error
 }
 

@@ -36,29 +36,60 @@ func (p *process) pulled(ctx context.Context) (n pulled, err error) {
 
 // metrics asks a process for some of its metrics, which have no labels.
 func (p *process) metrics(ctx context.Context, names ...string) ([]float64, error) {
+	out, found := make([]float64, len(names)), 0
+	err := p.eachMetric(ctx, func(name string, value float64) {
+		if i := slices.Index(names, name); i >= 0 {
+			out[i], found = value, found+1
+		}
+	})
+	if err == nil && found != len(names) {
+		err = fmt.Errorf("%d of %d metrics of %s", found, len(names), p.id)
+	}
+	return out, err
+}
+
+// sum adds up what a process tells of a metric under all its labels.
+func (p *process) sum(ctx context.Context, of string) (sum float64, err error) {
+	found := false
+	err = p.eachMetric(ctx, func(name string, value float64) {
+		if strings.HasPrefix(name, of+"{") {
+			sum, found = sum+value, true
+		}
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("%s has no metric %s", p.id, of)
+	}
+	return sum, err
+}
+
+// eachMetric calls f with all that a process tells; the name has its labels.
+func (p *process) eachMetric(ctx context.Context, f func(name string, value float64)) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+"/metrics", nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // it is only read
-	out, found := make([]float64, len(names)), 0
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		i := slices.Index(names, name)
-		if i < 0 {
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("metrics of %s: %s", p.id, resp.Status)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		name, text, ok := strings.Cut(lines.Text(), " ")
+		if i := strings.LastIndexByte(lines.Text(), ' '); strings.Contains(name, "{") && i > 0 { // labels may hold spaces
+			name, text = lines.Text()[:i], lines.Text()[i+1:]
+		}
+		if !ok || name == "#" {
 			continue
 		}
-		if out[i], err = strconv.ParseFloat(value, 64); err != nil {
-			return nil, err
+		value, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return fmt.Errorf("metric %s of %s: %w", name, p.id, err)
 		}
-		found++
+		f(name, value)
 	}
-	if found != len(names) {
-		return nil, fmt.Errorf("%s: %d of %d metrics", resp.Status, found, len(names))
-	}
-	return out, nil
+	return lines.Err()
 }

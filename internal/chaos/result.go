@@ -57,6 +57,9 @@ func (r *run) judge(ctx context.Context, chosen []fault) (*Result, error) {
 	}
 	problem(r.cluster.equal(ctx))
 	problem(r.scan(ctx))
+	if r.opts.Across && !r.long {
+		problem(r.cluster.compared(ctx))
+	}
 	state, err := r.load.final(ctx)
 	if err != nil {
 		return nil, err

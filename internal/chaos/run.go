@@ -24,7 +24,8 @@ type run struct {
 	began   time.Time
 	windows []window
 	lives   []life
-	joined  int // nodes so far
+	joined  int  // nodes so far
+	long    bool // logs are short, so that outages outlast them
 }
 
 // window is the time during which one fault was felt. Times are the recorder's.
@@ -62,7 +63,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Across {
 		names, sizes = wanDatacenters()
 	}
-	if r.cluster, err = startDatacenters(ctx, o, names, sizes, r.say); err != nil {
+	var more []string
+	if r.long = slices.ContainsFunc(chosen, func(f fault) bool { return f.long }); r.long {
+		more = []string{"--log-bytes", wanLogSize}
+	}
+	if r.cluster, err = startDatacenters(ctx, o, names, sizes, more, r.say); err != nil {
 		return nil, err
 	}
 	defer func() { _ = r.cluster.close() }() // it was closed before, unless something went wrong
