@@ -32,6 +32,12 @@ func (n *Node) inspect(ctx context.Context, req *peerv1.Inspect) (*peerv1.Inspec
 		return &peerv1.InspectDone{Of: &peerv1.InspectDone_Conflicts{Conflicts: done}}, err
 	case *peerv1.Inspect_Arisen:
 		return &peerv1.InspectDone{Of: &peerv1.InspectDone_Arisen{Arisen: n.arisen(of.Arisen)}}, nil
+	case *peerv1.Inspect_Repair:
+		done, err := n.repairJob(of.Repair)
+		return &peerv1.InspectDone{Of: &peerv1.InspectDone_Repair{Repair: done}}, err
+	case *peerv1.Inspect_Parked:
+		done, err := n.parkedHere(ctx, of.Parked)
+		return &peerv1.InspectDone{Of: &peerv1.InspectDone_Parked{Parked: done}}, err
 	case *peerv1.Inspect_Leaves:
 		done, err := n.leaves(of.Leaves)
 		return &peerv1.InspectDone{Of: &peerv1.InspectDone_Leaves{Leaves: done}}, err
@@ -138,6 +144,14 @@ func (n *Node) status() *v1.NodeStatus {
 		s.LogEvents += log.Events
 		if !log.Oldest.IsZero() {
 			s.StableLagMs = max(s.StableLagMs, uint64(max(n.opts.Storage.Wall().Sub(log.Oldest), 0).Milliseconds()))
+		}
+	}
+	if r, ok := n.replicator().(parker); ok {
+		s.Parked = uint64(len(r.Parked()))
+	}
+	if lag, err := n.lag(); err == nil {
+		for _, o := range lag.GetOutbound() {
+			s.RepairDebt += o.GetRepairDebt()
 		}
 	}
 	return s

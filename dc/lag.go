@@ -17,8 +17,11 @@ func (n *Node) lag() (*v1.LagResponse, error) {
 	if r := n.replicator(); r != nil {
 		for _, l := range r.Lag() {
 			resp.Inbound = append(resp.Inbound, &v1.Inbound{
-				From: l.DC, BeaconAgeMs: max(ms(l.Newest), -1), LagP50Ms: ms(l.P50), LagP99Ms: ms(l.P99),
+				From: l.DC, BeaconAgeMs: max(ms(l.Newest), -1), LagP50Ms: ms(l.P50), LagP99Ms: ms(l.P99), Parked: l.Parked,
 			})
+		}
+		if r, ok := r.(verifier); ok {
+			addVerified(resp.GetInbound(), r.Verified())
 		}
 	}
 	out := map[string]*v1.Outbound{}
@@ -63,6 +66,22 @@ func (n *Node) owe(o *v1.Outbound, id replication.Replica) error {
 	return err
 }
 
+// verifier is what a Replicator can tell besides.
+type verifier interface{ Verified() []replication.Verified }
+
+func addVerified(inbound []*v1.Inbound, all []replication.Verified) {
+	for _, v := range all {
+		i := slices.IndexFunc(inbound, func(i *v1.Inbound) bool { return i.GetFrom() == v.DC })
+		if i < 0 {
+			continue
+		}
+		inbound[i].Unequal = v.Unequal
+		if !v.At.IsZero() {
+			inbound[i].VerifiedUnixMs = uint64(max(v.At.UnixMilli(), 0))
+		}
+	}
+}
+
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // Lag answers for the datacenter: the newest beacon that any node heard, and
@@ -97,6 +116,13 @@ func (n *Node) Lag(ctx context.Context) *v1.LagResponse {
 
 func mergeInbound(in map[string]*v1.Inbound, i *v1.Inbound) {
 	have := in[i.GetFrom()]
+	if have != nil {
+		have.Unequal += i.GetUnequal()
+		have.Parked += i.GetParked()
+		if verified := i.GetVerifiedUnixMs(); verified < have.GetVerifiedUnixMs() { // the node that is behind the others
+			have.VerifiedUnixMs = verified
+		}
+	}
 	switch {
 	case have == nil:
 		in[i.GetFrom()] = i

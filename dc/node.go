@@ -172,6 +172,7 @@ type Node struct {
 
 	requests     requests
 	ahead        ahead
+	repairs      repairs
 	sessionPulls singleflight.Group
 
 	peers  *catchUp // what is known of the clocks of others

@@ -3,7 +3,6 @@ package replication
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -45,7 +44,7 @@ func (in *intake) handle(ctx context.Context, m Message) {
 	remote.receivedBytes.Add(uint64(len(m.Data)))
 	b, err := in.decode(m)
 	if err != nil {
-		x.park(Parked{From: m.From, Lane: m.Lane, Placement: m.Placement, Reason: err.Error()}, m.Data)
+		x.park(Parked{From: m.From, Lane: m.Lane, Placement: m.Placement, Whole: true, Reason: err.Error()}, m.Data)
 		m.Ack()
 		return
 	}
@@ -200,56 +199,4 @@ func (x *Replicator) settle(ctx context.Context, m Message, err error) {
 		x.opts.Logger.Debug("message not applied, it comes again", "peer", m.From.String(), "lane", m.Lane, "error", err)
 		m.Nak(min(nakMin<<min(m.Deliveries-1, 10), nakMax))
 	}
-}
-
-// Parked is a message, or one partition's part of it, that can never be
-// applied or shipped. It blocks nothing; what it held is still asked for by
-// the clocks.
-type Parked struct {
-	From      Peer
-	Lane      int
-	Placement uint32
-	Partition uint32 // of a part; 0 for a whole message
-	Seq       uint64 // of the message; 0 when it could not be read
-	Reason    string
-	At        time.Time
-	Bytes     int    // of the whole
-	Data      []byte // the first bytes of it
-}
-
-const (
-	parkedMax  = 128
-	parkedData = 64 << 10
-)
-
-// parking keeps the last of what was parked.
-type parking struct {
-	mu    sync.Mutex
-	items []Parked
-	count uint64
-}
-
-func (x *Replicator) park(p Parked, data []byte) {
-	p.At, p.Bytes = x.opts.Now(), len(data)
-	p.Data = append([]byte(nil), data[:min(len(data), parkedData)]...)
-	x.opts.Logger.Error("message parked", "peer", p.From.String(), "lane", p.Lane, "placement", p.Placement,
-		"partition", p.Partition, "reason", p.Reason, "size_bytes", p.Bytes)
-	if p.From.DC != x.opts.Self.DC {
-		x.remote(p.From.DC).parked.Add(1)
-	}
-	x.parking.mu.Lock()
-	defer x.parking.mu.Unlock()
-	x.parking.count++
-	if len(x.parking.items) == parkedMax {
-		x.parking.items = append(x.parking.items[:0], x.parking.items[1:]...)
-	}
-	x.parking.items = append(x.parking.items, p)
-}
-
-// Parked lists the last 128 parked messages, oldest first, each with at most
-// its first 64 KiB. The caller must not change the data.
-func (x *Replicator) Parked() []Parked {
-	x.parking.mu.Lock()
-	defer x.parking.mu.Unlock()
-	return append([]Parked(nil), x.parking.items...)
 }

@@ -39,6 +39,7 @@ type Options struct {
 	Appliers       int                   // calls of Local.Apply under way for messages; 32
 	InboundBytes   int64                 // of messages that are being applied; 32 MiB
 	RateLimit      func(dc string) int64 // bytes per second that a datacenter may send to all nodes of this one; 0: any; none
+	ParkedDir      string                // keeps what cannot be applied; in memory
 	Now            func() time.Time      // the wall clock, for beacons; time.Now
 	Logger         *slog.Logger          // nowhere
 }
@@ -106,6 +107,9 @@ func Start(opts Options) (*Replicator, error) {
 		inbound: semaphore.NewWeighted(opts.InboundBytes), appliers: semaphore.NewWeighted(int64(opts.Appliers)),
 	}
 	x.exchange.init()
+	if err := x.parking.open(opts.ParkedDir); err != nil {
+		return nil, err
+	}
 	x.view.Store(x.newView())
 	var ctx context.Context
 	ctx, x.cancel = context.WithCancel(context.Background())

@@ -276,7 +276,7 @@ func (l *lane) send(ctx context.Context, p *parcel) error {
 	}
 	data := l.x.packer.pack(m.append(make([]byte, 0, p.bytes+256)))
 	if len(data) > MaxMessageBytes-1024 {
-		l.x.park(Parked{From: l.x.opts.Self, Lane: l.n, Placement: placement, Seq: m.Seq, Reason: "too large to ship"}, data)
+		l.x.park(Parked{From: l.x.opts.Self, Lane: l.n, Placement: placement, Seq: m.Seq, Whole: true, Reason: "too large to ship"}, data)
 	} else if err := l.x.opts.Link.Publish(ctx, placement, l.n, data); err != nil {
 		return err
 	}

@@ -107,6 +107,16 @@ func unbounded(stream grpc.ServerStreamingServer[v1.ConflictsResponse]) context.
 	return stream.Context()
 }
 
+// Repair implements v1.ReplicationServer.
+func (r *replicationService) Repair(req *v1.RepairRequest, stream grpc.ServerStreamingServer[v1.RepairResponse]) error {
+	return r.node.Repair(stream.Context(), req, stream.Send)
+}
+
+// Parked implements v1.ReplicationServer.
+func (r *replicationService) Parked(ctx context.Context, req *v1.ParkedRequest) (*v1.ParkedResponse, error) {
+	return r.node.Parked(ctx, req)
+}
+
 // Links implements v1.ReplicationServer.
 func (r *replicationService) Links(context.Context, *v1.LinksRequest) (*v1.LinksResponse, error) {
 	return r.node.Links(), nil

@@ -1169,6 +1169,7 @@ type RepairRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	From          []string               `protobuf:"bytes,1,rep,name=from,proto3" json:"from,omitempty"`                  // datacenters to compare with; all when empty
 	Partition     *uint32                `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"` // of every placement; all when not set
+	Follow        uint64                 `protobuf:"fixed64,3,opt,name=follow,proto3" json:"follow,omitempty"`            // id of a repair that was begun: tell how far it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1217,12 +1218,20 @@ func (x *RepairRequest) GetPartition() uint32 {
 	return 0
 }
 
+func (x *RepairRequest) GetFollow() uint64 {
+	if x != nil {
+		return x.Follow
+	}
+	return 0
+}
+
 type RepairResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Dc            string                 `protobuf:"bytes,1,opt,name=dc,proto3" json:"dc,omitempty"`
 	Pairs         []*RepairPair          `protobuf:"bytes,2,rep,name=pairs,proto3" json:"pairs,omitempty"`
 	Done          bool                   `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
 	Missing       []string               `protobuf:"bytes,4,rep,name=missing,proto3" json:"missing,omitempty"` // nodes that did not answer; they repair nothing
+	Id            uint64                 `protobuf:"fixed64,5,opt,name=id,proto3" json:"id,omitempty"`         // of the repair
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1283,6 +1292,13 @@ func (x *RepairResponse) GetMissing() []string {
 		return x.Missing
 	}
 	return nil
+}
+
+func (x *RepairResponse) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
 }
 
 // RepairPair is how far the repair of this datacenter from one other is.
@@ -2938,17 +2954,19 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\x0epending_events\x18\x02 \x01(\x04R\rpendingEvents\x12#\n" +
 	"\rpending_bytes\x18\x03 \x01(\x04R\fpendingBytes\x12\x1f\n" +
 	"\vrepair_debt\x18\x04 \x01(\x04R\n" +
-	"repairDebt\"T\n" +
+	"repairDebt\"l\n" +
 	"\rRepairRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x03(\tR\x04from\x12!\n" +
-	"\tpartition\x18\x02 \x01(\rH\x00R\tpartition\x88\x01\x01B\f\n" +
+	"\tpartition\x18\x02 \x01(\rH\x00R\tpartition\x88\x01\x01\x12\x16\n" +
+	"\x06follow\x18\x03 \x01(\x06R\x06followB\f\n" +
 	"\n" +
-	"_partition\"{\n" +
+	"_partition\"\x8b\x01\n" +
 	"\x0eRepairResponse\x12\x0e\n" +
 	"\x02dc\x18\x01 \x01(\tR\x02dc\x12+\n" +
 	"\x05pairs\x18\x02 \x03(\v2\x15.godwit.v1.RepairPairR\x05pairs\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\bR\x04done\x12\x18\n" +
-	"\amissing\x18\x04 \x03(\tR\amissing\"\x95\x02\n" +
+	"\amissing\x18\x04 \x03(\tR\amissing\x12\x0e\n" +
+	"\x02id\x18\x05 \x01(\x06R\x02id\"\x95\x02\n" +
 	"\n" +
 	"RepairPair\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x1e\n" +
