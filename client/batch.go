@@ -19,7 +19,7 @@ type GetResult struct {
 
 // UpdateResult is the answer about one operation of a BatchUpdate.
 type UpdateResult struct {
-	Result *Result // nil if Err is not
+	Result *Result // nil if Err is not, unless the write is done for all that: see WithAcksDC
 	Err    error   // an *Error; OutcomeOf tells what is known of this write
 }
 
@@ -100,6 +100,9 @@ func (c *Client) BatchUpdate(ctx context.Context, ops []Op, opts ...CallOption) 
 		o.take(sent.GetBucket(), sent.GetKey(), sent.GetOptions().GetSession(), it.answer.update.GetSession())
 		r := resultOf(it.answer.update, it.tries)
 		results[it.index].Result = r
+		if short := acksShort("BatchUpdate", "", it.answer.update.GetAnswer()); short != nil {
+			results[it.index].Err = short
+		}
 		if o.result != nil {
 			*o.result = *r
 		}

@@ -19,6 +19,7 @@ type callOptions struct {
 	kind        Kind
 	consistency Consistency
 	r, w        uint32
+	acksDC      uint32
 	strict      bool
 	repeat      bool
 	context     []byte // nil: none given
@@ -140,7 +141,7 @@ func (c *Client) identify(op string, u *pb.UpdateRequest, o *callOptions) error 
 
 func (o *callOptions) write(id ulid.ULID) *pb.WriteOptions {
 	return &pb.WriteOptions{
-		Consistency: pb.Consistency(o.consistency), W: o.w, Strict: o.strict, Context: o.context, RequestId: id.Bytes(), Repeat: o.repeat,
+		Consistency: pb.Consistency(o.consistency), W: o.w, Strict: o.strict, Context: o.context, RequestId: id.Bytes(), Repeat: o.repeat, AcksDc: o.acksDC,
 	}
 }
 

@@ -93,7 +93,7 @@ func (c *Client) Reset(ctx context.Context, key string, opts ...CallOption) (int
 }
 
 // Update applies one operation to one key. When it fails, OutcomeOf tells what
-// is known of the write.
+// is known of the write. Where that is OK, see WithAcksDC, there is a Result too.
 func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result, error) {
 	if op.fill == nil {
 		return nil, noOperation("Update")
@@ -107,15 +107,18 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 		return nil, err
 	}
 	s := call{op: op.name, timeout: o.timeout, write: true, mayMove: untilMaybe, class: writeClass}
+	if o.acksDC > 0 { // it takes as long as the way to other datacenters, and back
+		s.class, s.patient = otherClass, true
+	}
 	s.route = c.route(req.GetBucket(), req.GetKey(), true)
 	movable := op.mayRepeat(req)
 	if movable || s.route != nil { // any owner finds out whether a repeat was carried out
 		s.mayMove = always
 	}
 	var resp *pb.UpdateResponse
-	tries := 0
+	tries, addr := 0, ""
 	err = c.do(ctx, s, func(ctx context.Context, a *attempt) error {
-		tries = a.try
+		tries, addr = a.try, a.addr
 		if a.maybe && !movable { // carried out once, or not again
 			req.Options.Repeat = true
 			c.stats.repeats.Add(1)
@@ -132,6 +135,9 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 	if o.result != nil {
 		*o.result = *r
 		o.result.Context = slices.Clone(r.Context)
+	}
+	if short := acksShort(op.name, addr, resp.GetAnswer()); short != nil {
+		return r, short
 	}
 	return r, nil
 }

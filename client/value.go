@@ -68,6 +68,10 @@ type Result struct {
 	Dot     Dot      // of the event; zero if there was nothing to change
 	Tries   int      // attempts made; 1 unless something went wrong
 	Answer  Answer
+	// DCs are the other datacenters that are known to hold the write durably, of
+	// DCsWanted that WithAcksDC asked for.
+	DCs       []string
+	DCsWanted int
 }
 
 func dotOf(d *pb.Dot) Dot { return Dot{Actor: d.GetActor(), Seq: d.GetSeq()} }
@@ -112,6 +116,7 @@ func resultOf(r *pb.UpdateResponse, tries int) *Result {
 	out := &Result{
 		Kind: Kind(r.GetKind()), Integer: r.GetValue().GetInteger(), Changed: r.GetChanged(),
 		Context: r.GetContext(), Dot: dotOf(r.GetDot()), Tries: tries, Answer: answerOf(r.GetAnswer()),
+		DCs: r.GetAnswer().GetDcs(), DCsWanted: int(r.GetAnswer().GetDcsWanted()),
 	}
 	if r.GetValue() == nil {
 		return out

@@ -60,6 +60,10 @@ type Counters struct {
 	// Repeats are writes with a request id that had been carried out before, and
 	// were answered as then.
 	Repeats atomic.Uint64
+	// AcksAsked are the questions to other datacenters whether a write has arrived
+	// there, and AcksShort the writes that fewer of them than asked for were known
+	// to hold when the time was up.
+	AcksAsked, AcksShort atomic.Uint64
 	// RepeatLooks are writes for which the other owners were asked whether they
 	// know the request id, and RepeatsUnsettled those of them that were not
 	// carried out because not all of them could tell.

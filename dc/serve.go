@@ -120,6 +120,9 @@ func (n *Node) serveCatchUp(ctx context.Context, from string, req *peerv1.Reques
 	case *peerv1.Request_Snapshot:
 		done, err := n.serveSnapshot(of.Snapshot)
 		return &peerv1.Response{Of: &peerv1.Response_Snapshot{Snapshot: done}}, err
+	case *peerv1.Request_Holds:
+		done, err := n.serveHolds(ctx, of.Holds)
+		return &peerv1.Response{Of: &peerv1.Response_Holds{Holds: done}}, err
 	case *peerv1.Request_HandOver:
 		done, err := n.serveHandOver(ctx, from, of.HandOver)
 		return &peerv1.Response{Of: &peerv1.Response_HandOver{HandOver: done}}, err

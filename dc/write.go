@@ -90,6 +90,10 @@ func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v
 	if err != nil {
 		return nil, err
 	}
+	abroad, err := n.acksWanted(t, req)
+	if err != nil {
+		return nil, err
+	}
 	t.strict = req.GetOptions().GetStrict()
 	v, err := n.enter(ctx, t, req.GetOptions().GetSession())
 	if err != nil {
@@ -105,8 +109,12 @@ func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v
 	}
 	resp, err := n.coordinate(ctx, t, op, request, w)
 	n.watchRights(t, op, resp, err)
-	if err != nil || v == nil {
+	if err != nil {
 		return resp, err
+	}
+	n.awaitAbroad(ctx, t, abroad, resp)
+	if v == nil {
+		return resp, nil
 	}
 	resp.Session, err = v.wrote()
 	return resp, err

@@ -53,6 +53,9 @@ func (x *Replicator) answer(ctx context.Context, dc string, q *query) ([]byte, e
 	if !x.view.Load().shares(dc, q.replica.Placement) {
 		return nil, errResidency
 	}
+	if q.kind == askHolds {
+		return x.answerHolds(ctx, dc, q)
+	}
 	var m missing
 	var err error
 	m.deltas, m.more, m.trimmed, err = x.opts.Local.Missing(q.replica, &q.have, pageBytes)

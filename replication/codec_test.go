@@ -198,6 +198,7 @@ func FuzzDecodeQuery(f *testing.F) {
 	f.Add((&query{kind: askMissing, replica: Replica{1, 2}, have: someClock()}).encode())
 	f.Add((&query{kind: askSteps, parts: []stepPart{{Replica{1, 2}, []byte("x")}, {Replica{1, 2}, nil}}}).encode())
 	f.Add((&query{kind: askRoots, salt: 7, roots: []rootOf{{Replica{1, 2}, 3, 4}, {Replica{1, 3}, 5, 6}}}).encode())
+	f.Add((&query{kind: askHolds, replica: Replica{1, 2}, have: someClock(), dc: "eu"}).encode())
 	f.Add((&query{kind: askNotices, notices: []noticeStamp{{"ring/eu", 3, 4}, {"ring/us", 300, 5}}}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		q, err := decodeQuery(b)
@@ -226,6 +227,9 @@ func FuzzDecodeAnswers(f *testing.F) {
 		}
 		if how, err := decodeStandings(b, 9); err == nil && !bytes.Equal(encodeStandings(told(how)), b) {
 			t.Fatalf("standings %x, encoded %x", b, encodeStandings(told(how)))
+		}
+		if held, err := decodeHolds(b); err == nil && !bytes.Equal(encodeHolds(held), b) {
+			t.Fatalf("holds %x, encoded %x", b, encodeHolds(held))
 		}
 		if notices, more, err := decodeNotices(b); err == nil && !bytes.Equal(encodeNotices(notices, more), b) {
 			t.Fatalf("notices %x, encoded %x", b, encodeNotices(notices, more))

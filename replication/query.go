@@ -32,6 +32,7 @@ type query struct {
 	salt    uint64        // askRoots
 	roots   []rootOf      // askRoots: in order of the replicas
 	notices []noticeStamp // askNotices: what the asker has, in order of their names
+	dc      string        // askHolds: the datacenter that is meant, beside replica and have
 }
 
 // clockHash says what the asker knows of one replica: the hash of the last
@@ -92,6 +93,10 @@ func (q *query) encode() []byte {
 		b = appendRoots(b, q.salt, q.roots)
 	case askNotices:
 		b = appendStamps(b, q.notices)
+	case askHolds:
+		b = appendReplica(b, q.replica)
+		b = appendBytes(b, crdt.AppendClock(nil, &q.have))
+		b = appendBytes(b, q.dc)
 	}
 	return b
 }
@@ -121,6 +126,10 @@ func decodeQuery(b []byte) (*query, error) {
 		q.salt, q.roots = r.fixed64("salt"), r.roots()
 	case askNotices:
 		q.notices = r.stamps()
+	case askHolds:
+		q.replica = r.replica()
+		q.have = r.clock("clock")
+		q.dc = string(r.bytes("datacenter", maxNameBytes))
 	default:
 		if r.err == nil {
 			r.fail("unknown kind of question")

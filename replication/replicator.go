@@ -25,6 +25,9 @@ type Options struct {
 	LiveNodes  func() []string          // required: the nodes of this datacenter that are alive
 	Placements func(dc string) []uint32 // required: the placements that a datacenter holds, this one included
 	Notices    Notices                  // what all datacenters are to know; none
+	// Holds tells other datacenters whether a write quorum of this one holds events
+	// of a replica durably: once it does, or when ctx ends. None: they are not told.
+	Holds func(ctx context.Context, r Replica, clock *crdt.Clock) bool
 
 	Incarnation    uint64                // of this node, never used before; the time of the start
 	MaxBatchBytes  int                   // of a message before compression; 256 KiB
@@ -81,6 +84,7 @@ type Replicator struct {
 
 	lanes    [Lanes]*lane
 	inbound  *semaphore.Weighted // bytes
+	holding  *semaphore.Weighted // questions that wait for events
 	appliers *semaphore.Weighted
 	parking  parking
 	totals   totals
@@ -105,6 +109,7 @@ func Start(opts Options) (*Replicator, error) {
 	x := &Replicator{
 		opts: opts, packer: p, look: make(chan struct{}, 1), remotes: map[string]*remoteDC{}, limiters: map[string]*rate.Limiter{},
 		inbound: semaphore.NewWeighted(opts.InboundBytes), appliers: semaphore.NewWeighted(int64(opts.Appliers)),
+		holding: semaphore.NewWeighted(holdsAtOnce),
 	}
 	x.exchange.init()
 	if err := x.parking.open(opts.ParkedDir); err != nil {

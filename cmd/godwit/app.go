@@ -94,6 +94,7 @@ type invocation struct {
 	args []string
 
 	session *client.Session // of --session, once it was asked for
+	short   error           // of a write that is done, but that fewer datacenters hold than --acks-dc asked for
 }
 
 // ctx bounds the command.

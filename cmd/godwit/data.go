@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -79,6 +80,7 @@ func (s *session) dataCommands() []*cli.Command {
 func writeFlags(more ...cli.Flag) []cli.Flag {
 	return clusterFlags(append(more,
 		&cli.StringFlag{Name: "context", Usage: "what was observed: the `CONTEXT` of an earlier answer, or none"},
+		&cli.UintFlag{Name: "acks-dc", Usage: "wait until `N` other datacenters hold the write; exit 5 if fewer do in time, with the write done"},
 		&cli.StringFlag{Name: "request-id", Usage: "`ULID` that makes a repeated command exact"},
 	)...)
 }
@@ -129,6 +131,9 @@ func (in *invocation) writeOptions() ([]client.CallOption, error) {
 			return nil, err
 		}
 		opts = append(opts, client.WithContext(observed))
+	}
+	if n := in.Uint("acks-dc"); n > 0 {
+		opts = append(opts, client.WithAcksDC(int(min(n, 1<<10))))
 	}
 	if text := in.String("request-id"); text != "" {
 		id, err := ulid.ParseStrict(text)
@@ -216,6 +221,9 @@ func (in *invocation) apply(op client.Op, way []string) (*client.Result, time.Du
 	began := in.s.now()
 	r, err := c.Update(in.ctx(), op, opts...)
 	took := in.s.now().Sub(began)
+	if client.ReasonOf(err) == client.ReasonAcksShort { // done, and told so after the result
+		in.short, err = err, nil
+	}
 	if err != nil || len(way) == 0 {
 		return r, took, err
 	}
@@ -229,15 +237,16 @@ func (in *invocation) apply(op client.Op, way []string) (*client.Result, time.Du
 }
 
 func (in *invocation) printResult(key string, way []string, r *client.Result, took time.Duration, friendly, bare func(*client.Result) string) error {
+	var err error
 	switch {
 	case in.json():
-		return in.s.json(in.resultJSON(key, way, r))
+		err = in.s.json(in.resultJSON(key, way, r))
 	case !in.bare():
-		return in.friendly(r.Answer, took, shownAt(key, way)+friendly(r), "")
+		err = in.friendly(r.Answer, took, shownAt(key, way)+friendly(r), "")
 	case bare != nil:
-		return in.s.line(bare(r))
+		err = in.s.line(bare(r))
 	}
-	return nil
+	return cmp.Or(err, in.short)
 }
 
 // shownAt names a key, or the field of it that way leads to.
@@ -263,9 +272,13 @@ func (in *invocation) resultJSON(key string, way []string, r *client.Result) any
 		Node     string `json:"node"`
 		Copies   int    `json:"copies"`
 		Replicas int    `json:"replicas"`
+		// With --acks-dc: the other datacenters that hold it, and how many were to.
+		DCs       []string `json:"dcs,omitempty"`
+		DCsWanted int      `json:"dcs_wanted,omitempty"`
 	}{
 		Key: jsonBytes(key), Bucket: in.bucket(), Kind: r.Kind.String(), Changed: r.Changed, Context: token(r.Context),
 		DC: r.Answer.DC, Node: r.Answer.Node, Copies: r.Answer.Copies, Replicas: r.Answer.Replicas,
+		DCs: r.DCs, DCsWanted: r.DCsWanted,
 	}
 	if len(way) > 0 {
 		out.Field = jsonList(way)

@@ -37,6 +37,8 @@ func counterHelp() map[string]string {
 		"Reminted":         "Events that gave a dot of its own to what a lost event left.",
 		"Conflicts":        "Conflicts that arose on the replicas of this node since it started.",
 		"Swept":            "Expired keys that this node removed.",
+		"AcksAsked":        "Questions to other datacenters whether a write has arrived there.",
+		"AcksShort":        "Writes that fewer datacenters than asked for were known to hold in time.",
 		"StaleRings":       "Requests of other nodes refused because their ring was out of date.",
 		"SessionWaits":     "Requests whose session had seen more than this replica held.",
 		"SessionPulls":     "Questions to co-owners for what a session had seen.",

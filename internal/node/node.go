@@ -255,7 +255,7 @@ func (n *Node) replicate(context.Context) error {
 	links := n.opts.Topology.Links.Defaults
 	n.repl, err = replication.Start(replication.Options{
 		Self: replication.Peer{DC: n.dc, Node: n.opts.Node}, Link: n.link, Local: n.node.Remote(),
-		Peers: n.remotePeers, LiveNodes: n.node.Live, Placements: n.placements, Notices: n.node.Remote(),
+		Peers: n.remotePeers, LiveNodes: n.node.Live, Placements: n.placements, Notices: n.node.Remote(), Holds: n.node.Remote().Holds,
 		MaxBatchBytes: int(links.MaxBatch), MaxDelay: links.MaxDelay, Logger: n.opts.Logger,
 	})
 	if err != nil {
