@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -62,6 +63,7 @@ func (r *Replica) Drop(generation uint64) (bool, error) {
 	r.synced, r.dropped = r.applied, r.applied
 	r.tree.Reset()
 	r.keys, r.changed, r.aheadSince, r.contested, r.manyKinds = 0, time.Time{}, time.Time{}, 0, 0
+	r.mixed = false
 	return true, b.Close()
 }
 
@@ -93,10 +95,28 @@ func (r *Replica) logSize() (sum int64, err error) {
 // aheadPage is how much is read at once in search of what is ahead.
 const aheadPage = 1 << 20
 
-// Ahead reports whether the replica holds what its clock does not tell of: a
-// live dot or a removal of an event that has not come. Read repair leaves such.
-// It reads the whole partition.
+// mixes reports whether a delta carries more than its events: made from a log, it
+// holds what lives in its cells, whoever minted that.
+func mixes(d *crdt.Delta) bool {
+	return slices.ContainsFunc(d.Changes, func(c crdt.Change) bool {
+		return slices.ContainsFunc(c.Puts, func(e crdt.Entry) bool {
+			return e.Dot.Actor != d.Actor || e.Dot.Seq < d.Lo || e.Dot.Seq > d.Hi
+		})
+	})
+}
+
+// Ahead reports whether the replica holds what whoever covers its clock may not:
+// a live dot of an event that has not come, or a removal. Read repair leaves
+// such, and so do joins. A replica that has taken nothing but events since the store was opened, or it was dropped, holds nothing of the kind: the
+// removals that wait in its residue came with events in its clock. Of others it
+// reads the whole partition.
 func (r *Replica) Ahead() (bool, error) {
+	r.mu.Lock()
+	mixed := r.mixed
+	r.mu.Unlock()
+	if !mixed {
+		return false, nil
+	}
 	var cursor []byte
 	for {
 		page, next, err := r.ReadPage(cursor, aheadPage)

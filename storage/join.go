@@ -52,6 +52,7 @@ func (r *Replica) BeginJoin() (*Join, error) {
 	if r.state.Transfer != nil {
 		return nil, ErrJoining
 	}
+	r.mixed = true
 	j := &Join{r: r}
 	j.transfer = &crdt.Transfer{Joined: j.joined}
 	r.state.Transfer = j.transfer
@@ -231,6 +232,7 @@ func (r *Replica) Repair(keys []crdt.KeyID, s *crdt.Snapshot) (*Commit, error) {
 	defer r.store.leave()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.mixed = true
 	theirs := map[crdt.CellID]crdt.Cell{}
 	for _, c := range s.Cells {
 		theirs[c.ID] = c.Live

@@ -32,6 +32,7 @@ type Replica struct {
 	treeReady  bool
 	keys       int64     // live keys and kinds, once treeReady
 	aheadSince time.Time // see AheadSince
+	mixed      bool      // it may hold more than events have put into it, see Ahead
 	changed    time.Time
 	contested  int // records of the index of conflicts
 	manyKinds  int // of them, keys of several kinds
@@ -323,6 +324,7 @@ func (r *Replica) ApplyAnswered(deltas []*crdt.Delta, answers map[crdt.RequestID
 	defer r.mu.Unlock()
 	t := r.newTxn()
 	for _, d := range deltas {
+		r.mixed = r.mixed || mixes(d)
 		if err := t.preload(d); err != nil {
 			return nil, err
 		}

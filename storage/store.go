@@ -328,7 +328,7 @@ func (s *Store) Replica(id ReplicaID) *Replica {
 func (s *Store) replicaLocked(id ReplicaID) *Replica {
 	r := s.replicas[id]
 	if r == nil {
-		r = &Replica{store: s, id: id, tree: merkle.New(merkle.LeavesFor(s.opts.Identity.Partitions)), treeReady: !s.loading}
+		r = &Replica{store: s, id: id, tree: merkle.New(merkle.LeavesFor(s.opts.Identity.Partitions)), treeReady: !s.loading, mixed: s.loading}
 		s.replicas[id] = r
 	}
 	return r
