@@ -103,6 +103,17 @@ func (m *nemesis) partDC(d *DC, do func(a, b string)) {
 	}
 }
 
+// overflow makes outboxes lose what they keep where a datacenter was away for
+// longer than logs reach back: they are bounded as well.
+func (m *nemesis) overflow() {
+	if m.away == "" || !m.run.plan.has("smalllog") {
+		return
+	}
+	for n := range m.run.cluster.nodes {
+		m.run.cluster.wan.Forget(n.peer())
+	}
+}
+
 // goOn does the harm that comes while everything heals: nodes die while the
 // datacenters repair what they missed.
 func (m *nemesis) goOn() {

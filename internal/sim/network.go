@@ -226,7 +226,7 @@ func (x *exchange) serve(to *life) []byte {
 	if to.gone() {
 		return nil
 	}
-	x.watch.response(req, resp)
+	x.watch.response(resp)
 	if m := resp.GetMissing(); m.GetTrimmed() && !m.GetMore() {
 		r := req.GetMissing().GetReplica()
 		to.node.cluster.trimmed(copyOf{r.GetPlacement(), r.GetPartition()}, req.GetMissing().GetClock(), m.GetClock(), m.GetDeltas())

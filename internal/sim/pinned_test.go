@@ -51,6 +51,21 @@ func TestARetryWithoutItsLogIsNotAcknowledged(t *testing.T) {
 	})
 }
 
+// TestADatacenterAwayPastTheLog: a datacenter is away for so long that the logs no
+// longer reach back, while values are written and deleted on both sides. What
+// differs is found by comparing trees, and nothing that was deleted is back.
+func TestADatacenterAwayPastTheLog(t *testing.T) {
+	for seed := range uint64(3) {
+		res := one(t, Plan{Seed: seed, Nodes: []int{2, 1, 2}, Clients: 6, Faults: []string{"away", "smalllog", "replay"}, Duration: 6 * time.Second})
+		if len(res.Failures) > 0 {
+			t.Error(res)
+		}
+		if res.Trimmed == 0 || res.Compared == 0 {
+			t.Errorf("seed %d: %d answers of trimmed logs and %d comparisons, want some of both", seed, res.Trimmed, res.Compared)
+		}
+	}
+}
+
 // TestALateQuestionIsNoReasonToJoin: a question for missing events stands before a
 // node for so long that the events come from elsewhere, all have them, and the
 // log is trimmed of them. The answer, that the log no longer reaches back, must

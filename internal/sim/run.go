@@ -43,6 +43,8 @@ type Result struct {
 	Healed   time.Duration // virtual time until all replicas were equal
 	Harm     map[string]int
 	Messages int
+	Trimmed  int // answers that a log no longer reached back to what a replica lacked
+	Compared int // comparisons of a partition with another datacenter
 	Report   *history.Report
 }
 
@@ -81,6 +83,7 @@ func Run(p Plan, logger *slog.Logger, change ...Change) *Result {
 	pause(p.Duration)
 	r.ended.Store(true)
 	work.Wait()
+	m.overflow()
 	r.cluster.heal()
 	m.goOn()
 	r.asked.Wait()
@@ -152,11 +155,11 @@ func (r *run) judge(res *Result) {
 			}
 		}
 	}
-	messages, trimmed, _ := w.counts()
+	messages, trimmed, compared := w.counts()
 	if trimmed > 0 && !r.plan.losesData() && !r.plan.has("smalllog") {
 		found = append(found, fmt.Sprintf("%d times a log had been trimmed of what a replica lacked", trimmed))
 	}
-	res.Messages, res.Report = messages, report
+	res.Messages, res.Trimmed, res.Compared, res.Report = messages, trimmed, compared, report
 	res.Failures = append(w.failed(), found...)
 }
 

@@ -22,7 +22,6 @@ type watch struct {
 	mu       sync.Mutex
 	failures []string
 	trimmed  int // answers that a log no longer reaches back
-	joins    int // pages of partitions that were read
 	abroad   int // partitions that were compared with another datacenter
 	messages int
 }
@@ -46,10 +45,10 @@ func (w *watch) failed() []string {
 }
 
 // counts tells how much was seen.
-func (w *watch) counts() (messages, trimmed, joins int) {
+func (w *watch) counts() (messages, trimmed, compared int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.messages, w.trimmed, w.joins
+	return w.messages, w.trimmed, w.abroad
 }
 
 // request looks at a request that a node sends.
@@ -64,7 +63,7 @@ func (w *watch) request(req *peerv1.Request) {
 }
 
 // response looks at an answer.
-func (w *watch) response(req *peerv1.Request, resp *peerv1.Response) {
+func (w *watch) response(resp *peerv1.Response) {
 	w.deltas(resp.GetMissing().GetDeltas())
 	if s := resp.GetRead().GetSnapshot(); s != nil {
 		w.snapshot(s)
@@ -76,11 +75,6 @@ func (w *watch) response(req *peerv1.Request, resp *peerv1.Response) {
 			return
 		}
 		w.cells(page.Cells)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if req.GetSnapshot() != nil {
-		w.joins++
 	}
 }
 
