@@ -18,7 +18,7 @@ func (s *session) app() *cli.App {
 	commands := slices.Concat(
 		s.runCommands(), s.dataCommands(), s.counterCommands(), s.setCommands(), s.mapCommands(), s.zsetCommands(),
 		s.flagCommands(), s.expiryCommands(),
-		s.clusterCommands(), s.bucketCommands(), s.compareCommands(), s.wanCommands(), s.fileCommands(), s.binaryCommands(),
+		s.clusterCommands(), s.bucketCommands(), s.compareCommands(), s.wanCommands(), s.fileCommands(), s.loadtestCommands(), s.binaryCommands(),
 	)
 	if s.demo != nil {
 		commands = slices.DeleteFunc(commands, func(c *cli.Command) bool { return c.Category == categoryRun })
@@ -40,6 +40,7 @@ const (
 	categoryData    = "data"
 	categoryCluster = "cluster"
 	categoryFiles   = "files"
+	categoryMeasure = "measure"
 )
 
 // noHelpCommand keeps urfave/cli from giving every command a subcommand "help",

@@ -58,7 +58,8 @@ func godwit() rules {
 
 			"client":            {imports: with("ring", "internal/frame")},
 			"client/clienttest": {imports: with("client")}, // servers without data, for tests
-			"loadtest":          {imports: []string{"client", "topology", "internal/history"}},
+			"loadtest":          {imports: with("client", "topology", "internal/history")},
+			"loadtest/plan":     {imports: []string{"ring"}}, // how much of everything a cluster of a size needs
 			"cmd/godwit":        {any: true, except: []string{"storage/...", "internal/sim", "internal/testcluster", "internal/mutants"}},
 
 			"internal/frame":          {}, // many messages on one stream, for dc/rpc and client

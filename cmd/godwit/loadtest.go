@@ -1,0 +1,404 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/godwitdb/godwit/client"
+	"github.com/godwitdb/godwit/internal/emulated"
+	"github.com/godwitdb/godwit/internal/wan"
+	"github.com/godwitdb/godwit/loadtest"
+)
+
+func (s *session) loadtestCommands() []*cli.Command {
+	return []*cli.Command{
+		{
+			Name: "loadtest", Category: categoryMeasure, Usage: "drive load at every datacenter and tell what regions feel",
+			Subcommands: []*cli.Command{s.loadtestRun(), s.loadtestCompare()},
+		},
+		s.planCommand(),
+	}
+}
+
+func (s *session) loadtestRun() *cli.Command {
+	return s.leaf(spec{
+		name: "run", usage: "run a workload, and write what it found; exit 7 if --check finds a broken promise",
+		flags: clusterFlags(
+			&cli.StringFlag{Name: "workload", Usage: "`NAME` (" + strings.Join(loadtest.PresetNames(), ", ") + ") or a YAML file"},
+			&cli.Float64Flag{Name: "rate", Usage: "operations a second over all datacenters, whoever is slow (an open loop); without it as many as --concurrency allows"},
+			&cli.IntFlag{Name: "concurrency", Usage: "operations at once over all datacenters (default: 32; with --rate 64 a datacenter)"},
+			&cli.DurationFlag{Name: "duration", Value: 30 * time.Second, Usage: "of the measured load"},
+			&cli.DurationFlag{Name: "warmup", Usage: "load before that (default: a tenth of it, at most 5s; negative: none)"},
+			&cli.DurationFlag{Name: "quiet", Usage: "probes without load before that (default: a tenth, at most 3s; negative: none)"},
+			&cli.DurationFlag{Name: "probe", Value: 100 * time.Millisecond, Usage: "between probes from each datacenter to the others; negative: none"},
+			&cli.StringFlag{Name: "emulate", Usage: "start a cluster of its own behind an emulated WAN: 2dc, 3dc or a topology `FILE`"},
+			&cli.IntFlag{Name: "nodes", Value: 3, Usage: "of each emulated datacenter"},
+			&cli.BoolFlag{Name: "memory", Usage: "keep the data of emulated nodes in memory"},
+			&cli.StringFlag{Name: "rtt", Value: "preset", Usage: "round trips between datacenters: use1-euw1=76ms,... of --emulate, or to count the excess over where links are real"},
+			&cli.PathFlag{Name: "faults", Usage: "`FILE` of faults and their times"},
+			&cli.Uint64Flag{Name: "keys", Usage: "`N` keys of each kind (default: the workload's)"},
+			&cli.StringFlag{Name: "value-size", Usage: "`SIZE` of values, such as 128 or 100-2KiB"},
+			&cli.StringFlag{Name: "dist", Usage: "keys are chosen: zipfian, uniform, latest or hot"},
+			&cli.Float64Flag{Name: "theta", Usage: "exponent of zipfian and latest"},
+			&cli.Int64Flag{Name: "preload", Usage: "keys put before those that read (default: all, at most 10000; negative: none)"},
+			&cli.IntFlag{Name: "acks-dc", Usage: "writes wait until so many other datacenters hold them"},
+			&cli.StringFlag{Name: "transport", Value: "pipelined", Usage: "of the client: pipelined or unary"},
+			&cli.BoolFlag{Name: "check", Usage: "keep a history and judge what was acknowledged, lost, made up, and when all was equal"},
+			&cli.PathFlag{Name: "history", Usage: "keep the history of --check in `FILE`"},
+			&cli.DurationFlag{Name: "settle", Value: time.Minute, Usage: "longest wait for equality in the end"},
+			&cli.Uint64Flag{Name: "seed", Usage: "of every choice"},
+			&cli.PathFlag{Name: "out", Usage: "write a page of HTML to `FILE`"},
+			&cli.PathFlag{Name: "json", Usage: "write a report in JSON to `FILE`"},
+			&cli.PathFlag{Name: "markdown", Usage: "write tables in Markdown to `FILE`"},
+		),
+		run: runLoadtest,
+	})
+}
+
+func runLoadtest(in *invocation) error {
+	o, err := loadtestOptions(in)
+	if err != nil {
+		return err
+	}
+	test := &loadTest{in: in, faults: o.Faults}
+	if what := in.String("emulate"); what != "" {
+		if err := test.emulate(what, o.Duration); err != nil {
+			return err
+		}
+	} else if err := test.find(o.Duration); err != nil {
+		return err
+	}
+	report, err := test.run(o)
+	if e := test.close(); err == nil && e != nil {
+		err = e
+	}
+	if report != nil {
+		err = errors.Join(err, test.write(report))
+	}
+	switch {
+	case errors.Is(err, loadtest.ErrOptions):
+		return usagef("%s", err)
+	case err != nil:
+		return err
+	case !report.Check.OK():
+		return checkFailed()
+	}
+	return nil
+}
+
+// loadtestOptions are what the flags say, files read.
+func loadtestOptions(in *invocation) (loadtest.Options, error) {
+	o := loadtest.Options{
+		Rate: in.Float64("rate"), Concurrency: in.Int("concurrency"), Duration: in.Duration("duration"), Warmup: in.Duration("warmup"),
+		Quiet: in.Duration("quiet"), Probe: in.Duration("probe"), Settle: in.Duration("settle"), Preload: in.Int64("preload"),
+		Check: in.Bool("check"), HistoryFile: in.Path("history"), Bucket: in.bucket(), Timeout: in.Duration("timeout"),
+		Seed: in.Uint64("seed"), Version: in.s.version, ClusterName: "given",
+	}
+	if _, err := in.options(); err != nil {
+		return o, err
+	}
+	if in.Bool("strict") {
+		o.CallOptions = append(o.CallOptions, client.WithStrict())
+	}
+	o.CallOptions = append(o.CallOptions, client.WithR(int(in.Uint("r"))), client.WithW(int(in.Uint("w"))))
+	if n := in.Int("acks-dc"); n != 0 {
+		return o, usagef("--acks-dc %d: this version acknowledges in one datacenter; pairs in the report tell when the others hold a write", n)
+	}
+	if o.HistoryFile != "" && !o.Check {
+		return o, usagef("--history belongs to --check")
+	}
+	if o.Check {
+		o.Name = "load-" + strconv.FormatInt(in.s.now().UnixNano(), 36)
+	}
+	var err error
+	if o.Workload, err = workloadOf(in); err != nil {
+		return o, err
+	}
+	if err := o.Workload.Check(); err != nil {
+		return o, usagef("%s", err)
+	}
+	file := in.Path("faults")
+	if file == "" {
+		return o, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return o, usagef("--faults: %s", err)
+	}
+	if o.Faults, err = loadtest.ParseFaults(file, text); err != nil {
+		return o, usagef("%s", err)
+	}
+	return o, nil
+}
+
+func workloadOf(in *invocation) (loadtest.Workload, error) {
+	name := in.String("workload")
+	if name == "" {
+		return loadtest.Workload{}, usagef("give --workload: one of %s, or a YAML file", strings.Join(loadtest.PresetNames(), ", "))
+	}
+	w, ok := loadtest.Preset(name)
+	if !ok {
+		text, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			return w, usagef("--workload %q is no file, and none of %s%s", name, strings.Join(loadtest.PresetNames(), ", "), didYouMean(name, loadtest.PresetNames()))
+		}
+		if err != nil {
+			return w, usagef("--workload: %s", err)
+		}
+		if w, err = loadtest.ParseWorkload(name, text); err != nil {
+			return w, usagef("%s", err)
+		}
+	}
+	if in.IsSet("keys") {
+		w.Keys = in.Uint64("keys")
+	}
+	if text := in.String("value-size"); text != "" {
+		size, err := loadtest.ParseSize(text)
+		if err != nil {
+			return w, usagef("--value-size: %s", err)
+		}
+		w.SetValueSize(size)
+	}
+	if level := in.String("consistency"); level != "" {
+		w.SetConsistency(level)
+	}
+	if in.IsSet("dist") {
+		w.Distribution = loadtest.Distribution(in.String("dist"))
+		if !slices.Contains(loadtest.Distributions(), in.String("dist")) {
+			return w, usagef("--dist %q is none of %s", in.String("dist"), strings.Join(loadtest.Distributions(), ", "))
+		}
+	}
+	if in.IsSet("theta") {
+		w.Theta = in.Float64("theta")
+	}
+	return w, nil
+}
+
+// loadTest is the cluster under a load test, and how to reach it.
+type loadTest struct {
+	in      *invocation
+	faults  []loadtest.Fault
+	name    string
+	dcs     []datacenter
+	rtts    *wan.RTTs // said by --rtt for links that are real
+	members []member  // that equality is asked of
+
+	own     *emulated.Cluster // nil: it runs elsewhere
+	dir     string            // of own
+	clients []*client.Client
+}
+
+// emulate starts a cluster for the test alone.
+func (lt *loadTest) emulate(what string, duration time.Duration) error {
+	in := lt.in
+	if in.String("addr") != "" || in.Path("topology") != "" {
+		return usagef("--emulate starts a cluster; it does not go with --addr and --topology")
+	}
+	o := emulated.Options{
+		Nodes: in.Int("nodes"), Memory: in.Bool("memory"), Version: in.s.version,
+		Logger: slog.New(slog.NewTextHandler(in.s.err, &slog.HandlerOptions{Level: slog.LevelError})),
+	}
+	switch what {
+	case "2dc":
+		o.DCs = []string{"use1", "euw1"}
+	case "3dc":
+		o.DCs = []string{"use1", "euw1", "apne1"}
+	default:
+		t, err := in.loadTopology(what)
+		if err != nil {
+			return err
+		}
+		o.Topology = t
+		for _, d := range t.Datacenters {
+			o.DCs = append(o.DCs, d.Name)
+		}
+	}
+	if o.Topology == nil {
+		if err := checkDCs(o.DCs, o.Nodes); err != nil {
+			return err
+		}
+	}
+	if rtt := in.String("rtt"); rtt != "preset" {
+		var err error
+		if o.RTTs, err = wan.ParseRTTs(rtt, o.DCs); err != nil {
+			return usagef("--rtt: %s", err)
+		}
+	}
+	if err := lt.checkFaults(o.DCs, plannedNodes(o), duration); err != nil {
+		return err
+	}
+	var err error
+	if lt.dir, err = os.MkdirTemp("", "godwit-loadtest-"); err != nil {
+		return fmt.Errorf("make a directory for the nodes: %w", err)
+	}
+	o.Dir = filepath.Join(lt.dir, "nodes")
+	where := "on disk"
+	if o.Memory {
+		where = "in memory"
+	}
+	lt.name = fmt.Sprintf("emulated: %s x %d nodes, data %s", strings.Join(o.DCs, " "), len(plannedNodes(o))/len(o.DCs), where)
+	fmt.Fprintln(in.s.err, "starting "+lt.name)
+	if lt.own, err = startEmulated(in.ctx(), o); err != nil {
+		return errors.Join(err, lt.close())
+	}
+	info := lt.own.Info()
+	in.s.demo = &info
+	in.s.learnPlacements(lt.own.Topology())
+	lt.dcs = ofDemo(&info)
+	return nil
+}
+
+// plannedNodes are the names of the nodes that a cluster will have.
+func plannedNodes(o emulated.Options) []string {
+	var out []string
+	if o.Topology != nil {
+		for _, d := range o.Topology.Datacenters {
+			for _, n := range d.Nodes {
+				out = append(out, n.ID)
+			}
+		}
+		return out
+	}
+	for _, dc := range o.DCs {
+		for i := range o.Nodes {
+			out = append(out, dc+"-"+string(rune('a'+i)))
+		}
+	}
+	return out
+}
+
+func (lt *loadTest) checkFaults(dcs, nodes []string, duration time.Duration) error {
+	if err := loadtest.CheckFaults(lt.faults, dcs, nodes, duration); err != nil {
+		return usagef("%s: %s", lt.in.Path("faults"), err)
+	}
+	return nil
+}
+
+// find takes the cluster that the connection flags name, or those of its
+// datacenters that --dc names.
+func (lt *loadTest) find(duration time.Duration) error {
+	in := lt.in
+	all, err := in.directory()
+	if err != nil {
+		return err
+	}
+	if len(all) == 1 && all[0].name == "" {
+		if all, err = in.sort(all[0].addrs); err != nil {
+			return err
+		}
+	}
+	var names []string
+	for _, d := range all {
+		names = append(names, d.name)
+	}
+	wanted := names
+	if list := cmp.Or(in.String("dc"), in.s.getenv("GODWIT_DC")); list != "" {
+		wanted = strings.Split(list, ",")
+	}
+	for _, name := range wanted {
+		i := slices.IndexFunc(all, func(d datacenter) bool { return d.name == name })
+		if i < 0 {
+			return usagef("unknown datacenter %q (known: %s)", name, strings.Join(names, ", "))
+		}
+		if err := addressed(all[i]); err != nil {
+			return err
+		}
+		lt.dcs = append(lt.dcs, all[i])
+	}
+	if rtt := in.String("rtt"); rtt != "preset" {
+		rtts, err := wan.ParseRTTs(rtt, names)
+		if err != nil {
+			return usagef("--rtt: %s", err)
+		}
+		lt.rtts = &rtts
+	}
+	lt.name = "running: " + strings.Join(wanted, " ")
+	return lt.checkFaults(names, nil, duration)
+}
+
+// run opens the clients and makes the test.
+func (lt *loadTest) run(o loadtest.Options) (*loadtest.Report, error) {
+	in := lt.in
+	transport, ok := map[string]client.Transport{"pipelined": client.Pipelined, "unary": client.Unary}[in.String("transport")]
+	if !ok {
+		return nil, usagef("--transport %q is neither pipelined nor unary", in.String("transport"))
+	}
+	var names []string
+	for _, d := range lt.dcs {
+		c, err := client.Open(in.ctx(), client.Options{
+			Addrs: d.addrs, DC: d.name, Timeout: o.Timeout, Transport: transport, RoundRobin: true, MaxInFlight: max(1024, 2*o.Concurrency),
+		})
+		if err != nil {
+			return nil, usagef("%s", err)
+		}
+		lt.clients = append(lt.clients, c)
+		names = append(names, d.name)
+	}
+	everyone, err := in.everyDC()
+	if err != nil {
+		return nil, err
+	}
+	lt.members = slices.DeleteFunc(everyone, func(m member) bool { return !slices.Contains(names, m.name) })
+	if err := lt.answers(); err != nil {
+		return nil, err
+	}
+	o.Clients, o.Cluster, o.ClusterName = lt.clients, lt, lt.name
+	o.Progress = loadtest.Live(in.s.err, in.s.errTerminal && in.s.getenv("NO_COLOR") == "", names)
+	return loadtest.Run(in.ctx(), o)
+}
+
+// answers asks each datacenter once, so that a test of nothing does not begin.
+func (lt *loadTest) answers() error {
+	opts, err := lt.in.options()
+	if err != nil {
+		return err
+	}
+	for _, m := range lt.members {
+		if _, err := m.Status(lt.in.ctx(), opts...); err != nil {
+			return fmt.Errorf("datacenter %s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+func (lt *loadTest) close() error {
+	var errs []error
+	for _, c := range lt.clients {
+		errs = append(errs, c.Close())
+	}
+	lt.clients = nil
+	if lt.own != nil {
+		lt.in.s.close()
+		lt.in.s.demo = nil
+		errs = append(errs, lt.own.Close())
+		lt.own = nil
+	}
+	if lt.dir != "" {
+		errs = append(errs, os.RemoveAll(lt.dir))
+	}
+	return errors.Join(errs...)
+}
+
+var _ loadtest.Cluster = (*loadTest)(nil)
+
+// startEmulated starts a cluster within the time that a demo may take.
+func startEmulated(ctx context.Context, o emulated.Options) (*emulated.Cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	c, err := emulated.Start(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("start the emulated cluster: %w", err)
+	}
+	return c, nil
+}
