@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -26,8 +25,8 @@ import (
 type moves struct {
 	n *Node
 
-	bytes      *rate.Limiter // what this node takes from others
-	foreground atomic.Int64  // requests of clients under way
+	bytes *rate.Limiter // what this node takes from others
+	pace  *pace         // what others take from it
 
 	mu       sync.Mutex
 	l        *layout                                     // that the rest is about
@@ -39,15 +38,11 @@ type moves struct {
 }
 
 func newMoves(n *Node) *moves {
-	return &moves{n: n, bytes: rate.NewLimiter(rate.Limit(n.opts.MoveRate), max(n.opts.MoveRate/4, 2*maxMissing))}
+	return &moves{n: n, pace: newPace(), bytes: rate.NewLimiter(rate.Limit(n.opts.MoveRate), max(n.opts.MoveRate/4, maxMissing))}
 }
 
-// took waits until as many bytes more may be taken from other nodes. Beside
-// requests of clients it takes half of the time at the most.
+// took waits until as many bytes more may be taken from other nodes.
 func (m *moves) took(ctx context.Context, bytes int) error {
-	if m.foreground.Load() > 0 {
-		bytes *= 2
-	}
 	return m.bytes.WaitN(ctx, min(bytes, m.bytes.Burst()))
 }
 

@@ -149,12 +149,16 @@ func tookMeanwhile(r *storage.Replica, m *peerv1.MissingDone) (bool, error) {
 	return own.Covers(&theirs), nil
 }
 
+// pullBytes is the size of one page that is taken from a peer: so little that a
+// replica which takes it in keeps nobody waiting for long.
+const pullBytes = 128 << 10
+
 // missing asks a peer for events from its log.
 func (c *catchUp) missing(ctx context.Context, peer string, id storage.ReplicaID, clock *crdt.Clock) (*peerv1.MissingDone, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.n.opts.Timeout)
 	defer cancel()
 	resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Missing{Missing: &peerv1.Missing{
-		Replica: wireID(id), Clock: crdt.AppendClock(nil, clock), MaxBytes: maxMissing / 2,
+		Replica: wireID(id), Clock: crdt.AppendClock(nil, clock), MaxBytes: pullBytes, Paced: true,
 	}}})
 	if err != nil {
 		return nil, err
@@ -188,7 +192,7 @@ func (c *catchUp) fetch(ctx context.Context, peer string, id storage.ReplicaID, 
 	ctx, cancel := context.WithTimeout(ctx, c.n.opts.Timeout)
 	defer cancel()
 	resp, err := c.n.call(ctx, peer, &peerv1.Request{Of: &peerv1.Request_Snapshot{Snapshot: &peerv1.SnapshotPage{
-		Replica: wireID(id), Cursor: cursor, MaxBytes: maxMissing / 2,
+		Replica: wireID(id), Cursor: cursor, MaxBytes: pullBytes,
 	}}})
 	if err != nil {
 		return nil, nil, err

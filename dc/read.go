@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
@@ -23,6 +24,7 @@ func (n *Node) Get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, er
 
 // getAnywhere is Get for every bucket.
 func (n *Node) getAnywhere(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, error) {
+	defer n.moves.pace.request(time.Now)()
 	return underOneRing(ctx, func() (*v1.GetResponse, error) { return n.get(ctx, req) })
 }
 

@@ -115,10 +115,10 @@ func (n *Node) serveCatchUp(ctx context.Context, from string, req *peerv1.Reques
 		done, err := n.peers.serveClocks(from, of.Clocks)
 		return &peerv1.Response{Of: &peerv1.Response_Clocks{Clocks: done}}, err
 	case *peerv1.Request_Missing:
-		done, err := n.serveMissing(of.Missing)
+		done, err := n.serveMissing(ctx, of.Missing)
 		return &peerv1.Response{Of: &peerv1.Response_Missing{Missing: done}}, err
 	case *peerv1.Request_Snapshot:
-		done, err := n.serveSnapshot(of.Snapshot)
+		done, err := n.serveSnapshot(ctx, of.Snapshot)
 		return &peerv1.Response{Of: &peerv1.Response_Snapshot{Snapshot: done}}, err
 	case *peerv1.Request_Holds:
 		done, err := n.serveHolds(ctx, of.Holds)
@@ -226,7 +226,7 @@ func (n *Node) serveRepair(req *peerv1.Repair) error {
 	return c.Wait()
 }
 
-func (n *Node) serveMissing(req *peerv1.Missing) (*peerv1.MissingDone, error) {
+func (n *Node) serveMissing(ctx context.Context, req *peerv1.Missing) (*peerv1.MissingDone, error) {
 	have, err := crdt.DecodeClock(req.GetClock())
 	if err != nil {
 		return nil, err
@@ -238,24 +238,38 @@ func (n *Node) serveMissing(req *peerv1.Missing) (*peerv1.MissingDone, error) {
 			return nil, err
 		}
 	}
-	m, err := replica.Missing(&have, limit)
-	if err != nil {
-		return nil, err
+	done := &peerv1.MissingDone{}
+	read := func() (size int, err error) {
+		m, err := replica.Missing(&have, limit)
+		if err != nil {
+			return 0, err
+		}
+		done.More, done.Trimmed, done.Clock = m.More, m.Trimmed, crdt.AppendClock(nil, &m.Clock)
+		for _, d := range m.Deltas {
+			done.Deltas = append(done.Deltas, crdt.AppendDelta(nil, d))
+			size += len(done.GetDeltas()[len(done.GetDeltas())-1])
+		}
+		return size, nil
 	}
-	done := &peerv1.MissingDone{More: m.More, Trimmed: m.Trimmed, Clock: crdt.AppendClock(nil, &m.Clock)}
-	for _, d := range m.Deltas {
-		done.Deltas = append(done.Deltas, crdt.AppendDelta(nil, d))
+	if !req.GetPaced() {
+		_, err = read()
+		return done, err
 	}
-	return done, nil
+	return done, n.moves.pace.page(ctx, time.Now, read)
 }
 
-func (n *Node) serveSnapshot(req *peerv1.SnapshotPage) (*peerv1.SnapshotDone, error) {
+func (n *Node) serveSnapshot(ctx context.Context, req *peerv1.SnapshotPage) (*peerv1.SnapshotDone, error) {
 	limit := min(int(req.GetMaxBytes()), maxMissing)
-	page, cursor, err := n.store.Replica(replicaID(req.GetReplica())).ReadPage(req.GetCursor(), limit)
-	if err != nil {
-		return nil, err
-	}
-	return &peerv1.SnapshotDone{Page: storage.AppendPage(nil, page), Cursor: cursor}, nil
+	done := &peerv1.SnapshotDone{}
+	err := n.moves.pace.page(ctx, time.Now, func() (size int, err error) {
+		page, cursor, err := n.store.Replica(replicaID(req.GetReplica())).ReadPage(req.GetCursor(), limit)
+		if err != nil {
+			return 0, err
+		}
+		done.Page, done.Cursor = storage.AppendPage(nil, page), cursor
+		return len(done.GetPage()), nil
+	})
+	return done, err
 }
 
 // serveForward coordinates for a node that owns no replica. A request is

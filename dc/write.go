@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"time"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
@@ -27,8 +28,7 @@ func (n *Node) Update(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateRes
 
 // updateAnywhere is Update for every bucket.
 func (n *Node) updateAnywhere(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
-	n.moves.foreground.Add(1)
-	defer n.moves.foreground.Add(-1)
+	defer n.moves.pace.request(time.Now)()
 	return underOneRing(ctx, func() (*v1.UpdateResponse, error) { return n.updateOnce(ctx, req) })
 }
 

@@ -1918,6 +1918,7 @@ type Missing struct {
 	Clock         []byte                 `protobuf:"bytes,2,opt,name=clock,proto3" json:"clock,omitempty"`
 	MaxBytes      uint64                 `protobuf:"varint,3,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	Settle        bool                   `protobuf:"varint,4,opt,name=settle,proto3" json:"settle,omitempty"` // what is applied and not yet durable is made durable first
+	Paced         bool                   `protobuf:"varint,5,opt,name=paced,proto3" json:"paced,omitempty"`   // the answer may wait while clients are served: nobody waits for it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1976,6 +1977,13 @@ func (x *Missing) GetMaxBytes() uint64 {
 func (x *Missing) GetSettle() bool {
 	if x != nil {
 		return x.Settle
+	}
+	return false
+}
+
+func (x *Missing) GetPaced() bool {
+	if x != nil {
+		return x.Paced
 	}
 	return false
 }
@@ -4235,12 +4243,13 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"ClocksDone\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x18\n" +
 	"\aopening\x18\x02 \x01(\x04R\aopening\x12\x17\n" +
-	"\awall_ns\x18\x03 \x01(\x03R\x06wallNs\"\x87\x01\n" +
+	"\awall_ns\x18\x03 \x01(\x03R\x06wallNs\"\x9d\x01\n" +
 	"\aMissing\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\fR\x05clock\x12\x1b\n" +
 	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\x12\x16\n" +
-	"\x06settle\x18\x04 \x01(\bR\x06settle\"i\n" +
+	"\x06settle\x18\x04 \x01(\bR\x06settle\x12\x14\n" +
+	"\x05paced\x18\x05 \x01(\bR\x05paced\"i\n" +
 	"\vMissingDone\x12\x16\n" +
 	"\x06deltas\x18\x01 \x03(\fR\x06deltas\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x18\n" +
