@@ -111,6 +111,8 @@ type nodeJSON struct {
 	PhiThreshold float64    `json:"phi_threshold"`
 	HeartbeatMS  uint64     `json:"heartbeat_ms"`
 	Peers        []peerJSON `json:"peers"` // how the node finds the others of its datacenter
+
+	Moving *movingJSON `json:"moving,omitempty"` // while owners change
 }
 
 type peerJSON struct {
@@ -163,6 +165,9 @@ func status(in *invocation) error {
 			if n.GetReadOnly() {
 				state += " (read only)"
 			}
+			if text := movingShown(n.GetMoving()); text != "" {
+				state += " (" + text + ")"
+			}
 			rows = append(rows, []string{
 				a.answer.GetDc(), n.GetId(), n.GetRack(), state, n.GetGrpcAddr(), strconv.FormatFloat(n.GetWeight(), 'g', -1, 64),
 				strconv.FormatUint(uint64(n.GetPartitions()), 10), strconv.FormatUint(n.GetKeys(), 10), bytesShown(n.GetDiskBytes()),
@@ -191,7 +196,7 @@ func statusOf(a said[*pb.StatusResponse]) statusJSON {
 			ID: n.GetId(), Rack: n.GetRack(), Weight: n.GetWeight(), State: n.GetState(), Reachable: n.GetReachable(), ReadOnly: n.GetReadOnly(),
 			GRPC: n.GetGrpcAddr(), Partitions: n.GetPartitions(), Keys: n.GetKeys(), DiskBytes: n.GetDiskBytes(),
 			LogEvents: n.GetLogEvents(), Conflicts: n.GetConflicts(), Arisen: n.GetConflictsSeen(), StableLagMS: n.GetStableLagMs(), UptimeMS: n.GetUptimeMs(),
-			PhiThreshold: n.GetPhiThreshold(), HeartbeatMS: n.GetHeartbeatMs(), Peers: peersOf(n),
+			PhiThreshold: n.GetPhiThreshold(), HeartbeatMS: n.GetHeartbeatMs(), Peers: peersOf(n), Moving: movingOf(n.GetMoving()),
 		})
 	}
 	return out
