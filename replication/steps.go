@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"time"
 )
 
 // Kinds of questions of comparisons, see query.go.
@@ -12,8 +13,9 @@ const (
 	askRoots = 5
 
 	maxParts     = 1024
-	maxStepBytes = 1 << 20 // of one question for one replica
-	questionSize = 1 << 19 // about, of one question for many
+	maxStepBytes = 1 << 20     // of one question for one replica
+	questionSize = 1 << 19     // about, of one question for many
+	stepsFor     = time.Second // after which no further step is answered: the asker waits for a few times that
 )
 
 // stepPart is a step of the comparison of one replica. Only storage knows what
@@ -140,9 +142,9 @@ func decodeStandings(b []byte, asked int) ([]byte, error) {
 func (x *Replicator) answerSteps(ctx context.Context, dc string, parts []stepPart) []byte {
 	view := x.view.Load()
 	var replies []stepReply
-	size := 0
+	size, began := 0, time.Now()
 	for _, p := range parts {
-		if size > pageBytes || ctx.Err() != nil && len(replies) > 0 {
+		if size > pageBytes || len(replies) > 0 && (ctx.Err() != nil || time.Since(began) > stepsFor) {
 			break
 		}
 		answer, err := []byte(nil), errResidency

@@ -43,6 +43,8 @@ func (s *session) runCommands() []*cli.Command {
 				&cli.Float64Flag{Name: "phi-threshold", Usage: "suspicion from which on a silent node is passed over (default: 8)"},
 				&cli.BoolFlag{Name: "allow-emulation", Usage: "start although the topology has emulated links"},
 				&cli.StringFlag{Name: "log-bytes", Usage: "`SIZE` of the event log, such as 1GiB: what others miss beyond it is told by comparing trees (default: 1GiB)"},
+				&cli.DurationFlag{Name: "verify-every", Usage: "pause between two comparisons of the trees with those of each other datacenter (default: 10m)"},
+				&cli.StringFlag{Name: "verify-window", Usage: "begin these comparisons only in this `PART` of every day, in UTC, such as 01:00-05:00 (default: always)"},
 				// The chaos tests need these: a clock that is wrong, a disk that a killed
 				// process leaves as a power failure would, and links that can be cut.
 				&cli.DurationFlag{Name: "test-clock-offset", Hidden: true, Usage: "put this on the wall clock"},
@@ -85,6 +87,10 @@ func serve(in *invocation) error {
 		if o.LogBytes, err = topology.ParseSize(size); err != nil || o.LogBytes < minLog {
 			return usagef("--log-bytes %q: a size of at least 64KiB, such as 512MiB or 1GiB", size)
 		}
+	}
+	o.VerifyEvery = in.Duration("verify-every")
+	if o.VerifyWindow, err = window(in.String("verify-window")); err != nil {
+		return err
 	}
 	if o.Outbox, err = brokers(in.StringSlice("test-broker")); err != nil {
 		return err

@@ -33,6 +33,7 @@ type Options struct {
 	Memory   bool               // keep cells and logs in memory
 	BasePort int                // DC i's first node serves gRPC at BasePort + 1 + 10 i; 0: ports of the kernel's choice
 	RTTs     wan.RTTs           // round trips; well-known regions, else 80 ms
+	Verify   time.Duration      // between two comparisons of the trees of two datacenters; 10 minutes
 	Version  string             // of the program
 	Logger   *slog.Logger       // discards
 }
@@ -220,6 +221,7 @@ func (c *Cluster) startNode(ctx context.Context, dcName string, o node.Options) 
 	o.Dir = filepath.Join(c.opts.Dir, o.Node)
 	o.Addrs, o.Outbox = c.Addrs, func(p replication.Peer) string { return c.outbox(dcName, p) }
 	o.Links, o.Memory, o.CacheBytes, o.MemTable = control{c.wan}, c.opts.Memory, 8<<20, 4<<20
+	o.VerifyEvery = c.opts.Verify
 	o.Version, o.Logger = c.opts.Version, c.opts.Logger
 	n, err := node.Start(ctx, o)
 	if err != nil {

@@ -64,6 +64,10 @@ type Options struct {
 	// PhiThreshold is the suspicion from which on a silent node is passed over,
 	// about -log10 of the chance that this is wrong; 8.
 	PhiThreshold float64
+	// VerifyEvery is how often trees are compared with those of the other
+	// datacenters, while VerifyWindow is open; 10 minutes, always.
+	VerifyEvery  time.Duration
+	VerifyWindow replication.Window
 	Wall         func() time.Time // of stamps, expiry and request ids; time.Now
 	Version      string           // of the program
 	Logger       *slog.Logger     // discards
@@ -252,12 +256,7 @@ func (n *Node) replicate(context.Context) error {
 	if n.link, err = replication.NewNATSLink(replication.LinkOptions{Broker: n.broker, Addr: n.outboxOf, Logger: n.opts.Logger}); err != nil {
 		return err
 	}
-	links := n.opts.Topology.Links.Defaults
-	n.repl, err = replication.Start(replication.Options{
-		Self: replication.Peer{DC: n.dc, Node: n.opts.Node}, Link: n.link, Local: n.node.Remote(),
-		Peers: n.remotePeers, LiveNodes: n.node.Live, Placements: n.placements, Notices: n.node.Remote(), Holds: n.node.Remote().Holds,
-		MaxBatchBytes: int(links.MaxBatch), MaxDelay: links.MaxDelay, Logger: n.opts.Logger,
-	})
+	n.repl, err = replication.Start(n.replicationOptions())
 	if err != nil {
 		return err
 	}
