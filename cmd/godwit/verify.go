@@ -27,6 +27,8 @@ func (s *session) compareCommands() []*cli.Command {
 			),
 			run: verify,
 		}),
+		s.repairCommand(),
+		s.parkedCommands(),
 		s.diffCommand(),
 		s.explainCommand(),
 	}
