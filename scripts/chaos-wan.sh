@@ -25,5 +25,5 @@ planted() { # BUG FAULT
 	grep -E 'acknowledged|missed|^wrong' "$scratch/out" | cut -c1-200 | head -4
 	sed -n 's/^chaos: promises were broken; data and logs are in //p' "$scratch/out" | xargs -r rm -rf
 }
-planted log-trimmed-before-stable 'datacenter cut off'
+planted log-trimmed-before-stable 'wiped during a cut'
 planted clock-before-the-join 'past the log'

@@ -25,9 +25,10 @@ func wanFaults() []fault {
 		{name: "datacenter frozen off", hurt: datacenterFrozen},
 		{name: "flapping every second", hurt: flapping},
 		{name: "200 ms with 100 ms of jitter", hurt: jittery},
-		{name: "cut past the log, deletes on both sides", slow: true, long: true, hurt: pastTheLog},
+		{name: "cut past the log with deletes on both sides", slow: true, long: true, hurt: pastTheLog},
 		{name: "broker's store wiped", hurt: brokerWiped},
 		{name: "broker's store damaged", hurt: brokerDamaged},
+		{name: "store of the broker wiped during a cut", hurt: cutAndWiped},
 		{name: "whole streams replayed", hurt: replayed},
 		{name: "clock of a datacenter 1 h ahead", mayFail: true, slow: true, hurt: func(ctx context.Context, r *run, victim string) error { return r.skewedDC(ctx, victim, r.opts.Skew) }},
 		{name: "clock of a datacenter 1 h behind", mayFail: true, slow: true, hurt: func(ctx context.Context, r *run, victim string) error { return r.skewedDC(ctx, victim, -r.opts.Skew) }},
@@ -213,6 +214,18 @@ func brokerWiped(ctx context.Context, r *run, victim string) error {
 		}
 		return os.RemoveAll(dir)
 	})
+}
+
+// cutAndWiped: all that waits in the stream of a node is gone. The others must get
+// it from its log, or from those of its co-owners.
+func cutAndWiped(ctx context.Context, r *run, victim string) error {
+	home, _ := r.home(victim)
+	if err := r.cluster.net.CutDC(home); err != nil {
+		return err
+	}
+	r.pause(ctx, r.opts.Cut)
+	err := brokerWiped(ctx, r, victim)
+	return errors.Join(err, r.heal())
 }
 
 // brokerDamaged: half of the files are cut short, and the others garbled.

@@ -25,12 +25,12 @@ func planted() []mutants.Mutant {
 			Old: "if a != 0 && c.Last(a) == 0 {", New: "if a = a>>32<<32 | 7; a != 0 {",
 		},
 		{
-			Name: "log-trimmed-before-stable", File: "storage/log.go", Packages: []string{"./internal/chaos"},
-			Old: "switch settled := t.stable.ContainsRange(d.Actor, d.Lo, d.Hi); {", New: "switch settled := d.Hi > 0; {",
+			Name: "log-trimmed-before-stable", File: "dc/stable.go", Packages: []string{"./internal/chaos"},
+			Old: "\t\t\tall = crdt.Intersection(&all, &r.least)", New: "\t\t\t_ = r.least",
 		},
 		{
 			Name: "clock-before-the-join", File: "storage/descent.go", Packages: []string{"./internal/chaos"},
-			Old: "\t\tj.begun, j.transfer.Clock = true, s.Clock.Clone()", New: "\t\tj.begun, j.transfer.Clock = true, s.Clock.Clone()\n\t\tr.state.Clock.Union(&j.transfer.Clock)",
+			Old: "\t\tj.begun, j.transfer.Clock = true, s.Clock.Clone()", New: "\t\tj.begun, j.transfer.Clock = true, s.Clock.Clone()\n\t\tj.r.state.Clock.Union(&j.transfer.Clock)",
 		},
 	}
 }

@@ -33,6 +33,7 @@ type Felt struct {
 	Failed  int           // requests, after retries
 	Unknown int           // likewise
 	Broken  int           // of both, those that should have succeeded at another node
+	First   string        // of the broken: what it was, and why it ended so
 	Gap     time.Duration // the longest time during which nobody's write was acknowledged
 	Slowest time.Duration // request
 	Raised  time.Duration // during which more than one request of 100 took unusually long, in the worst case of this fault
@@ -153,7 +154,7 @@ func (r *Result) measure(records []*history.Record, windows []window, chosen []f
 			r.Problems = append(r.Problems, f.Name+": it never happened")
 		}
 		if f.Broken > 0 && !f.MayFail {
-			r.Problems = append(r.Problems, fmt.Sprintf("%s: %d requests did not succeed although only one node was hurt", f.Name, f.Broken))
+			r.Problems = append(r.Problems, fmt.Sprintf("%s: %d requests did not succeed although only one node was hurt, first: %s", f.Name, f.Broken, f.First))
 		}
 	}
 }
@@ -184,7 +185,9 @@ func (f *Felt) count(rec *history.Record) {
 		f.Unknown++
 	}
 	if rec.Outcome == history.Failed || rec.Outcome == history.Unknown && rec.Op != history.Incr {
-		f.Broken++
+		if f.Broken++; f.First == "" {
+			f.First = fmt.Sprintf("%s of %s is %s after %v: %s", rec.Op, rec.Key, rec.Outcome, time.Duration(rec.End-rec.Start).Round(time.Millisecond), rec.Error)
+		}
 	}
 	f.Slowest = max(f.Slowest, time.Duration(rec.End-rec.Start))
 }
