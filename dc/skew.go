@@ -14,21 +14,28 @@ type walls struct {
 	off map[string]time.Duration // of each peer, ahead of this node
 }
 
-// maxWallTrip is the longest time between two looks at this node's wall that a
-// peer's is compared with: it is unknown when in between the peer looked.
+// maxWallTrip is the longest time between two looks at this node's wall whose
+// middle counts as the moment at which a peer looked at its own.
 const maxWallTrip = 200 * time.Millisecond
 
-// heard notes what a peer's wall showed between two moments of this node's.
+// heard notes what a peer's wall showed between two moments of this node's. When
+// it is unknown at which moment in between, the peer is off by no more than is
+// certain.
 func (w *walls) heard(peer string, before, theirs, after time.Time) {
-	if trip := after.Sub(before); trip < 0 || trip > maxWallTrip {
-		return // an answer that took long, or this wall was set meanwhile
+	trip := after.Sub(before)
+	if trip < 0 {
+		return // this wall was set meanwhile
+	}
+	off := theirs.Sub(before.Add(trip / 2))
+	if trip > maxWallTrip {
+		off = max(off-trip/2, 0) + min(off+trip/2, 0)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.off == nil {
 		w.off = map[string]time.Duration{}
 	}
-	w.off[peer] = theirs.Sub(before.Add(after.Sub(before) / 2))
+	w.off[peer] = off
 }
 
 // skew is how far this node's wall is from the median of its peers, and false
@@ -54,16 +61,32 @@ func (w *walls) skew(peers []string) (time.Duration, bool) {
 // skewed reports by how much this node's wall is wrong, if that is more than the
 // topology allows. Such a node coordinates no write, and removes nothing that
 // seems to have expired.
-func (n *Node) skewed() (time.Duration, bool) {
-	off, ok := n.walls.skew(slices.DeleteFunc(n.Live(), func(node string) bool { return node == n.id }))
-	limit := n.opts.Topology.Clock.MaxSkew
-	return off, ok && limit > 0 && off.Abs() > limit
+func (n *Node) skewed() (off time.Duration, bad bool) {
+	off, _, bad = n.compareWalls()
+	return off, bad
 }
 
-// refuseSkewed refuses to coordinate while this node's wall is wrong.
+// compareWalls is skewed; unsure says that the node has peers that could tell
+// whether its wall is right, and has not heard from them since it started.
+func (n *Node) compareWalls() (off time.Duration, unsure, bad bool) {
+	limit := n.opts.Topology.Clock.MaxSkew
+	if limit <= 0 {
+		return 0, false, false
+	}
+	peers := slices.DeleteFunc(n.Live(), func(node string) bool { return node == n.id })
+	off, told := n.walls.skew(peers)
+	return off, !told && len(peers) >= 2, told && off.Abs() > limit
+}
+
+// refuseSkewed refuses to coordinate while this node's wall is wrong, or may be:
+// a stamp from the future wins over everything for as long as it lies there.
 func (n *Node) refuseSkewed() error {
-	off, bad := n.skewed()
-	if !bad {
+	off, unsure, bad := n.compareWalls()
+	switch {
+	case unsure:
+		n.count.SkewRefusals.Add(1)
+		return refuse(Unavailable, clockSkew, "node %s has just started, and takes no writes before its clock is compared with those of its peers", n.id).with("node", n.id)
+	case !bad:
 		return nil
 	}
 	n.count.SkewRefusals.Add(1)

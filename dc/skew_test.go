@@ -60,3 +60,37 @@ func TestWrongClockCoordinatesNothing(t *testing.T) {
 		t.Errorf("once the clock is right: %v, %v", resp.GetAnswer(), err)
 	}
 }
+
+// An answer that took long tells less, and a clock that is wrong by an hour even so.
+func TestLongTripsTellWhatIsCertain(t *testing.T) {
+	at := time.Unix(1_000_000, 0)
+	for _, c := range []struct{ theirs, trip, want time.Duration }{
+		{time.Hour, 2 * time.Second, time.Hour - 2*time.Second},
+		{-time.Hour, 2 * time.Second, -time.Hour},
+		{time.Second, 2 * time.Second, 0},
+		{3 * time.Second, 2 * time.Second, time.Second},
+		{-time.Second, 2 * time.Second, -time.Second},
+	} {
+		var w walls
+		w.heard("b", at, at.Add(c.theirs), at.Add(c.trip))
+		if got := w.off["b"]; got != c.want {
+			t.Errorf("theirs %v, trip %v: %v, want %v", c.theirs, c.trip, got, c.want)
+		}
+	}
+}
+
+// A node that has just started takes no writes before it knows that its clock is
+// right: until then it hands them to others.
+func TestUncomparedClockCoordinatesNothing(t *testing.T) {
+	_, nodes := startDCEvery(t, 3, 3, 5*time.Second)
+	nodes[0].walls.mu.Lock()
+	clear(nodes[0].walls.off)
+	nodes[0].walls.mu.Unlock()
+	resp, err := nodes[0].Update(t.Context(), put("k", "v"))
+	if err != nil || resp.GetAnswer().GetNode() == "a" {
+		t.Errorf("a write at the node: %v, %v, want it carried out by another", resp.GetAnswer(), err)
+	}
+	if done, err := nodes[0].serveForward(t.Context(), forwardedUpdate(put("k", "w")).GetForward()); reason(err) != "CLOCK_SKEW" {
+		t.Errorf("a write that was handed to it: %v, %v, want CLOCK_SKEW", done, err)
+	}
+}
