@@ -86,7 +86,7 @@ func godwit() rules {
 			{prefix: "github.com/hashicorp/memberlist", importers: []string{"ring/gossip/...", "internal/sim"}},
 			{prefix: "github.com/nats-io", importers: []string{"replication/..."}},
 			{prefix: "google.golang.org/grpc", importers: []string{
-				"api/...", "client/...", "cmd/godwit", "dc/rpc", "internal/emulated", "internal/frame", "internal/testcluster", "loadtest",
+				"api/...", "client/...", "cmd/godwit", "dc/rpc", "internal/chaos", "internal/emulated", "internal/frame", "internal/testcluster", "loadtest",
 			}},
 			{prefix: "google.golang.org/genproto", importers: []string{"api/...", "client/...", "cmd/godwit", "dc/rpc", "loadtest"}},
 			{prefix: "github.com/urfave/cli", importers: []string{"cmd/godwit"}},
