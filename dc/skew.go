@@ -58,6 +58,13 @@ func (w *walls) skew(peers []string) (time.Duration, bool) {
 	return -slices.MinFunc([]time.Duration{low, high}, func(a, b time.Duration) int { return cmp.Compare(a.Abs(), b.Abs()) }), true
 }
 
+// count is how many peers were heard.
+func (w *walls) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.off)
+}
+
 // skewed reports by how much this node's wall is wrong, if that is more than the
 // topology allows. Such a node coordinates no write, and removes nothing that
 // seems to have expired.
@@ -73,9 +80,13 @@ func (n *Node) compareWalls() (off time.Duration, unsure, bad bool) {
 	if limit <= 0 {
 		return 0, false, false
 	}
-	peers := slices.DeleteFunc(n.Live(), func(node string) bool { return node == n.id })
-	off, told := n.walls.skew(peers)
-	return off, !told && len(peers) >= 2, told && off.Abs() > limit
+	off, told := n.walls.skew(slices.DeleteFunc(n.Live(), func(node string) bool { return node == n.id }))
+	if told {
+		return off, false, off.Abs() > limit
+	}
+	// A peer counts as alive once it has been heard: here those matter that may be.
+	mayTell := slices.DeleteFunc(slices.Clone(n.layout().nodes), func(node string) bool { return node == n.id || n.suspected(node) })
+	return off, len(mayTell) >= 2 && n.walls.count() < 2, false
 }
 
 // refuseSkewed refuses to coordinate while this node's wall is wrong, or may be:

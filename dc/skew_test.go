@@ -80,17 +80,21 @@ func TestLongTripsTellWhatIsCertain(t *testing.T) {
 }
 
 // A node that has just started takes no writes before it knows that its clock is
-// right: until then it hands them to others.
+// right: until then it hands them to others. A peer that it has not heard may be alive.
 func TestUncomparedClockCoordinatesNothing(t *testing.T) {
 	_, nodes := startDCEvery(t, 3, 3, 5*time.Second)
 	nodes[0].walls.mu.Lock()
 	clear(nodes[0].walls.off)
 	nodes[0].walls.mu.Unlock()
-	resp, err := nodes[0].Update(t.Context(), put("k", "v"))
-	if err != nil || resp.GetAnswer().GetNode() == "a" {
-		t.Errorf("a write at the node: %v, %v, want it carried out by another", resp.GetAnswer(), err)
-	}
-	if done, err := nodes[0].serveForward(t.Context(), forwardedUpdate(put("k", "w")).GetForward()); reason(err) != "CLOCK_SKEW" {
-		t.Errorf("a write that was handed to it: %v, %v, want CLOCK_SKEW", done, err)
+	for _, peers := range []string{"known to be alive", "not heard yet"} {
+		resp, err := nodes[0].Update(t.Context(), put("k", "v"))
+		if err != nil || resp.GetAnswer().GetNode() == "a" {
+			t.Errorf("peers %s: a write at the node: %v, %v, want it carried out by another", peers, resp.GetAnswer(), err)
+		}
+		if done, err := nodes[0].serveForward(t.Context(), forwardedUpdate(put("k", "w")).GetForward()); reason(err) != "CLOCK_SKEW" {
+			t.Errorf("peers %s: a write that was handed to it: %v, %v, want CLOCK_SKEW", peers, done, err)
+		}
+		nodes[0].peers.lose("b")
+		nodes[0].peers.lose("c")
 	}
 }
