@@ -21,7 +21,8 @@ SEEDS        ?= 1000# of the simulation
 FROM         ?= 1#   the first of them
 SEED         ?= 1#   of chaos
 ACKED        ?= 200000# writes that chaos goes on for
-KEYS         ?= 100000# of bench-elastic
+KEYS         ?= 100000# of bench-elastic and bench-speed
+BENCHFLAGS   ?=#     more flags of bench-speed, such as -only put or -against FILE
 NAME         ?=#     which mutants, a regular expression
 ARGS         ?=#     more arguments for the demo
 
@@ -68,8 +69,12 @@ fuzz: ## run every fuzz target for a while (FUZZTIME=10s)
 	GO=$(GO) scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: ## run the benchmarks (BENCH=regexp)
+bench: bench-speed ## run the benchmarks (BENCH=regexp), those of bench-speed first
 	$(GO) test -run xxx -bench '$(BENCH)' -benchmem -p 1 ./...
+
+.PHONY: bench-speed
+bench-speed: ## how fast a datacenter of processes is beside gRPC itself (KEYS=100000, BENCHFLAGS)
+	$(GO) run ./internal/bench/cmd -keys $(KEYS) $(BENCHFLAGS)
 
 .PHONY: mutants
 mutants: ## plant known bugs one by one; the tests must catch them (NAME=regexp)

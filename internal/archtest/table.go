@@ -77,6 +77,8 @@ func godwit() rules {
 			"internal/chaos":       {imports: with("client", "crdt", "internal/history", "internal/history/driver", "internal/mutants", "internal/wan", "topology")},
 			"internal/chaos/cmd":   {imports: []string{"internal/chaos"}},
 			"internal/archtest":    {},
+			"internal/bench":       {imports: with("client", "topology")},
+			"internal/bench/cmd":   {imports: []string{"internal/bench"}},
 			"internal/mutants":     {},
 			"internal/mutants/cmd": {imports: []string{"internal/mutants"}},
 			"scripts/testreport":   {},
@@ -86,7 +88,7 @@ func godwit() rules {
 			{prefix: "github.com/hashicorp/memberlist", importers: []string{"ring/gossip/...", "internal/sim"}},
 			{prefix: "github.com/nats-io", importers: []string{"replication/..."}},
 			{prefix: "google.golang.org/grpc", importers: []string{
-				"api/...", "client/...", "cmd/godwit", "dc/rpc", "internal/chaos", "internal/emulated", "internal/frame", "internal/testcluster", "loadtest",
+				"api/...", "client/...", "cmd/godwit", "dc/rpc", "internal/bench", "internal/chaos", "internal/emulated", "internal/frame", "internal/testcluster", "loadtest",
 			}},
 			{prefix: "google.golang.org/genproto", importers: []string{"api/...", "client/...", "cmd/godwit", "dc/rpc", "loadtest"}},
 			{prefix: "github.com/urfave/cli", importers: []string{"cmd/godwit"}},

@@ -1,0 +1,96 @@
+// Command cmd runs package bench and prints its table.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/godwitdb/godwit/internal/bench"
+)
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	cancel()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	if len(args) == 1 && args[0] == bench.EchoArgument {
+		if err := bench.ServeEcho(ctx, out); err != nil {
+			fmt.Fprintln(errs, "bench:", err)
+			return 1
+		}
+		return 0
+	}
+	o, root, err := parse(args, errs)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		return 2
+	}
+	dir, err := os.MkdirTemp("", "godwit-bench-")
+	if err != nil {
+		fmt.Fprintln(errs, "bench:", err)
+		return 1
+	}
+	if err := measure(ctx, o, root, dir, out); err != nil {
+		fmt.Fprintf(errs, "bench: %v; logs are in %s\n", err, dir)
+		return 1
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(errs, "bench:", err)
+	}
+	return 0
+}
+
+func parse(args []string, errs io.Writer) (o bench.Options, root string, err error) {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(errs)
+	flags.StringVar(&root, "root", ".", "directory of the module")
+	flags.StringVar(&o.Binary, "binary", "", "godwit; built from -root when not given")
+	flags.StringVar(&o.Against, "against", "", "another build of godwit to take turns with")
+	flags.IntVar(&o.Nodes, "nodes", 0, "of the datacenter (3)")
+	flags.IntVar(&o.Keys, "keys", 0, "(100000)")
+	flags.IntVar(&o.Rounds, "rounds", 0, "of which the median counts (3)")
+	flags.DurationVar(&o.For, "for", 0, "how long each load lasts in a round (5s)")
+	flags.StringVar(&o.Profile, "profile", "", "directory for CPU profiles of the first node")
+	only := flags.String("only", "", "loads, parts of their names such as put/client/64, separated by commas")
+	err = flags.Parse(args)
+	if *only != "" {
+		o.Only = strings.Split(*only, ",")
+	}
+	return o, root, err
+}
+
+// measure builds what is missing, runs everything and prints it.
+func measure(ctx context.Context, o bench.Options, root, dir string, out io.Writer) (err error) {
+	if o.Self, err = os.Executable(); err != nil {
+		return err
+	}
+	if o.Binary == "" {
+		o.Binary = filepath.Join(dir, "godwit")
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", o.Binary, "./cmd/godwit")
+		cmd.Dir = root
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build: %w\n%.4096s", err, text)
+		}
+	}
+	o.Dir, o.Out = dir, out
+	res, err := bench.Run(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n%v", res)
+	return nil
+}
