@@ -99,7 +99,10 @@ func (in *invocation) differing(dcs []member) ([]keyRef, error) {
 		}
 	}
 	var found []keyRef
-	for _, p := range slices.SortedFunc(maps.Keys(parts), part.compare) {
+	bar := in.progress()
+	defer bar.end()
+	for i, p := range slices.SortedFunc(maps.Keys(parts), part.compare) {
+		bar.show("%d of %d partitions looked at, %d keys differ", i, len(parts), len(found))
 		if s := standing(views, p); s.roots || len(s.dcs) < 2 {
 			continue
 		}

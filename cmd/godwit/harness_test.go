@@ -98,14 +98,22 @@ func startCluster(t *testing.T) *terminal {
 // startDCs starts datacenters with so many nodes each.
 func startDCs(t *testing.T, nodes int, rtt string, names ...string) *terminal {
 	t.Helper()
+	tm, _ := startTerminal(t, emulated.Options{DCs: names, Nodes: nodes, Memory: true}, rtt)
+	return tm
+}
+
+// startTerminal is startDCs for tests that reach behind the terminal.
+func startTerminal(t *testing.T, o emulated.Options, rtt string) (*terminal, *emulated.Cluster) {
+	t.Helper()
 	dir := t.TempDir()
-	rtts, err := wan.ParseRTTs(rtt, names)
+	rtts, err := wan.ParseRTTs(rtt, o.DCs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c, err := emulated.Start(ctx, emulated.Options{DCs: names, Nodes: nodes, Dir: filepath.Join(dir, "nodes"), Memory: true, RTTs: rtts, Version: "test"})
+	o.Dir, o.RTTs, o.Version = filepath.Join(dir, "nodes"), rtts, "test"
+	c, err := emulated.Start(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,12 +122,18 @@ func startDCs(t *testing.T, nodes int, rtt string, names ...string) *terminal {
 			t.Error(err)
 		}
 	})
+	tm := &terminal{t: t, env: map[string]string{"GODWIT_DEMO": filepath.Join(dir, "demo.json")}}
+	tm.find(c)
+	return tm, c
+}
+
+// find tells the terminal where everything listens now.
+func (tm *terminal) find(c *emulated.Cluster) {
+	tm.t.Helper()
 	info := c.Info()
-	file := filepath.Join(dir, "demo.json")
-	if err := writeDemo(file, &info); err != nil {
-		t.Fatal(err)
+	if err := writeDemo(tm.env["GODWIT_DEMO"], &info); err != nil {
+		tm.t.Fatal(err)
 	}
-	return &terminal{t: t, env: map[string]string{"GODWIT_DEMO": file}}
 }
 
 // file writes a file of a test and returns its path.

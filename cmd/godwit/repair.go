@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,7 +69,7 @@ func repair(in *invocation) error {
 	}
 	bar := in.repairProgress()
 	all := askAll(dcs, func(d member) (*pb.RepairResponse, error) {
-		return d.Repair(in.ctx(), onlyOthers(req, d.name), func(told *pb.RepairResponse) { bar.show(d.name, told) }, opts...)
+		return d.Repair(in.ctx(), onlyOthers(req, d.name), func(told *pb.RepairResponse) { bar.heard(d.name, told) }, opts...)
 	})
 	bar.end()
 	if err := noneAnswered(in.s, all); err != nil {
@@ -158,26 +157,20 @@ func (in *invocation) printRepaired(r *repairJSON) error {
 
 // repairBar shows how far the datacenters are, on a terminal.
 type repairBar struct {
+	*progress
+
 	mu   sync.Mutex
-	out  io.Writer // nil: shows nothing
 	told map[string]*pb.RepairResponse
 }
 
 func (in *invocation) repairProgress() *repairBar {
-	b := &repairBar{told: map[string]*pb.RepairResponse{}}
-	if in.s.errTerminal && !in.json() {
-		b.out = in.s.err
-	}
-	return b
+	return &repairBar{progress: in.progress(), told: map[string]*pb.RepairResponse{}}
 }
 
-func (b *repairBar) show(dc string, told *pb.RepairResponse) {
+func (b *repairBar) heard(dc string, told *pb.RepairResponse) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.told[dc] = told
-	if b.out == nil {
-		return
-	}
 	var done, all, bytes uint64
 	for _, t := range b.told {
 		for _, p := range t.GetPairs() {
@@ -185,13 +178,5 @@ func (b *repairBar) show(dc string, told *pb.RepairResponse) {
 			bytes += p.GetTreeBytes() + p.GetDigestBytes() + p.GetCellBytes()
 		}
 	}
-	_, _ = fmt.Fprintf(b.out, "\r\x1b[K%d of %d partitions compared, %s", done, all, bytesShown(bytes)) // what cannot be drawn hides nothing
-}
-
-func (b *repairBar) end() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.out != nil {
-		_, _ = fmt.Fprint(b.out, "\r\x1b[K")
-	}
+	b.show("%d of %d partitions compared, %s", done, all, bytesShown(bytes))
 }

@@ -53,7 +53,10 @@ func verify(in *invocation) error {
 	if !slices.ContainsFunc(views, func(v view) bool { return v.err == nil }) {
 		return views[0].err
 	}
+	bar := in.progress()
+	bar.show("comparing %d datacenters; what is under way has %v to arrive", len(dcs), settle)
 	result, err := in.settled(dcs, union(views), settle)
+	bar.end()
 	if err != nil {
 		return err
 	}
