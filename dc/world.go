@@ -60,27 +60,12 @@ func newWorld(t *topology.Topology, self string, docs map[string]*ring.Document,
 		}
 		w.docs[d.Name] = doc
 	}
-	for _, p := range t.Placements {
-		pl := &placement{id: topology.PlacementID(p.Name), name: p.Name, replicas: p.Replicas[self], rings: map[string]*ring.Ring{}}
-		for name, replicas := range p.Replicas {
-			if name == self {
-				continue
-			}
-			doc := w.docs[name]
-			if doc == nil {
-				return nil, fmt.Errorf("placement %q names no datacenter of the topology: %q", p.Name, name)
-			}
-			if before != nil && before.topology == t && before.docs[name] == doc {
-				pl.rings[name] = before.placements[pl.id].rings[name]
-				continue
-			}
-			r, err := readRing(doc, ring.Options{Partitions: t.Partitions, Replicas: replicas})
-			if err != nil {
-				return nil, fmt.Errorf("ring of %s in %s: %w", p.Name, name, err)
-			}
-			pl.rings[name] = r
+	for i := range t.Placements {
+		pl, err := w.newPlacement(&t.Placements[i], self, before)
+		if err != nil {
+			return nil, err
 		}
-		w.placements[pl.id], w.byName[p.Name] = pl, pl
+		w.placements[pl.id], w.byName[pl.name] = pl, pl
 	}
 	for _, b := range t.Buckets {
 		if w.byName[b.Placement] == nil {
@@ -88,6 +73,31 @@ func newWorld(t *topology.Topology, self string, docs map[string]*ring.Document,
 		}
 	}
 	return w, nil
+}
+
+// newPlacement computes the rings of one placement, see newWorld.
+func (w *world) newPlacement(p *topology.Placement, self string, before *world) (*placement, error) {
+	t := w.topology
+	pl := &placement{id: topology.PlacementID(p.Name), name: p.Name, replicas: p.Replicas[self], rings: map[string]*ring.Ring{}}
+	for name, replicas := range p.Replicas {
+		if name == self {
+			continue
+		}
+		doc := w.docs[name]
+		if doc == nil {
+			return nil, fmt.Errorf("placement %q names no datacenter of the topology: %q", p.Name, name)
+		}
+		if before != nil && before.topology == t && before.docs[name] == doc {
+			pl.rings[name] = before.placements[pl.id].rings[name]
+			continue
+		}
+		r, err := readRing(doc, ring.Options{Partitions: t.Partitions, Replicas: replicas})
+		if err != nil {
+			return nil, fmt.Errorf("ring of %s in %s: %w", p.Name, name, err)
+		}
+		pl.rings[name] = r
+	}
+	return pl, nil
 }
 
 // readRing is the ring of the owners that are read from, see layout.readers.

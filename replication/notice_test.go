@@ -62,7 +62,7 @@ func TestNotices(t *testing.T) {
 	for _, dc := range []string{"a", "b", "c"} {
 		boards[dc] = &board{all: map[string]replication.Notice{}}
 	}
-	simulateWith(t, func(o *replication.Options) { o.Notices = boards[o.Self.DC] }, wan, 3, 1, func(w *world) {
+	simulateWith(t, func(o *replication.Options) { o.Notices = boards[o.Self.DC] }, wan, 3, 1, func(*world) {
 		a, b, c := boards["a"], boards["b"], boards["c"]
 		a.put("ring/a", 2, "old")
 		b.put("ring/a", 3, "new")

@@ -15,8 +15,14 @@ func TestWindowIsOpen(t *testing.T) {
 		want bool
 	}{
 		{Window{}, at(3, 0), true},
-		{day, at(9, 0), true}, {day, at(17, 29), true}, {day, at(17, 30), false}, {day, at(8, 59), false},
-		{night, at(23, 0), true}, {night, at(3, 59), true}, {night, at(4, 0), false}, {night, at(12, 0), false},
+		{day, at(9, 0), true},
+		{day, at(17, 29), true},
+		{day, at(17, 30), false},
+		{day, at(8, 59), false},
+		{night, at(23, 0), true},
+		{night, at(3, 59), true},
+		{night, at(4, 0), false},
+		{night, at(12, 0), false},
 		{day, at(10, 0).In(time.FixedZone("far", 12*3600)), true},
 	}
 	for _, tt := range tests {
