@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -201,7 +202,7 @@ func (r *Report) OperationCells() [][]string {
 	var out [][]string
 	for _, o := range r.Operations {
 		out = append(out, []string{
-			o.DC, o.Op, fmt.Sprintf("%.0f/s", o.Rate), fmt.Sprint(o.Count), fmt.Sprint(o.Errors), shortMS(o.Latency.P50), shortMS(o.Latency.P90),
+			o.DC, o.Op, fmt.Sprintf("%.0f/s", o.Rate), strconv.FormatInt(o.Count, 10), strconv.FormatInt(o.Errors, 10), shortMS(o.Latency.P50), shortMS(o.Latency.P90),
 			shortMS(o.Latency.P99), shortMS(o.Latency.P999), shortMS(o.Latency.Max),
 		})
 	}
@@ -249,7 +250,7 @@ func (c *CheckResult) Verdict() string {
 	}
 	converged := "NOT converged"
 	if c.Converged {
-		converged = fmt.Sprintf("converged after %s", shortMS(max(0.001, c.ConvergedAfterMS)))
+		converged = "converged after " + shortMS(max(0.001, c.ConvergedAfterMS))
 	}
 	return fmt.Sprintf("promises %s: acknowledged %d, lost %d, phantom %d, dots reused %d, diverged %d, session violations %d, unknown %d; %s; %d keys judged",
 		word, c.Acked, c.Lost, c.Phantom, c.Reused, c.Diverged, c.Sessions, c.Unknown, converged, c.Keys)

@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -36,7 +37,7 @@ func newChooser(d Distribution, n uint64, theta, hot float64) (*chooser, error) 
 	c := &chooser{dist: d, n: n, hot: hot}
 	switch {
 	case n == 0:
-		return nil, fmt.Errorf("choose keys: there are none")
+		return nil, errors.New("choose keys: there are none")
 	case d == Uniform, d == Hot && hot > 0 && hot < 1:
 	case d == Hot:
 		return nil, fmt.Errorf("choose keys: share %v of the hot key is not between 0 and 1", hot)

@@ -19,6 +19,7 @@ const liveWidth = 118
 func Live(w io.Writer, terminal bool, dcs []string) func(Progress) {
 	last := time.Duration(-1 << 62)
 	phase := ""
+	show := func(text string) { _, _ = io.WriteString(w, text) }
 	return func(p Progress) {
 		line := lineOf(p, dcs)
 		switch {
@@ -26,15 +27,15 @@ func Live(w io.Writer, terminal bool, dcs []string) func(Progress) {
 			if terminal {
 				line = "\r" + pad(line)
 			}
-			fmt.Fprintln(w, line)
+			show(line + "\n")
 		case terminal:
-			fmt.Fprint(w, "\r"+pad(line))
+			show("\r" + pad(line))
 			if p.Phase == "check" {
-				fmt.Fprintln(w)
+				show("\n")
 			}
 		case p.Phase != phase || p.T-last >= plainEvery:
 			last, phase = p.T, p.Phase
-			fmt.Fprintln(w, line)
+			show(line + "\n")
 		}
 	}
 }

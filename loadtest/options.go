@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/godwitdb/godwit/client"
@@ -85,18 +86,7 @@ func (o *Options) check() error {
 	wrong := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrOptions}, args...)...))
 	}
-	if len(o.Clients) == 0 {
-		wrong("no clients: give one for each datacenter")
-	}
-	var dcs []string
-	seen := map[string]bool{}
-	for _, c := range o.Clients {
-		if c.DC() == "" || seen[c.DC()] {
-			wrong("datacenter label %q is empty or given to two clients", c.DC())
-		}
-		seen[c.DC()] = true
-		dcs = append(dcs, c.DC())
-	}
+	dcs := o.labels(wrong)
 	if o.Rate < 0 || o.Rate > maxRate {
 		wrong("rate %v is not between 0 and %d", o.Rate, maxRate)
 	}
@@ -123,6 +113,21 @@ func (o *Options) check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// labels are the datacenters of the clients.
+func (o *Options) labels(wrong func(format string, args ...any)) []string {
+	if len(o.Clients) == 0 {
+		wrong("no clients: give one for each datacenter")
+	}
+	var dcs []string
+	for _, c := range o.Clients {
+		if c.DC() == "" || slices.Contains(dcs, c.DC()) {
+			wrong("datacenter label %q is empty or given to two clients", c.DC())
+		}
+		dcs = append(dcs, c.DC())
+	}
+	return dcs
 }
 
 // openHistory is the file that a history is written to, and what removes it.

@@ -132,37 +132,13 @@ func (r *run) report(started, ended time.Time, machine Machine, c *collector) *R
 		Settings: r.settings(), Machine: machine, Seconds: seconds, Slice: c.every.Seconds(), Series: c.series(),
 		Operations: []OperationResult{}, Pairs: []PairResult{}, Faults: []FaultEvent{},
 	}
-	errs := int64(0)
-	for _, s := range r.sites {
-		if s.pace != nil {
-			out.Late += s.pace.late(ended)
-		}
-		for _, m := range s.meters {
-			res := m.result(seconds)
-			if s.share == 0 && res.Count+res.Errors == 0 {
-				continue
-			}
-			out.Operations = append(out.Operations, res)
-			out.Rate += res.Rate
-			errs += res.Errors
-		}
-	}
+	errs := r.reportOperations(out, ended)
 	lost := 0
 	for _, p := range r.prober.pairs {
 		out.Pairs = append(out.Pairs, p.result(r.measuredPhase))
 		lost += p.dropped
 	}
-	for _, e := range r.events {
-		if e.Heal {
-			if d, ok := r.prober.caughtUp(e.at); ok {
-				e.CaughtUpMS = new(durationMS(d))
-			}
-		}
-		out.Faults = append(out.Faults, e.FaultEvent)
-		if e.Error != "" {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("fault %q was not carried out: %s", e.What, e.Error))
-		}
-	}
+	r.reportFaults(out)
 	if out.Late > 0 {
 		out.Warnings = append(out.Warnings, fmt.Sprintf(
 			"%d operations were due and not begun by the end: the cluster or this machine is slower than --rate %v", out.Late, o.Rate))
@@ -179,6 +155,41 @@ func (r *run) report(started, ended time.Time, machine Machine, c *collector) *R
 		out.Warnings = append(out.Warnings, "interrupted before the end")
 	}
 	return out
+}
+
+// reportOperations adds what the meters measured, and returns how many
+// operations failed.
+func (r *run) reportOperations(out *Report, ended time.Time) (errs int64) {
+	for _, s := range r.sites {
+		if s.pace != nil {
+			out.Late += s.pace.late(ended)
+		}
+		for _, m := range s.meters {
+			res := m.result(out.Seconds)
+			if s.share == 0 && res.Count+res.Errors == 0 {
+				continue
+			}
+			out.Operations = append(out.Operations, res)
+			out.Rate += res.Rate
+			errs += res.Errors
+		}
+	}
+	return errs
+}
+
+// reportFaults adds the faults, and after each that heals when all was seen.
+func (r *run) reportFaults(out *Report) {
+	for _, e := range r.events {
+		if e.Heal {
+			if d, ok := r.prober.caughtUp(e.at); ok {
+				e.CaughtUpMS = new(durationMS(d))
+			}
+		}
+		out.Faults = append(out.Faults, e.FaultEvent)
+		if e.Error != "" {
+			out.Warnings = append(out.Warnings, fmt.Sprintf("fault %q was not carried out: %s", e.What, e.Error))
+		}
+	}
 }
 
 func (r *run) settings() Settings {

@@ -266,16 +266,6 @@ func (pr *pair) rotate(now time.Time) Point {
 	return p
 }
 
-// behind is how long the oldest probe has been looked for.
-func (pr *pair) behind(now time.Time) time.Duration {
-	pr.mu.Lock()
-	defer pr.mu.Unlock()
-	if len(pr.waiting) == 0 {
-		return 0
-	}
-	return now.Sub(pr.waiting[0].acked)
-}
-
 // endWrites ends the writing; looking goes on.
 func (p *prober) endWrites() {
 	p.stopping.Do(func() { close(p.stopWriting) })

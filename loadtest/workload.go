@@ -149,6 +149,11 @@ func (w *Workload) Check() error {
 			wrong("share %v of datacenter %s is not between 0 and %d", share, dc, maxWeight)
 		}
 	}
+	w.checkOperations(wrong)
+	return errors.Join(errs...)
+}
+
+func (w *Workload) checkOperations(wrong func(format string, args ...any)) {
 	sum := 0.0
 	for i, o := range w.Operations {
 		if _, ok := actionOf(o.Op); !ok {
@@ -171,7 +176,6 @@ func (w *Workload) Check() error {
 	if len(w.Operations) > 0 && !(sum > 0) {
 		wrong("all weights are 0")
 	}
-	return errors.Join(errs...)
 }
 
 // SetValueSize gives every operation the same size.

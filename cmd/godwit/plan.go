@@ -112,8 +112,10 @@ func (in *invocation) printNeeds(p *plan.Plan) error {
 		{"CPU of a write", i.WriteCPU.String() + " where it is taken, " + i.ApplyCPU.String() + " in each other datacenter", "--write-cpu --apply-cpu"},
 		{"cores of a node", fmt.Sprintf("%d, up to %.0f%% busy", i.Cores, i.Busy*100), "--cores --busy"},
 		{"disks of a node", fmt.Sprintf("%s, up to %.0f%% full, %.3g bytes for each live one", size(i.Disk), i.DiskFill*100, i.Space), "--disk --disk-fill --space"},
-		{"memory of a node", fmt.Sprintf("%s: %s and %s a key, blocks of %.3g%% of the data", size(i.NodeMemory), size(i.BaseMemory), size(i.KeyMemory), i.CacheShare*100),
-			"--node-memory --base-memory --key-memory --cache-share"},
+		{
+			"memory of a node", fmt.Sprintf("%s: %s and %s a key, blocks of %.3g%% of the data", size(i.NodeMemory), size(i.BaseMemory), size(i.KeyMemory), i.CacheShare*100),
+			"--node-memory --base-memory --key-memory --cache-share",
+		},
 		{"WAN", fmt.Sprintf("%s a write beside key and value, compressed to %.3g", size(i.EventBytes), i.Compression), "--event-bytes --compression"},
 	})
 	if err != nil {
@@ -131,7 +133,7 @@ func (in *invocation) printNeeds(p *plan.Plan) error {
 		{"cores", fmt.Sprintf("%.0f busy in each datacenter, of %d", p.CoresPerDC, p.NodesPerDC*i.Cores)},
 		{"disk writes", size(p.WriteBytes) + "/s of log on each node, before compaction"},
 		{"WAN", fmt.Sprintf("%s between each two, each way; %s out of each datacenter, and as much in", rate(p.WANPerPair), rate(p.WANPerDC))},
-		{"an outage", fmt.Sprintf("%s of log on each node for each hour that a datacenter is away", size(p.CutHour))},
+		{"an outage", size(p.CutHour) + " of log on each node for each hour that a datacenter is away"},
 		{"ring", fmt.Sprintf("simulated on %d racks: %d to %d replicas on a node, mean %.1f, the fullest %.3f of it; %d partitions with two owners on one rack",
 			r.Racks, r.Least, r.Most, r.Mean, r.Over, r.OneRack)},
 		{"a node more on each rack", fmt.Sprintf("moves %.2f%% of the data; an even share of the new ones is %.2f%%", r.Moved*100, r.NewShare*100)},
