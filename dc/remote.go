@@ -91,7 +91,7 @@ func (r Remote) Apply(ctx context.Context, id replication.Replica, encoded [][]b
 	l := n.layout()
 	sets := l.sets(sid)
 	if len(sets) == 0 {
-		return fmt.Errorf("%w: placement %08x is not kept in datacenter %s", replication.ErrPermanent, id.Placement, n.dc)
+		return fmt.Errorf("%w: %w: placement %08x is not kept in datacenter %s", replication.ErrPermanent, replication.ErrResidency, id.Placement, n.dc)
 	}
 	deltas, err := decodeDeltas(encoded)
 	if err != nil {

@@ -167,6 +167,9 @@ func (n *Node) serveApply(req *peerv1.Apply, epoch uint64) error {
 		return err
 	}
 	id := replicaID(req.GetReplica())
+	if len(n.layout().sets(id)) == 0 { // nor does anybody stand in for who must not have it
+		return refuse(PermissionDenied, "RESIDENCY", "placement %08x is not kept in datacenter %s", id.Placement, n.dc)
+	}
 	c, err := n.store.Replica(id).ApplyAnswered(deltas, answersOf(req.GetResults()), req.GetAsync())
 	if err == nil {
 		err = c.Wait()

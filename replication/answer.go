@@ -37,7 +37,9 @@ func (x *Replicator) respond(ctx context.Context) func(context.Context, Peer, []
 	}
 }
 
-var errResidency = errors.New("placement is not one that both datacenters hold")
+// ErrResidency reports data of a placement that one of two datacenters does not
+// hold. Such data are not kept, not even parked.
+var ErrResidency = errors.New("placement is not one that both datacenters hold")
 
 func (x *Replicator) answer(ctx context.Context, dc string, q *query) ([]byte, error) {
 	switch q.kind {
@@ -51,7 +53,7 @@ func (x *Replicator) answer(ctx context.Context, dc string, q *query) ([]byte, e
 		return x.answerRoots(dc, q.salt, q.roots), nil
 	}
 	if !x.view.Load().shares(dc, q.replica.Placement) {
-		return nil, errResidency
+		return nil, ErrResidency
 	}
 	if q.kind == askHolds {
 		return x.answerHolds(ctx, dc, q)

@@ -117,11 +117,11 @@ func TestUnpackingIsBounded(t *testing.T) {
 func TestResidencyOfQuestions(t *testing.T) {
 	x := &Replicator{}
 	x.view.Store(&view{shared: map[string][]uint32{"eu": {1}}})
-	if _, err := x.answer(t.Context(), "eu", &query{kind: askMissing, replica: Replica{2, 0}}); !errors.Is(err, errResidency) {
+	if _, err := x.answer(t.Context(), "eu", &query{kind: askMissing, replica: Replica{2, 0}}); !errors.Is(err, ErrResidency) {
 		t.Errorf("events of a placement not shared: %v, want a refusal", err)
 	}
 	step, err := x.answer(t.Context(), "eu", &query{kind: askSteps, parts: []stepPart{{Replica{2, 0}, []byte("x")}}})
-	if want := encodeReplies([]stepReply{{true, []byte(errResidency.Error())}}); err != nil || !bytes.Equal(step, want) {
+	if want := encodeReplies([]stepReply{{true, []byte(ErrResidency.Error())}}); err != nil || !bytes.Equal(step, want) {
 		t.Errorf("a step about a placement not shared: %q, %v; want %q", step, err, want)
 	}
 	roots, err := x.answer(t.Context(), "eu", &query{kind: askRoots, roots: []rootOf{{Replica{2, 0}, 1, 2}}})

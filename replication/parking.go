@@ -31,7 +31,7 @@ type Parked struct {
 	Reason    string
 	At        time.Time // of the last time
 	Bytes     int       // of the whole
-	Cut       bool      // there was no room for the data
+	Cut       bool      // the data are not kept: there was no room, or they must not be here
 	Data      []byte    `json:"-"`
 }
 
@@ -135,7 +135,8 @@ func parkedID(p *Parked, data []byte) string {
 	return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo)
 }
 
-// add parks an item. It reports whether it is new.
+// add parks an item, without the data if it is cut already. It reports whether
+// it is new.
 func (p *parking) add(item Parked, data []byte) (fresh bool, err error) {
 	item.ID, item.Bytes = parkedID(&item, data), len(data)
 	p.mu.Lock()
@@ -148,7 +149,7 @@ func (p *parking) add(item Parked, data []byte) (fresh bool, err error) {
 	if len(p.items) >= parkedMax {
 		return false, fmt.Errorf("%d batches are parked already; drop some", parkedMax)
 	}
-	if item.Cut = p.bytes+len(data) > parkedBytes; !item.Cut {
+	if item.Cut = item.Cut || p.bytes+len(data) > parkedBytes; !item.Cut {
 		item.Data = bytes.Clone(data)
 	}
 	if p.dir != "" {
@@ -247,7 +248,7 @@ func (x *Replicator) RetryParked(ctx context.Context, id string) error {
 	case p.From.DC == x.opts.Self.DC:
 		return fmt.Errorf("%w: %s is a message of this datacenter's own that is too large to ship; its events travel as answers to questions", ErrNoData, id)
 	case p.Cut:
-		return fmt.Errorf("%w: there was no room to keep %s", ErrNoData, id)
+		return fmt.Errorf("%w: the data of %s were not kept", ErrNoData, id)
 	case !p.Whole:
 		err = x.applyOnce(ctx, Replica{p.Placement, p.Partition}, [][]byte{p.Data})
 	default:

@@ -1,11 +1,16 @@
 package replication
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 func opened(t *testing.T, dir string) *parking {
@@ -94,4 +99,51 @@ func TestParkedFileThatIsDamaged(t *testing.T) {
 	if err := (&parking{}).open(dir); err == nil {
 		t.Error("a damaged file was taken for a batch")
 	}
+}
+
+// What must not be in this datacenter is listed, and not a byte of it is kept:
+// neither a whole message nor one partition's part.
+func TestParkedKeepsNothingOfOtherPlacements(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "parked")
+	x := &Replicator{
+		packer: mustPacker(t), remotes: map[string]*remoteDC{}, appliers: semaphore.NewWeighted(1),
+		opts: Options{Self: Peer{"us", "n1"}, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Local: refusing{}, ApplyTimeout: time.Second},
+	}
+	if err := x.parking.open(dir); err != nil {
+		t.Fatal(err)
+	}
+	x.view.Store(&view{shared: map[string][]uint32{"eu": {5}}})
+	from := Peer{"eu", "e1"}
+	b := batch{From: from, Lane: 2, Placement: 6, Seq: 1, Sent: time.UnixMicro(1), Sections: []section{{6, []byte("secret")}}}
+	acked := 0
+	m := Message{From: from, Lane: 2, Placement: 6, Data: x.packer.pack(b.append(nil)), Settle: func(bool, time.Duration) { acked++ }}
+	in := &intake{x: x, last: map[uint32]arrival{}}
+	in.handle(t.Context(), m)
+	if err := x.applyTo(t.Context(), Replica{6, 6}, [][]byte{[]byte("secret")}, Parked{From: from, Placement: 6}); err != nil {
+		t.Fatal(err)
+	}
+	parked := x.Parked()
+	if acked != 1 || len(parked) != 2 || !parked[0].Cut || !parked[1].Cut {
+		t.Fatalf("%d acknowledged, parked %+v; want the message and the part, both cut", acked, parked)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%d files, %v; want 2", len(files), err)
+	}
+	for _, f := range files {
+		kept, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil || bytes.Contains(kept, []byte("secret")) || bytes.Contains(kept, m.Data) {
+			t.Errorf("%s holds %q, %v", f.Name(), kept, err)
+		}
+	}
+	if err := x.RetryParked(t.Context(), parked[0].ID); !errors.Is(err, ErrNoData) {
+		t.Errorf("retried: %v, want ErrNoData", err)
+	}
+}
+
+// refusing is a datacenter that keeps nothing.
+type refusing struct{ Local }
+
+func (refusing) Apply(context.Context, Replica, [][]byte) error {
+	return errors.Join(ErrPermanent, ErrResidency)
 }

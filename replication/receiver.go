@@ -44,7 +44,7 @@ func (in *intake) handle(ctx context.Context, m Message) {
 	remote.receivedBytes.Add(uint64(len(m.Data)))
 	b, err := in.decode(m)
 	if err != nil {
-		x.park(Parked{From: m.From, Lane: m.Lane, Placement: m.Placement, Whole: true, Reason: err.Error()}, m.Data)
+		x.park(Parked{From: m.From, Lane: m.Lane, Placement: m.Placement, Whole: true, Reason: err.Error(), Cut: errors.Is(err, ErrResidency)}, m.Data)
 		m.Ack()
 		return
 	}
@@ -113,7 +113,7 @@ func (in *intake) decode(m Message) (*batch, error) {
 	case b.From != m.From || int(b.Lane) != m.Lane || b.Placement != m.Placement:
 		return nil, errors.New("message is not from where it came")
 	case len(b.Sections) > 0 && !in.x.view.Load().shares(m.From.DC, b.Placement):
-		return nil, errors.New("placement is not one that both datacenters hold")
+		return nil, ErrResidency
 	}
 	for _, s := range b.Sections {
 		if (Replica{b.Placement, s.Partition}).lane() != m.Lane {
@@ -167,7 +167,7 @@ func (x *Replicator) applyTo(ctx context.Context, r Replica, deltas [][]byte, no
 		return err
 	}
 	if len(deltas) == 1 {
-		note.Partition, note.Reason = r.Partition, err.Error()
+		note.Partition, note.Reason, note.Cut = r.Partition, err.Error(), errors.Is(err, ErrResidency)
 		x.park(note, deltas[0])
 		return nil
 	}

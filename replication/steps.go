@@ -147,7 +147,7 @@ func (x *Replicator) answerSteps(ctx context.Context, dc string, parts []stepPar
 		if size > pageBytes || len(replies) > 0 && (ctx.Err() != nil || time.Since(began) > stepsFor) {
 			break
 		}
-		answer, err := []byte(nil), errResidency
+		answer, err := []byte(nil), ErrResidency
 		if view.shares(dc, p.replica.Placement) {
 			answer, err = x.opts.Local.Answer(p.replica, p.ask, pageBytes)
 		}
