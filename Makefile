@@ -24,7 +24,7 @@ ACKED        ?= 200000# writes that chaos goes on for
 KEYS         ?= 100000# of bench-elastic and bench-speed
 BENCHFLAGS   ?=#     more flags of bench-speed, such as -only put or -against FILE
 NAME         ?=#     which mutants, a regular expression
-ARGS         ?=#     more arguments for the demo
+ARGS         ?=#     more arguments for the demo, or for bench-peers
 
 # The race detector pays where goroutines meet; elsewhere it only slows down.
 RACE_PKGS ?= $(shell $(GO) list ./... | grep -vE '/(api|internal/archtest|internal/mutants|scripts)(/|$$)')
@@ -43,6 +43,10 @@ build: ## build bin/godwit, static
 .PHONY: test
 test: tools ## run every test (TESTFLAGS, TEST_TIMEOUT)
 	$(GO) test -timeout $(TEST_TIMEOUT) -p $(TEST_PROCS) $(TESTFLAGS) ./...
+
+.PHONY: test-peers
+test-peers: ## run the tests of the comparison with other systems, a module of its own
+	cd loadtest/peers && $(GO) test -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./...
 
 .PHONY: race
 race: ## run the tests under the race detector (RACE_PKGS)
@@ -76,6 +80,10 @@ bench: bench-speed ## run the benchmarks (BENCH=regexp), those of bench-speed fi
 bench-speed: ## how fast a datacenter of processes is beside gRPC itself (KEYS=100000, BENCHFLAGS)
 	$(GO) run ./internal/bench/cmd -keys $(KEYS) $(BENCHFLAGS)
 
+.PHONY: bench-peers
+bench-peers: build ## measure godwit beside etcd, NATS JetStream and Redis, which it installs (ARGS='-rounds 5 -markdown')
+	GO=$(GO) scripts/bench-peers.sh $(TOOLS) $(BIN) $(ARGS)
+
 .PHONY: mutants
 mutants: ## plant known bugs one by one; the tests must catch them (NAME=regexp)
 	$(GO) test -timeout 3h -count=1 -run Mutants -v ./crdt -mutants
@@ -84,6 +92,7 @@ mutants: ## plant known bugs one by one; the tests must catch them (NAME=regexp)
 .PHONY: lint
 lint: tools ## run golangci-lint
 	$(TOOLS)/golangci-lint run ./...
+	cd loadtest/peers && $(TOOLS)/golangci-lint run ./...
 
 .PHONY: fmt
 fmt: tools ## format the sources
@@ -111,6 +120,7 @@ check-generated: tools
 .PHONY: check-tidy
 check-tidy:
 	$(GO) mod tidy -diff
+	cd loadtest/peers && $(GO) mod tidy -diff
 
 .PHONY: check-units
 check-units:
