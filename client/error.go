@@ -28,7 +28,8 @@ const (
 const (
 	// FAILED_PRECONDITION: the request id is past its window, and what became of
 	// it can no longer be told.
-	reasonTooOld = "REQUEST_TOO_OLD"
+	reasonTooOld  = "REQUEST_TOO_OLD"
+	reasonTooLate = "TOO_LATE" // the request was on its way for longer than it was given
 	// RESOURCE_EXHAUSTED: carried out, but the answer does not fit a message.
 	reasonAnswerTooLarge = "ANSWER_TOO_LARGE"
 	// RESOURCE_EXHAUSTED: nothing was done, and later or elsewhere it may be.
@@ -224,7 +225,7 @@ func writeOutcome(code codes.Code, reason string) Outcome {
 		}
 		return Unknown
 	case codes.Unavailable:
-		if reason == reasonNotSent || reason == reasonNoOwner || reason == reasonSkew {
+		if reason == reasonNotSent || reason == reasonNoOwner || reason == reasonSkew || reason == reasonTooLate {
 			return Failed
 		}
 		return Unknown

@@ -112,6 +112,7 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 	}
 	s.route = c.route(req.GetBucket(), req.GetKey(), true)
 	movable := op.mayRepeat(req)
+	s.twice = movable
 	if movable || s.route != nil { // any owner finds out whether a repeat was carried out
 		s.mayMove = always
 	}

@@ -26,6 +26,10 @@ const (
 	pipeMessages = 256
 )
 
+// writeMargin is the part of an attempt's time by which a node is to begin a
+// write earlier than this client goes elsewhere: one of these.
+const writeMargin = 8
+
 // errNoPipeline reports a request that is to go by a unary call and was not sent.
 var errNoPipeline = errors.New("no pipeline to this node")
 
@@ -39,6 +43,8 @@ type pipe struct {
 
 	mu         sync.Mutex
 	open       bool
+	zero       time.Time     // from which the stream counts
+	restart    func()        // ends the stream
 	connecting chan struct{} // closed when the attempt under way has ended; nil without one
 	lastErr    error
 	out        frame.Outbox
@@ -71,7 +77,11 @@ func newPipe(c *Client, to *node) *pipe {
 // answered by whichever is first.
 func (p *pipe) ask(ctx context.Context, a *attempt, req *pb.PipelineRequest, hedge *node) (*pb.PipelineAnswer, error) {
 	if at, ok := ctx.Deadline(); ok {
-		req.TimeoutMs = uint64(max(time.Until(at).Milliseconds(), 1))
+		left := time.Until(at)
+		if a.write {
+			left -= left / writeMargin
+		}
+		req.TimeoutMs = uint64(max(left.Milliseconds(), 1))
 	}
 	body, err := p.codec.Encode(req)
 	defer p.codec.Done(body)
@@ -101,7 +111,21 @@ func (p *pipe) told(got pipeAnswer) (*pb.PipelineAnswer, error) {
 		return nil, got.err
 	}
 	p.c.rings.heard(got.msg.GetEpoch())
+	if got.msg.GetReason() == reasonTooLate {
+		p.anew()
+	}
 	return got.msg, refusal(got.msg)
+}
+
+// anew ends the stream, on which the two ends no longer count alike: one of them
+// stood still with its clock. The next call opens another.
+func (p *pipe) anew() {
+	p.mu.Lock()
+	restart := p.restart
+	p.mu.Unlock()
+	if restart != nil {
+		restart()
+	}
 }
 
 // forget gives a request up.
@@ -142,7 +166,7 @@ func (p *pipe) put(ctx context.Context, q *question, body []byte) (uint64, error
 // stream is open and there is room.
 func (p *pipe) enqueue(q *question, body []byte) uint64 {
 	p.lastID++
-	p.out.Put(p.lastID, frame.Request, body)
+	p.out.Put(frame.Message{ID: p.lastID, Field: frame.Request, Body: body, Sent: uint64(time.Since(p.zero).Milliseconds()) + 1})
 	p.pending[p.lastID] = q
 	q.a.sent.Store(true) // from now on it may be
 	select {
@@ -177,8 +201,11 @@ func (p *pipe) session() {
 	ctx, cancel := context.WithCancel(p.c.life)
 	defer cancel()
 	stream, err := p.to.conn.NewStream(ctx, &pb.KV_ServiceDesc.Streams[pipelineStream], pb.KV_Pipeline_FullMethodName, grpc.ForceCodecV2(&p.codec))
+	if err == nil {
+		_, err = stream.Header() // the node is there, and counts
+	}
 	p.mu.Lock()
-	p.open, p.lastErr = err == nil, err
+	p.open, p.lastErr, p.zero, p.restart = err == nil, err, time.Now(), cancel
 	close(p.connecting)
 	p.connecting = nil
 	p.mu.Unlock()

@@ -183,3 +183,31 @@ func TestPipelinedClientOfNodesWithoutPipelines(t *testing.T) {
 		t.Errorf("Get() = %d, want 5", v.Integer)
 	}
 }
+
+// A write that goes to a second node, which does not ask the first, waits until
+// the first no longer carries it out.
+func TestAWriteIsNotOvertakenByItself(t *testing.T) {
+	c, cluster := open(t, 2, func(o *client.Options) { o.Transport, o.Timeout = client.Pipelined, 2*time.Second })
+	var broke, again time.Time
+	for i := range 2 {
+		cluster.Node("use1", i).Misbehave(func(call clienttest.Call) clienttest.Fault {
+			switch {
+			case call.Method != "Update":
+			case broke.IsZero():
+				broke = time.Now()
+				return clienttest.Fault{Break: true}
+			case again.IsZero():
+				again = time.Now()
+			}
+			return clienttest.Fault{}
+		})
+	}
+	if _, err := c.SAdd(t.Context(), "s", []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	// Of a node that nobody knows an attempt gets half of the time, of which the
+	// node has seven parts of eight.
+	if waited := again.Sub(broke); waited < 800*time.Millisecond {
+		t.Errorf("the other node was asked after %v", waited)
+	}
+}

@@ -17,6 +17,9 @@ type call struct {
 	class   class
 	// patient leaves an attempt all the time there is.
 	patient bool
+	// twice says that a second node carries the write out without asking whether
+	// the first did.
+	twice bool
 	// mayMove tells whether another node may be asked next. It is given whether
 	// an earlier attempt may have been applied.
 	mayMove func(maybe bool) bool
@@ -147,9 +150,12 @@ func (c *Client) once(ctx context.Context, s *call, a *attempt, f func(context.C
 	err := f(own, a)
 	asked.open.Add(-1)
 	took := time.Since(began)
+	if err != nil && s.twice && patience > 0 && a.sent.Load() && away(a.fail(err)) {
+		<-own.Done() // until then the node may carry it out, see PipelineRequest.timeout_ms
+	}
 	if err == nil && s.class != otherClass {
 		asked.took[s.class].note(took)
-	} else if patience > 0 && ctx.Err() == nil && took >= patience-patience/8 { // the node may be the first to say that time is up
+	} else if patience > 0 && ctx.Err() == nil && took >= patience-patience/4 { // the node may be the first to say that time is up
 		asked.wasLate(patience)
 		c.stats.late.Add(1)
 	}

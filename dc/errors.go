@@ -116,6 +116,7 @@ func AsError(err error) *Error {
 		{ring.ErrMalformed, InvalidArgument, "MALFORMED", ""},
 		{ring.ErrChange, FailedPrecondition, "BAD_CHANGE", ""},
 		{storage.ErrPartition, InvalidArgument, "MALFORMED", ""},
+		{storage.ErrLate, Unavailable, "TOO_LATE", "; nothing was done"},
 		{storage.ErrRequestOld, FailedPrecondition, "REQUEST_TOO_OLD", "; whether it was carried out can no longer be told"},
 		{storage.ErrDiskLow, ResourceExhausted, "DISK_LOW", ": this node takes no writes; free space, or delete"},
 		{ErrNotSent, Unavailable, "NOT_SENT", ""},

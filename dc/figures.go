@@ -50,13 +50,16 @@ func (n *Node) Figures() (*Figures, error) {
 }
 
 // Ready tells why the node should not be sent requests, nil if it should: it is
-// open, and reaches enough of its datacenter for a quorum.
+// open, reaches enough of its datacenter for a quorum, and has compared its clock.
 func (n *Node) Ready() error {
 	if n.ctx.Err() != nil {
 		return refuse(Unavailable, "NOT_SENT", "the node is closing")
 	}
 	if nodes, live := len(n.layout().nodes), len(n.Live()); live < leastQuorum(nodes) {
 		return refuse(Unavailable, "TOO_FEW_REPLICAS", "%d of %d nodes of datacenter %s can be reached", live, nodes, n.dc)
+	}
+	if _, unsure, _ := n.compareWalls(); unsure {
+		return n.uncompared()
 	}
 	return nil
 }

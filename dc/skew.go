@@ -96,13 +96,17 @@ func (n *Node) refuseSkewed() error {
 	switch {
 	case unsure:
 		n.count.SkewRefusals.Add(1)
-		return refuse(Unavailable, clockSkew, "node %s has just started, and takes no writes before its clock is compared with those of its peers", n.id).with("node", n.id)
+		return n.uncompared()
 	case !bad:
 		return nil
 	}
 	n.count.SkewRefusals.Add(1)
 	return refuse(Unavailable, clockSkew, "the clock of node %s is %s off that of its peers, %s are allowed: it takes no writes; set it right", n.id, off.Round(time.Millisecond), n.opts.Topology.Clock.MaxSkew).
 		with("node", n.id).with("skew", off.Round(time.Millisecond).String())
+}
+
+func (n *Node) uncompared() error {
+	return refuse(Unavailable, clockSkew, "node %s has just started, and takes no writes before its clock is compared with those of its peers", n.id).with("node", n.id)
 }
 
 // watchSkew says loudly when the wall goes wrong, and when it is right again.

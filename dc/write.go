@@ -129,7 +129,8 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 	if !ok {
 		return nil, refuse(Unavailable, "WRITE_INDETERMINATE", "the request has been tried again elsewhere meanwhile; try it once more with the same request id")
 	}
-	done, err := n.mutate(ctx, t, &storage.Mutation{Key: t.key, Op: op, Request: request, Async: async}, w(len(t.owners)))
+	before, _ := ctx.Deadline() // then its client may have gone to another node
+	done, err := n.mutate(ctx, t, &storage.Mutation{Key: t.key, Op: op, Request: request, Async: async, Before: before}, w(len(t.owners)))
 	end()
 	if err != nil {
 		return nil, err

@@ -193,7 +193,11 @@ type Mutation struct {
 	Request crdt.RequestID // zero for none
 	Async   bool           // the bucket's durability
 	Looked  bool           // a key that has expired here has expired at the co-owners as well
+	Before  time.Time      // after which no event is made any more; zero: whenever
 }
+
+// ErrLate reports a Mutation that came after its Before. It changed nothing.
+var ErrLate = errors.New("the time for it is over")
 
 // Done is what an operation did.
 type Done struct {
@@ -234,6 +238,11 @@ func (r *Replica) Mutate(m *Mutation) (*Done, error) {
 	d, result, err := r.mint(t, m)
 	if err != nil {
 		return nil, err
+	}
+	// The stamp is taken: however long this process stands still from here on, what
+	// others write after that moment comes later.
+	if !m.Before.IsZero() && !time.Now().Before(m.Before) {
+		return nil, ErrLate
 	}
 	if d == nil && r.synced == r.applied {
 		return &Done{Result: result}, nil

@@ -202,3 +202,19 @@ func TestARepeatNamesItsOwnEvent(t *testing.T) {
 		t.Errorf("repeats %t with dot %s, want true with %s", done.Repeats, done.Dot, want)
 	}
 }
+
+// An event is not made after the moment up to which its client waits for it, and
+// a repeat of one that was made is answered even so.
+func TestNothingIsMadeTooLate(t *testing.T) {
+	s, _ := openMem(t)
+	r := s.Replica(testID)
+	m := &Mutation{Key: testKey("c"), Op: add(1), Before: time.Now()}
+	if _, err := r.Mutate(m); !errors.Is(err, ErrLate) {
+		t.Errorf("too late: %v, want ErrLate", err)
+	}
+	if clock := r.State().Clock; !clock.Empty() {
+		t.Errorf("an event was made: %v", clock)
+	}
+	m.Before = time.Now().Add(time.Hour)
+	wait(t, must(r.Mutate(m))(t).Commit)
+}

@@ -14,6 +14,9 @@ import (
 // Pipeline answers each request of a stream as its call would be answered,
 // faults included.
 func (s *kv) Pipeline(stream pb.KV_PipelineServer) error {
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(stream.Context())
 	var sending sync.Mutex
 	var work sync.WaitGroup

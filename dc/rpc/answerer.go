@@ -96,7 +96,7 @@ func (a *answerer) respond(id uint64, answer proto.Message) {
 	if a.closed {
 		return
 	}
-	a.out.Put(id, frame.Response, *body)
+	a.out.Put(frame.Message{ID: id, Field: frame.Response, Body: *body})
 	select {
 	case a.wake <- struct{}{}:
 	default: // it is awake

@@ -26,6 +26,7 @@ const (
 	reasonMalformed      = "MALFORMED"
 	reasonStopping       = "STOPPING"
 	reasonNotSent        = "NOT_SENT"
+	reasonTooLate        = "TOO_LATE"
 )
 
 // ours tells godwit's own methods from health and reflection, which carry no

@@ -97,7 +97,7 @@ func (l *link) send(req *peerv1.Request, done func(*peerv1.Response, error)) err
 	}
 	l.lastID++
 	id := l.lastID
-	l.out.Put(id, frame.Request, *body)
+	l.out.Put(frame.Message{ID: id, Field: frame.Request, Body: *body})
 	l.pending[id] = &call{done: done, timer: time.AfterFunc(timeout, func() { l.timedOut(id, timeout) })}
 	select {
 	case l.wake <- struct{}{}:

@@ -30,8 +30,12 @@ const (
 // as its unary call would be, until the client ends it or the server closes, which
 // first answers what it has taken.
 func (k *kvService) Pipeline(stream grpc.BidiStreamingServer[v1.PipelineFrame, v1.PipelineFrame]) error {
+	zero := time.Now()
+	if err := stream.SendHeader(nil); err != nil { // from now on the client counts
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
-	p := &pipeline{k: k, idle: make(chan struct{}, 1)}
+	p := &pipeline{k: k, idle: make(chan struct{}, 1), transit: newTransit(zero)}
 	p.answerer = newAnswerer(stream, &k.server.codec,
 		frame.Limits{Queue: pipelineQueue, Frame: pipelineFrame, Messages: pipelineMessages}, p.workers.Go)
 	p.most, p.serve, p.instead, p.answered = k.opts.MaxPipeline, p.answer, p.doesNotFit, p.left
@@ -53,6 +57,7 @@ type pipeline struct {
 	*answerer
 
 	k        *kvService
+	transit  transit       // known to the reader alone
 	open     atomic.Int64  // requests that were taken and are not answered
 	draining atomic.Bool   // none is taken any more
 	idle     chan struct{} // told when the last was answered while draining
@@ -69,7 +74,12 @@ func (p *pipeline) read(ctx context.Context) error {
 		if err := p.stream.RecvMsg(&f); err != nil {
 			return err
 		}
-		if err := frame.Cut(f.Data, func(m frame.Message) error { p.take(ctx, m); return nil }); err != nil {
+		arrived := time.Now()
+		if err := frame.Cut(f.Data, func(m frame.Message) error {
+			m.At = p.transit.sent(m, arrived)
+			p.take(ctx, m)
+			return nil
+		}); err != nil {
 			return status.Error(codes.InvalidArgument, err.Error())
 		}
 	}
@@ -156,9 +166,12 @@ func (p *pipeline) answer(ctx context.Context, m frame.Message) proto.Message {
 	if ms := req.GetTimeoutMs(); ms > 0 {
 		timeout = min(time.Duration(min(ms, math.MaxInt32))*time.Millisecond, o.MaxTimeout)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithDeadline(ctx, m.At.Add(timeout))
 	defer cancel()
 	began := time.Now()
+	if late := began.Sub(m.At); late >= timeout {
+		return p.refusal(refuse(dc.Unavailable, reasonTooLate, "the request was %v on its way, and %v were given to it; nothing was done", late.Round(time.Millisecond), timeout))
+	}
 	switch of := req.GetOf().(type) {
 	case *v1.PipelineRequest_Get:
 		got, err := guarded(ctx, o, of.Get, p.k.node.Get)

@@ -344,3 +344,35 @@ func TestPipelineRefusesWhatIsNoFrame(t *testing.T) {
 		t.Errorf("broken frame: %v", err)
 	}
 }
+
+// What was on its way for longer than it was given is not carried out: its client
+// may have gone to another node, and on to its next write.
+func TestPipelineDropsWhatCameTooLate(t *testing.T) {
+	c := testcluster.Start(t, testcluster.Options{Nodes: 1})
+	p := openPipe(t, c.KV(0))
+	if _, err := p.stream.Header(); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(100 * time.Millisecond) // that it claims to have been on its way
+	late := updateOf(&v1.UpdateRequest{Bucket: bucket, Key: []byte("late"), Op: &v1.UpdateRequest_Assign{Assign: &v1.Assign{Value: []byte("x")}}})
+	late.TimeoutMs = 50
+	if err := p.stream.Send(&v1.PipelineFrame{Messages: []*v1.PipelineMessage{{Id: 1, SentMs: 1, Of: &v1.PipelineMessage_Request{Request: late}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if a := p.receive(1)[0]; a.GetReason() != "TOO_LATE" || codes.Code(a.GetCode()) != codes.Unavailable {
+		t.Errorf("a request that came too late: %v", a)
+	}
+	late.TimeoutMs = 20_000
+	if err := p.stream.Send(&v1.PipelineFrame{Messages: []*v1.PipelineMessage{{Id: 1, SentMs: 101, Of: &v1.PipelineMessage_Request{Request: getOf(&v1.GetRequest{Bucket: bucket, Key: []byte("late")})}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if a := p.receive(1)[0]; codes.Code(a.GetCode()) != codes.NotFound {
+		t.Errorf("the key afterwards: %v, want NOT_FOUND", a)
+	}
+	if err := p.stream.Send(&v1.PipelineFrame{Messages: []*v1.PipelineMessage{{Id: 1, SentMs: 1, Of: &v1.PipelineMessage_Request{Request: late}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if a := p.receive(1)[0]; a.GetUpdate() == nil {
+		t.Errorf("a request that came in time: %v", a)
+	}
+}

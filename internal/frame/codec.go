@@ -104,6 +104,6 @@ func (c *Codec) One(field protowire.Number, m proto.Message) (*Out, error) {
 		return nil, err
 	}
 	buf := c.Get(0)
-	*buf = Append(*buf, 0, field, *body)
+	*buf = Append(*buf, Message{Field: field, Body: *body})
 	return &Out{buf}, nil
 }

@@ -24,9 +24,9 @@ func TestFramesAreWhatTheContractSays(t *testing.T) {
 	resp := &peerv1.Response{Of: &peerv1.Response_Apply{Apply: &peerv1.ApplyDone{}}}
 	hello := &peerv1.Hello{Cluster: "c", Dc: "eu", Node: "n1", TopologyVersion: 3}
 	var b []byte
-	b = Append(b, 0, Hello, mustMarshal(t, hello))
-	b = Append(b, 300, Request, mustMarshal(t, req))
-	b = Append(b, 1<<40, Response, mustMarshal(t, resp))
+	b = Append(b, Message{Field: Hello, Body: mustMarshal(t, hello)})
+	b = Append(b, Message{ID: 300, Field: Request, Body: mustMarshal(t, req)})
+	b = Append(b, Message{ID: 1 << 40, Field: Response, Body: mustMarshal(t, resp)})
 	want := &peerv1.Frame{Messages: []*peerv1.Message{
 		{Body: &peerv1.Message_Hello{Hello: hello}},
 		{Id: 300, Body: &peerv1.Message_Request{Request: req}},
@@ -48,7 +48,7 @@ func TestFramesAreWhatTheContractSays(t *testing.T) {
 // FuzzCut demands that no bytes are fatal, and that whatever is taken for a
 // frame is one to protobuf as well.
 func FuzzCut(f *testing.F) {
-	f.Add(Append(nil, 1, Request, []byte{8, 1}))
+	f.Add(Append(nil, Message{ID: 1, Field: Request, Body: []byte{8, 1}, Sent: 7}))
 	f.Add([]byte{10, 2, 8, 5, 16, 1})
 	f.Add([]byte{10, 200, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -69,7 +69,9 @@ func FuzzCut(f *testing.F) {
 
 func TestOutboxFillsFramesUpToTheirLimits(t *testing.T) {
 	o := NewOutbox(new(Codec), Limits{Queue: 1000, Frame: 300, Messages: 3})
-	put := func(id uint64, size int) { o.Put(id, Request, bytes.Repeat([]byte{'x'}, size)) }
+	put := func(id uint64, size int) {
+		o.Put(Message{ID: id, Field: Request, Body: bytes.Repeat([]byte{'x'}, size)})
+	}
 	for id := range uint64(4) {
 		put(id+1, 10) // three share a frame, the fourth begins another
 	}

@@ -2,6 +2,7 @@ package frame
 
 import (
 	"errors"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -14,6 +15,7 @@ const (
 
 	fieldMessages protowire.Number = 1 // of a Frame
 	fieldID       protowire.Number = 1 // of a Message
+	fieldSent     protowire.Number = 5
 )
 
 var errFrame = errors.New("malformed frame")
@@ -22,19 +24,26 @@ var errFrame = errors.New("malformed frame")
 const Overhead = 32
 
 // Append appends a Message as an element of Frame.messages.
-func Append(b []byte, id uint64, field protowire.Number, body []byte) []byte {
-	size := protowire.SizeTag(field) + protowire.SizeBytes(len(body))
-	if id != 0 {
-		size += protowire.SizeTag(fieldID) + protowire.SizeVarint(id)
+func Append(b []byte, m Message) []byte {
+	size := protowire.SizeTag(m.Field) + protowire.SizeBytes(len(m.Body))
+	if m.ID != 0 {
+		size += protowire.SizeTag(fieldID) + protowire.SizeVarint(m.ID)
+	}
+	if m.Sent != 0 {
+		size += protowire.SizeTag(fieldSent) + protowire.SizeVarint(m.Sent)
 	}
 	b = protowire.AppendTag(b, fieldMessages, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(size))
-	if id != 0 {
+	if m.ID != 0 {
 		b = protowire.AppendTag(b, fieldID, protowire.VarintType)
-		b = protowire.AppendVarint(b, id)
+		b = protowire.AppendVarint(b, m.ID)
 	}
-	b = protowire.AppendTag(b, field, protowire.BytesType)
-	return protowire.AppendBytes(b, body)
+	if m.Sent != 0 {
+		b = protowire.AppendTag(b, fieldSent, protowire.VarintType)
+		b = protowire.AppendVarint(b, m.Sent)
+	}
+	b = protowire.AppendTag(b, m.Field, protowire.BytesType)
+	return protowire.AppendBytes(b, m.Body)
 }
 
 // Message is one message of a frame; Body lies in the frame.
@@ -42,6 +51,8 @@ type Message struct {
 	ID    uint64
 	Field protowire.Number // Request, Response, Hello; 0 for none that is known
 	Body  []byte
+	Sent  uint64    // milliseconds, see PipelineMessage.sent_ms; 0 where it is not told
+	At    time.Time // when it was sent, by the clock of the reader, where that can tell; it does not travel
 }
 
 // Cut calls each with every message of a frame, in order, until it fails.
@@ -72,12 +83,17 @@ func parseMessage(b []byte) (m Message, err error) {
 		if n < 0 {
 			return m, errFrame
 		}
-		if num == fieldID && typ == protowire.VarintType {
-			id, k := protowire.ConsumeVarint(b[n:])
+		if (num == fieldID || num == fieldSent) && typ == protowire.VarintType {
+			v, k := protowire.ConsumeVarint(b[n:])
 			if k < 0 {
 				return m, errFrame
 			}
-			m.ID, b = id, b[n+k:]
+			if num == fieldID {
+				m.ID = v
+			} else {
+				m.Sent = v
+			}
+			b = b[n+k:]
 			continue
 		}
 		field, value, rest, err := nextField(b)

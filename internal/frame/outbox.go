@@ -1,7 +1,5 @@
 package frame
 
-import "google.golang.org/protobuf/encoding/protowire"
-
 // Outbox is the queue of messages for one stream, kept as the frames in which
 // they will travel: a frame fills while those before it are sent. Its owner's
 // lock guards it. Make one with NewOutbox.
@@ -44,8 +42,8 @@ func (o *Outbox) Bytes() int { return o.bytes }
 func (o *Outbox) Taken() uint64 { return o.taken }
 
 // Put appends a message.
-func (o *Outbox) Put(id uint64, field protowire.Number, body []byte) {
-	size := len(body) + Overhead
+func (o *Outbox) Put(m Message) {
+	size := len(m.Body) + Overhead
 	last := len(o.frames) - 1
 	if last < 0 || o.frames[last].count >= o.limits.Messages || len(*o.frames[last].buf)+size > o.limits.Frame {
 		o.frames = append(o.frames, gathering{buf: o.codec.Get(0)})
@@ -53,9 +51,9 @@ func (o *Outbox) Put(id uint64, field protowire.Number, body []byte) {
 	}
 	f := &o.frames[last]
 	before := len(*f.buf)
-	*f.buf = Append(*f.buf, id, field, body)
+	*f.buf = Append(*f.buf, m)
 	f.count++
-	f.last = id
+	f.last = m.ID
 	o.bytes += len(*f.buf) - before
 }
 

@@ -7,6 +7,7 @@ package testcluster
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -82,8 +83,11 @@ type member struct {
 	serving  sync.WaitGroup
 }
 
-// Start runs a datacenter until the test ends. It fails the test if a node
-// cannot be started.
+// startWithin is how long nodes may take until they are ready.
+const startWithin = 20 * time.Second
+
+// Start runs a datacenter until the test ends, and returns once its nodes are
+// ready. It fails the test if a node cannot be started.
 func Start(t testing.TB, o Options) *Cluster {
 	t.Helper()
 	o = o.withDefaults()
@@ -110,7 +114,20 @@ func Start(t testing.TB, o Options) *Cluster {
 	for i := range c.nodes {
 		c.start(i, listeners[i])
 	}
-	return c
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for began := time.Now(); ; <-look.C {
+		var err error
+		for _, m := range c.nodes {
+			err = errors.Join(err, m.node.Ready())
+		}
+		if err == nil {
+			return c
+		}
+		if time.Since(began) > startWithin {
+			t.Fatalf("the datacenter is not ready: %v", err)
+		}
+	}
 }
 
 func (c *Cluster) listen(addr string) net.Listener {

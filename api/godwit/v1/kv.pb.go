@@ -3724,7 +3724,7 @@ func (x *Resync) GetOver() bool {
 }
 
 // PipelineFrame carries the messages that gathered while the frame before it was
-// sent. A client sends requests, a node answers.
+// sent. A client sends requests, a node answers; its headers come before any.
 type PipelineFrame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Messages      []*PipelineMessage     `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
@@ -3776,7 +3776,12 @@ type PipelineMessage struct {
 	//
 	//	*PipelineMessage_Request
 	//	*PipelineMessage_Answer
-	Of            isPipelineMessage_Of `protobuf_oneof:"of"`
+	Of isPipelineMessage_Of `protobuf_oneof:"of"`
+	// sent_ms tells of a request how many milliseconds before it the node's headers
+	// arrived at the client, and at least 1. A request that took longer on its way
+	// than its timeout_ms is not carried out, so that a client which has gone to
+	// another node meanwhile is not overtaken by itself. 0: nothing is known of it.
+	SentMs        uint64 `protobuf:"varint,5,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3843,6 +3848,13 @@ func (x *PipelineMessage) GetAnswer() *PipelineAnswer {
 	return nil
 }
 
+func (x *PipelineMessage) GetSentMs() uint64 {
+	if x != nil {
+		return x.SentMs
+	}
+	return 0
+}
+
 type isPipelineMessage_Of interface {
 	isPipelineMessage_Of()
 }
@@ -3861,7 +3873,7 @@ func (*PipelineMessage_Answer) isPipelineMessage_Of() {}
 
 type PipelineRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
-	TimeoutMs uint64                 `protobuf:"varint,1,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // that the node may take; 0 is its default
+	TimeoutMs uint64                 `protobuf:"varint,1,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // that the node may take, with the way to it where sent_ms tells; 0 is its default
 	// Types that are valid to be assigned to Of:
 	//
 	//	*PipelineRequest_Get
@@ -4577,11 +4589,12 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"partitions\x12\x12\n" +
 	"\x04over\x18\x04 \x01(\bR\x04over\"G\n" +
 	"\rPipelineFrame\x126\n" +
-	"\bmessages\x18\x01 \x03(\v2\x1a.godwit.v1.PipelineMessageR\bmessages\"\x94\x01\n" +
+	"\bmessages\x18\x01 \x03(\v2\x1a.godwit.v1.PipelineMessageR\bmessages\"\xad\x01\n" +
 	"\x0fPipelineMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x126\n" +
 	"\arequest\x18\x02 \x01(\v2\x1a.godwit.v1.PipelineRequestH\x00R\arequest\x123\n" +
-	"\x06answer\x18\x03 \x01(\v2\x19.godwit.v1.PipelineAnswerH\x00R\x06answerB\x04\n" +
+	"\x06answer\x18\x03 \x01(\v2\x19.godwit.v1.PipelineAnswerH\x00R\x06answer\x12\x17\n" +
+	"\asent_ms\x18\x05 \x01(\x04R\x06sentMsB\x04\n" +
 	"\x02of\"\x95\x01\n" +
 	"\x0fPipelineRequest\x12\x1d\n" +
 	"\n" +
