@@ -192,7 +192,7 @@ func (n *Node) serveRead(req *peerv1.Read) (*peerv1.ReadDone, error) {
 		q.Bytes = pageBytes
 	}
 	if req.GetDigestOnly() {
-		q.Limit = 1
+		q.Limit, q.Digest = 1, true
 	}
 	replica := n.store.Replica(replicaID(req.GetReplica()))
 	a, err := replica.Read(q)

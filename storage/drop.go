@@ -63,7 +63,7 @@ func (r *Replica) Drop(generation uint64) (bool, error) {
 	r.synced, r.dropped = r.applied, r.applied
 	r.tree.Reset()
 	r.keys, r.changed, r.aheadSince, r.contested, r.manyKinds = 0, time.Time{}, time.Time{}, 0, 0
-	r.mixed = false
+	r.mixed, r.kept = false, heads{}
 	return true, b.Close()
 }
 

@@ -269,6 +269,7 @@ func (p *pair) check(t testing.TB) {
 		t.Fatalf("residue %v, the model: %v", p.r.state.Residue.Changes(), p.model.Residue.Changes())
 	}
 	checkTree(t, p.r)
+	checkKept(t, p.r)
 	p.checkExpiring(t)
 }
 

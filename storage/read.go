@@ -13,12 +13,13 @@ import (
 
 // Query says what to read of a key.
 type Query struct {
-	Key   crdt.KeyID
-	Under string // only cells of collections whose path begins with this: an element, a field
-	After string // only paths behind this one
-	Limit int    // cells of collections at the most; 0 is all
-	Bytes int    // about as many bytes of them at the most, but one cell at the least; 0 is any number
-	Order *Order // of a zset, members by their scores; Under and After are not for them
+	Key    crdt.KeyID
+	Under  string // only cells of collections whose path begins with this: an element, a field
+	After  string // only paths behind this one
+	Limit  int    // cells of collections at the most; 0 is all
+	Bytes  int    // about as many bytes of them at the most, but one cell at the least; 0 is any number
+	Digest bool   // only State is asked for
+	Order  *Order // of a zset, members by their scores; Under and After are not for them
 }
 
 // full reports whether an answer of so many cells and bytes takes no more.
@@ -37,7 +38,8 @@ type Answer struct {
 	Ranked  bool          // Members is the answer to the query's order
 	Members []Ranked      // in the order asked for; their cells are in Cells, in that order as well
 
-	rows int // records of collections and indexes that were read
+	rows  int         // records of collections and indexes that were read
+	heads headRecords // small cells and headers that were read
 }
 
 // Read returns a key's cells with the clock and the residue at one instant. It
@@ -52,8 +54,16 @@ func (r *Replica) Read(q Query) (*Answer, error) {
 		return nil, err
 	}
 	prefix := appendKey(nil, tableData, r.id.Placement, hash, q.Key)
+	a := &Answer{}
 	r.mu.Lock()
-	a := &Answer{Snapshot: crdt.Snapshot{Clock: r.state.Clock.Clone(), Residue: r.state.Residue.OfKey(q.Key)}}
+	if !q.Digest {
+		a.Snapshot = crdt.Snapshot{Clock: r.state.Clock.Clone(), Residue: r.state.Residue.OfKey(q.Key)}
+	}
+	if kept := r.kept.get(hash, prefix); kept != nil && (q.Digest || !kept.headers()) {
+		r.mu.Unlock()
+		return a, a.takeKept(kept, &q)
+	}
+	applied := r.applied
 	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
 	var index *pebble.Iterator
 	if err == nil && q.Order != nil {
@@ -69,7 +79,31 @@ func (r *Replica) Read(q Query) (*Answer, error) {
 			err = errors.Join(err, i.Error(), i.Close())
 		}
 	}
+	if err == nil && len(a.heads) > 0 {
+		r.mu.Lock()
+		if r.applied == applied { // else it may be of before
+			r.kept.put(hash, a.heads, r.store.headsLimit())
+		}
+		r.mu.Unlock()
+	}
 	return a, err
+}
+
+// takeKept answers a query from the records of a key. Where it asks for cells,
+// none of them are headers.
+func (a *Answer) takeKept(kept headRecords, q *Query) error {
+	a.State = kept.digest()
+	if q.Digest {
+		return nil
+	}
+	return kept.each(func(k, v []byte) error {
+		c, err := crdt.DecodeCell(v)
+		if err == nil {
+			id := crdt.CellID{KeyID: q.Key, Kind: crdt.Kind(k[splitKey(k)])}
+			a.Cells = append(a.Cells, crdt.CellState{ID: id, Live: c})
+		}
+		return err
+	})
 }
 
 func (a *Answer) read(it, index *pebble.Iterator, q *Query, prefix []byte) error {
@@ -81,6 +115,7 @@ func (a *Answer) read(it, index *pebble.Iterator, q *Query, prefix []byte) error
 		}
 		switch {
 		case !rec.id.Kind.Collection():
+			a.heads = a.heads.add(it.Key(), it.Value(), false)
 			if err := a.take(rec, it.Key(), it.Value()); err != nil {
 				return err
 			}
@@ -120,6 +155,7 @@ func (a *Answer) head(rec record, it, index *pebble.Iterator, q *Query, prefix [
 		a.Present = append(a.Present, rec.id.Kind)
 	}
 	a.State.XOR(recordDigest(it.Key(), it.Value()))
+	a.heads = a.heads.add(it.Key(), it.Value(), true)
 	if q.Order == nil || rec.id.Kind != crdt.ZSet {
 		return firstCell(it.Key(), q), nil
 	}

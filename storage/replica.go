@@ -36,6 +36,7 @@ type Replica struct {
 	changed    time.Time
 	contested  int // records of the index of conflicts
 	manyKinds  int // of them, keys of several kinds
+	kept       heads
 }
 
 // ID returns the replica's id.
@@ -130,6 +131,7 @@ func (r *Replica) commit(t *txn, gained crdt.Clock, log []*crdt.Delta, more func
 		r.keys += int64(g.keys)
 	}
 	r.countConflicts(t, len(log) == 0)
+	t.keep()
 	r.applied++
 	if !gained.Empty() {
 		r.unsynced = append(r.unsynced, gain{r.applied, gained})

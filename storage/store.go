@@ -32,6 +32,7 @@ type Options struct {
 	Wall       func() time.Time                       // time.Now; stamps come from it
 	Rand       *rand.Rand                             // seeded by the machine; used under a lock
 	CacheBytes int64                                  // block cache; 64 MiB
+	HeadBytes  int64                                  // of small values and headers kept beside the block cache; 32 MiB
 	MemTable   uint64                                 // bytes of a memtable; 16 MiB
 	AsyncSync  time.Duration                          // fsync interval of buckets with async durability; 100 ms
 	LogBytes   int64                                  // event log of all replicas, kept at the most; 1 GiB
@@ -84,6 +85,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Exit = os.Exit
 	}
 	o.CacheBytes = cmp.Or(o.CacheBytes, 64<<20)
+	o.HeadBytes = cmp.Or(o.HeadBytes, 32<<20)
 	o.MemTable = cmp.Or(o.MemTable, 16<<20)
 	o.AsyncSync = cmp.Or(o.AsyncSync, 100*time.Millisecond)
 	o.LogBytes = cmp.Or(o.LogBytes, 1<<30)
@@ -110,7 +112,8 @@ type Store struct {
 
 	mu       sync.Mutex
 	replicas map[ReplicaID]*Replica
-	loading  bool // replicas made now have data on disk, and no tree yet
+	count    atomic.Int64 // of replicas
+	loading  bool         // replicas made now have data on disk, and no tree yet
 	rand     *rand.Rand
 	opening  uint64 // another one every time, see Replica.token
 
@@ -330,6 +333,7 @@ func (s *Store) replicaLocked(id ReplicaID) *Replica {
 	if r == nil {
 		r = &Replica{store: s, id: id, tree: merkle.New(merkle.LeavesFor(s.opts.Identity.Partitions)), treeReady: !s.loading, mixed: s.loading}
 		s.replicas[id] = r
+		s.count.Add(1)
 	}
 	return r
 }

@@ -146,6 +146,7 @@ func TestDamagedRecordsAreErrors(t *testing.T) {
 			if err := s.db.Set(planted, []byte{0xff, 0xff}, pebble.Sync); err != nil {
 				t.Fatal(err)
 			}
+			r.kept = heads{} // as after a start
 			before := r.Clock()
 
 			if _, err := r.Mutate(&Mutation{Key: keys[0], Op: tt.op}); err == nil {

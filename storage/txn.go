@@ -28,6 +28,7 @@ type txn struct {
 	hash    uint64
 	hashed  bool
 	scanned bool // all small cells and headers of key that exist are known
+	missed  bool // they are not kept
 
 	conflicts conflictChanges
 }
@@ -39,7 +40,18 @@ type slot struct {
 	was    crdt.Cell
 	cell   crdt.Cell
 	stored []byte // the record as it stands on disk
+	value  []byte // the record as it is written, once it is
 	dirty  bool
+
+	written bool // value counts
+}
+
+// now is the record as the batch leaves it, nil for none.
+func (s *slot) now() []byte {
+	if s.written {
+		return s.value
+	}
+	return s.stored
 }
 
 func (r *Replica) newTxn() *txn {
@@ -73,6 +85,14 @@ func (t *txn) slot(id crdt.CellID) (*slot, error) {
 		return nil, err
 	}
 	key := cellKey(t.r.id.Placement, hash, id)
+	if !t.scanned && !t.missed {
+		if _, err := t.recall(id.KeyID, key[:splitKey(key)]); err != nil {
+			return nil, err
+		}
+		if s := t.slots[id]; s != nil {
+			return s, nil
+		}
+	}
 	var v []byte
 	if !t.scanned || id.Kind.Collection() {
 		if v, err = t.r.store.get(key); err != nil {
@@ -94,6 +114,9 @@ func (t *txn) storedKinds(key crdt.KeyID) ([]crdt.Kind, error) {
 		return nil, err
 	}
 	prefix := appendKey(nil, tableData, t.r.id.Placement, hash, key)
+	if kept, err := t.recall(key, prefix); err != nil || kept != nil {
+		return t.kindsIn(key, kept, len(prefix)), err
+	}
 	it, err := t.r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
 	if err != nil {
 		return nil, err
@@ -103,6 +126,21 @@ func (t *txn) storedKinds(key crdt.KeyID) ([]crdt.Kind, error) {
 		t.learned(key)
 	}
 	return kinds, errors.Join(err, it.Error(), it.Close())
+}
+
+// kindsIn lists the kinds that records tell of, which this transaction knows.
+func (t *txn) kindsIn(key crdt.KeyID, r headRecords, prefix int) (kinds []crdt.Kind) {
+	if r == nil {
+		return nil
+	}
+	_ = r.each(func(k, _ []byte) error { // which never fails
+		id := crdt.CellID{KeyID: key, Kind: crdt.Kind(k[prefix])}
+		if !id.Kind.Collection() || t.heads[id].count > 0 { // else it holds only what does not count, such as marks
+			kinds = append(kinds, id.Kind)
+		}
+		return nil
+	})
+	return kinds
 }
 
 func (t *txn) passKinds(it *pebble.Iterator, key crdt.KeyID, prefix []byte) (kinds []crdt.Kind, err error) {
@@ -136,6 +174,7 @@ func (t *txn) hashOf(key crdt.KeyID) (uint64, error) {
 	}
 	hash, err := t.r.hashOf(key)
 	t.key, t.hash, t.hashed, t.scanned = key, hash, err == nil, false
+	t.missed = false
 	return hash, err
 }
 
@@ -350,6 +389,7 @@ func (t *txn) writeCell(b *pebble.Batch, id crdt.CellID, s *slot) (merkle.Digest
 	} else {
 		err = b.Delete(s.key, nil)
 	}
+	s.value, s.written = value, true
 	d := recordDigest(s.key, s.stored)
 	d.XOR(recordDigest(s.key, value))
 	if err != nil {
