@@ -37,6 +37,7 @@ type Replica struct {
 	contested  int // records of the index of conflicts
 	manyKinds  int // of them, keys of several kinds
 	kept       heads
+	asked      asked
 }
 
 // ID returns the replica's id.

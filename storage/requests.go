@@ -37,6 +37,7 @@ func (r *Replica) writeRequest(b *pebble.Batch, q crdt.RequestID, dot crdt.Dot, 
 	if told {
 		v = binary.BigEndian.AppendUint64(v, math.Float64bits(res.Score))
 	}
+	r.asked.add(q, r.store.opts.Wall(), r.store.opts.Requests)
 	return b.Set(requestKey(r.id, q), v, nil)
 }
 
@@ -49,7 +50,7 @@ func (r *Replica) writeRequests(b *pebble.Batch, deltas []*crdt.Delta, answers m
 			if !told && len(d.Changes) > 0 {
 				res = crdt.Result{Kind: d.Changes[0].ID.Kind, Changed: 1}
 			}
-			if v, err := r.store.get(requestKey(r.id, q.ID)); err != nil || v != nil {
+			if v, err := r.request(q.ID); err != nil || v != nil {
 				if err != nil {
 					return err
 				}
@@ -74,6 +75,15 @@ func (r *Replica) Knows(q crdt.RequestID) (bool, error) {
 	return v != nil, err
 }
 
+// request returns the record of a request that is not too old, nil for none. The
+// caller holds the lock.
+func (r *Replica) request(q crdt.RequestID) ([]byte, error) {
+	if r.asked.lacks(q, r.store.opts.Wall()) {
+		return nil, nil
+	}
+	return r.store.get(requestKey(r.id, q))
+}
+
 // repeated answers a request that was carried out before, from its record. The
 // event is sent along, so that a retry can bring it to as many copies as asked.
 func (r *Replica) repeated(m *Mutation) (*Done, error) {
@@ -81,7 +91,7 @@ func (r *Replica) repeated(m *Mutation) (*Done, error) {
 	if r.store.opts.Wall().Sub(bornAt(q)) > r.store.opts.Requests {
 		return nil, fmt.Errorf("%w: it was born at %s", ErrRequestOld, bornAt(q).UTC().Format(time.RFC3339))
 	}
-	v, err := r.store.get(requestKey(r.id, q))
+	v, err := r.request(q)
 	if err != nil || v == nil {
 		return nil, err
 	}

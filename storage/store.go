@@ -167,7 +167,7 @@ func (s *Store) openDatabase() error {
 	}
 	s.lock = lock
 	s.loading = true
-	err = errors.Join(s.load(), s.indexScores(), s.indexConflicts())
+	err = errors.Join(s.load(), s.loadAsked(), s.indexScores(), s.indexConflicts())
 	s.loading = false
 	if err != nil {
 		return errors.Join(err, s.shut())
