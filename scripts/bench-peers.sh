@@ -13,12 +13,12 @@ go=${GO:-go}
 cd "$(dirname "$0")/../loadtest/peers"
 mkdir -p "$tools"
 
-# The build cache makes these cheap when nothing has changed.
+# The build cache makes these cheap when nothing has changed, and has much of
+# nats-server, which godwit embeds.
 (
 	cd servers
-	export CGO_ENABLED=0
-	"$go" build -trimpath -o "$tools/etcd" go.etcd.io/etcd/server/v3
-	"$go" build -trimpath -o "$tools/nats-server" github.com/nats-io/nats-server/v2
+	"$go" build -o "$tools/etcd" go.etcd.io/etcd/server/v3
+	"$go" build -o "$tools/nats-server" github.com/nats-io/nats-server/v2
 )
 "$go" build -o "$tools/bench-peers" .
 
