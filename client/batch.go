@@ -234,9 +234,11 @@ func (c *Client) part(ctx context.Context, s call, items []*batchItem, send send
 // goes to another owner marked as a repeat.
 func (c *Client) chunk(ctx context.Context, s call, items []*batchItem, send sendItems) {
 	open := items
-	s.mayMove = func(maybe bool) bool {
-		return s.route != nil || !slices.ContainsFunc(open, func(it *batchItem) bool { return (maybe || it.maybe) && s.write && !it.movable })
+	s.far = true
+	s.stays = func(maybe bool) bool {
+		return slices.ContainsFunc(open, func(it *batchItem) bool { return (maybe || it.maybe) && s.write && !it.movable })
 	}
+	s.mayMove = func(maybe bool) bool { return s.route != nil || !s.stays(maybe) }
 	err := c.do(ctx, s, func(ctx context.Context, a *attempt) error {
 		answers, err := send(ctx, a, open)
 		if err == nil && len(answers) != len(open) {

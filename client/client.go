@@ -21,11 +21,13 @@ import (
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
 )
 
-// Client speaks to the nodes of one datacenter. It keeps one connection per
-// address and is safe for concurrent use.
+// Client speaks to the nodes of one datacenter, and about keys to those of the
+// others that Options.Elsewhere names while nobody there answers. It keeps one
+// connection per address and is safe for concurrent use.
 type Client struct {
 	opts  Options
-	nodes []*node
+	nodes []*node       // of the datacenter
+	far   []*node       // of the others, in their order
 	slots chan struct{} // one for each call in flight
 
 	preferred atomic.Uint32 // index of the node that answered last
@@ -53,6 +55,7 @@ type Client struct {
 type node struct {
 	addr        string
 	index       uint32
+	dc          int // 0: the client's own; from 1 on, a place in Options.Elsewhere
 	conn        *grpc.ClientConn
 	kv          pb.KVClient
 	cluster     pb.ClusterClient
@@ -90,6 +93,16 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 			return nil, errors.Join(fmt.Errorf("open client: %w", err), c.Close())
 		}
 		c.nodes = append(c.nodes, n)
+	}
+	for i, d := range o.Elsewhere {
+		for _, addr := range d.Addrs {
+			n, err := c.connect(addr, uint32(len(c.nodes)+len(c.far)))
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("open client: %w", err), c.Close())
+			}
+			n.dc = i + 1
+			c.far = append(c.far, n)
+		}
 	}
 	if err := c.openNear(); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -149,7 +162,7 @@ func (c *Client) Close() error {
 		c.near.close()
 		c.mu.Lock()
 		c.ended = true
-		nodes := append(slices.Collect(maps.Values(c.learnt)), c.nodes...)
+		nodes := slices.Concat(slices.Collect(maps.Values(c.learnt)), c.nodes, c.far)
 		c.mu.Unlock()
 		c.cancel()
 		var errs []error

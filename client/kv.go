@@ -30,7 +30,7 @@ func (c *Client) get(ctx context.Context, op string, req *pb.GetRequest, opts []
 	req.Options.Session = o.carry(o.bucket, req.GetKey())
 	var resp *pb.GetResponse
 	s := o.readCall(op)
-	s.route, s.class = c.route(o.bucket, req.GetKey(), false), readClass
+	s.route, s.class, s.far = c.route(o.bucket, req.GetKey(), false), readClass, true
 	err = c.do(ctx, s, func(ctx context.Context, a *attempt) error {
 		resp, err = a.get(ctx, req, s.route != nil)
 		return err
@@ -115,6 +115,9 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 	s.twice = movable
 	if movable || s.route != nil { // any owner finds out whether a repeat was carried out
 		s.mayMove = always
+	}
+	if s.far = true; !movable {
+		s.stays = func(maybe bool) bool { return maybe }
 	}
 	var resp *pb.UpdateResponse
 	tries, addr := 0, ""

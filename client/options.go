@@ -28,10 +28,17 @@ const (
 	batchParallel  = 16 // owners that are asked for parts of one batch at once
 )
 
+// Datacenter is where a client goes when its own datacenter does not answer.
+type Datacenter struct {
+	Name  string   // for people; none
+	Addrs []string // required: host:port of its nodes, the preferred first
+}
+
 // Options configures Open. Zero fields take the default named beside them.
 type Options struct {
 	Addrs       []string      // required: host:port of nodes of one datacenter, the preferred first
 	DC          string        // label of that datacenter in answers of this package; none
+	Elsewhere   []Datacenter  // that calls about keys go to when nobody in the first answers, in this order; none
 	Bucket      string        // bucket of calls that name none; "default"
 	Timeout     time.Duration // of one call with all its retries, at most 30 s; 5 s
 	Consistency Consistency   // of calls that name none; the bucket's own
@@ -72,7 +79,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Entropy == nil {
 		o.Entropy = rand.Reader
 	}
-	o.Addrs = slices.Clone(o.Addrs)
+	o.Addrs, o.Elsewhere = slices.Clone(o.Addrs), slices.Clone(o.Elsewhere)
 	return o, o.check()
 }
 
@@ -86,12 +93,22 @@ func (o *Options) check() error {
 	if len(o.Addrs) > maxAddrs {
 		wrong("%d addresses, at most %d are allowed", len(o.Addrs), maxAddrs)
 	}
-	for i, a := range o.Addrs {
-		if _, _, err := net.SplitHostPort(a); err != nil {
-			wrong("address %.80q is not host:port", a)
-		} else if slices.Contains(o.Addrs[:i], a) {
-			wrong("address %.80q is named twice", a)
+	var all []string
+	for i, d := range append([]Datacenter{{o.DC, o.Addrs}}, o.Elsewhere...) {
+		if i > 0 && len(d.Addrs) == 0 {
+			wrong("no addresses of datacenter %.80q: name at least one node as host:port", d.Name)
 		}
+		for _, a := range d.Addrs {
+			if _, _, err := net.SplitHostPort(a); err != nil {
+				wrong("address %.80q is not host:port", a)
+			} else if slices.Contains(all, a) {
+				wrong("address %.80q is named twice", a)
+			}
+			all = append(all, a)
+		}
+	}
+	if len(all) > maxAddrs && len(o.Addrs) <= maxAddrs {
+		wrong("%d addresses in all, at most %d are allowed", len(all), maxAddrs)
 	}
 	if o.Timeout < 0 || o.Timeout > maxTimeout {
 		wrong("timeout %v is not between 0 and %v", o.Timeout, maxTimeout)

@@ -23,6 +23,11 @@ type call struct {
 	// mayMove tells whether another node may be asked next. It is given whether
 	// an earlier attempt may have been applied.
 	mayMove func(maybe bool) bool
+	// stays tells whether the next node must be one of the same datacenter, given
+	// the same: only there it is known what was carried out. nil: it never must.
+	stays func(maybe bool) bool
+	// far lets nodes of other datacenters be asked, see Options.Elsewhere.
+	far bool
 	// route lists the nodes to be tried, given whether one of them did not answer
 	// just now; nil: those given to Open.
 	route func(ctx context.Context, suspect bool) []*node
@@ -73,7 +78,7 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 		err := c.once(ctx, &s, a, f)
 		if err == nil {
 			a.answers(true)
-			if s.route == nil {
+			if s.route == nil && a.dc == 0 {
 				c.preferred.Store(a.index)
 			}
 			return nil
@@ -87,15 +92,25 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 		if !retryable(e) || try > c.opts.MaxRetries || ctx.Err() != nil {
 			return e
 		}
-		moved := len(nodes) > 1 && s.mayMove(maybe)
-		if moved {
-			at = (at + 1) % len(nodes)
+		var moved bool
+		if nodes, at, moved = s.next(nodes, at, maybe); moved {
 			c.opts.Logger.DebugContext(ctx, "asking another node", "op", s.op, "from", a.addr, "to", nodes[at].addr, "code", e.Code.String())
 		}
 		if (!moved || try >= len(nodes)) && !c.pause(ctx, pauses.NextBackOff()) {
 			return e
 		}
 	}
+}
+
+// next tells which of which nodes is asked after one, and whether it is another.
+func (s *call) next(nodes []*node, at int, maybe bool) (left []*node, then int, moved bool) {
+	if s.stays != nil && s.stays(maybe) {
+		nodes, at = within(nodes, at)
+	}
+	if len(nodes) == 1 || !s.mayMove(maybe) {
+		return nodes, at, false
+	}
+	return nodes, (at + 1) % len(nodes), true
 }
 
 // nextOf is the node after one; nil if there is no other.
@@ -116,7 +131,10 @@ func (e *Error) keep(maybe bool) bool {
 }
 
 func (c *Client) nodesFor(ctx context.Context, s *call, suspect bool) []*node {
-	if s.route == nil {
+	switch {
+	case s.route == nil && s.far:
+		return c.everywhere()
+	case s.route == nil:
 		return c.order()
 	}
 	return s.route(ctx, suspect)

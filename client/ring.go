@@ -170,7 +170,7 @@ func (c *Client) nodeAt(addr string) (*node, error) {
 	if c.ended || len(c.learnt) >= ringNodes {
 		return nil, fmt.Errorf("no connection to %s: the client is closed, or knows %d nodes", addr, len(c.learnt))
 	}
-	n, err := c.connect(addr, uint32(len(c.nodes)+len(c.learnt)))
+	n, err := c.connect(addr, uint32(len(c.nodes)+len(c.far)+len(c.learnt)))
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (c *Client) route(bucket string, key []byte, write bool) func(context.Conte
 	}
 	return func(ctx context.Context, suspect bool) []*node {
 		owners := c.ownersOf(ctx, bucket, key, suspect)
-		rest := c.order()
+		rest := c.everywhere()
 		if len(owners) == 0 {
 			return rest
 		}
