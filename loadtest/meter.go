@@ -79,16 +79,18 @@ func (m *meter) reason(err error) {
 	m.reasons[name]++
 }
 
-// rotate ends a slice of time: it adds what the slice held to sum, and returns
-// its point.
-func (m *meter) rotate(sum *histogram) Point {
+// rotate adds what was measured since the last time to each of into, and tells
+// how many operations that were, and how many more failed.
+func (m *meter) rotate(into ...*histogram) (answered, failed int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := pointOf(m.bucket, m.bucketErrors)
-	sum.merge(m.bucket)
+	for _, h := range into {
+		h.merge(m.bucket)
+	}
+	answered, failed = m.bucket.n, m.bucketErrors
 	m.bucket.reset()
 	m.bucketErrors = 0
-	return p
+	return answered, failed
 }
 
 func pointOf(h *histogram, errors int64) Point {

@@ -10,6 +10,7 @@ const (
 	slicesOfRun = 150
 	leastSlice  = 100 * time.Millisecond
 	maxPoints   = 4096 // of one series; later ones are left out
+	lookEvery   = time.Second
 )
 
 func sliceOf(total time.Duration) time.Duration {
@@ -17,27 +18,49 @@ func sliceOf(total time.Duration) time.Duration {
 	return width.Round(100 * time.Millisecond)
 }
 
-// collector turns what meters and probes see into series, slice after slice.
+// collector turns what meters and probes see into series, slice after slice. It
+// looks at them about once a second, for progress, so a slice of a long run is
+// put together from several looks.
 type collector struct {
 	run   *run
 	every time.Duration
+	looks int // for each slice
 
 	mu    sync.Mutex
-	ops   [][]Series // by site, then by operation
-	sites []Series
+	ops   [][]course // by site, then by operation
+	sites []course
 	pairs []Series
 	last  Progress
 }
 
+// course is a series under way.
+type course struct {
+	Series
+
+	slice  *histogram // since the last point
+	errors int64
+}
+
+// end ends a slice at a time.
+func (c *course) end(t float64) {
+	p := pointOf(c.slice, c.errors)
+	p.T = t
+	if len(c.Points) < maxPoints {
+		c.Points = append(c.Points, p)
+	}
+	c.slice.reset()
+	c.errors = 0
+}
+
 func newCollector(r *run, every time.Duration) *collector {
-	c := &collector{run: r, every: every}
+	c := &collector{run: r, every: every, looks: int((every + lookEvery - 1) / lookEvery)}
 	for _, s := range r.sites {
-		var ops []Series
+		var ops []course
 		for _, m := range s.meters {
-			ops = append(ops, Series{DC: m.dc, Op: m.op})
+			ops = append(ops, course{Series: Series{DC: m.dc, Op: m.op}, slice: newBucket()})
 		}
 		c.ops = append(c.ops, ops)
-		c.sites = append(c.sites, Series{DC: s.dc})
+		c.sites = append(c.sites, course{Series: Series{DC: s.dc}, slice: newBucket()})
 	}
 	for _, p := range r.prober.pairs {
 		c.pairs = append(c.pairs, Series{DC: p.from.dc, To: p.to.dc})
@@ -47,68 +70,87 @@ func newCollector(r *run, every time.Duration) *collector {
 
 // collect takes slices until stop.
 func (c *collector) collect(stop <-chan struct{}) {
-	ticker := time.NewTicker(c.every)
+	look := c.every / time.Duration(c.looks)
+	ticker := time.NewTicker(look)
 	defer ticker.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case now := <-ticker.C:
-			c.rotate(now)
+			c.look(now, look)
+			if n%c.looks == 0 {
+				c.end(now)
+			}
 		case <-stop:
-			c.rotate(time.Now())
+			now := time.Now()
+			c.look(now, look)
+			c.end(now)
 			return
 		}
 	}
 }
 
-// rotate ends a slice.
-func (c *collector) rotate(now time.Time) {
+// look takes over what was measured in a while.
+func (c *collector) look(now time.Time, while time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := float64(now.Sub(c.run.origin).Milliseconds()) / 1000
-	add := func(s *Series, p Point) {
-		p.T = t
-		if len(s.Points) < maxPoints {
-			s.Points = append(s.Points, p)
-		}
-	}
 	progress := Progress{T: now.Sub(c.run.origin), Phase: c.run.phaseOf(now)}
 	everything := newBucket()
 	for i, s := range c.run.sites {
-		sum, errors := newBucket(), int64(0)
+		site, n := &c.sites[i], int64(0)
 		for j, m := range s.meters {
-			p := m.rotate(sum)
-			errors += p.Errors
-			add(&c.ops[i][j], p)
+			op := &c.ops[i][j]
+			answered, errors := m.rotate(op.slice, site.slice, everything)
+			op.errors += errors
+			site.errors += errors
+			progress.Errors += errors
+			n += answered
 		}
-		add(&c.sites[i], pointOf(sum, errors))
-		everything.merge(sum)
-		progress.Errors += errors
-		progress.Rates = append(progress.Rates, float64(sum.n)/c.every.Seconds())
+		progress.Rates = append(progress.Rates, float64(n)/while.Seconds())
 	}
-	for i, p := range c.run.prober.pairs {
-		point := p.rotate(now)
-		add(&c.pairs[i], point)
-		if behind := time.Duration(point.Max * float64(time.Millisecond)); behind > progress.Behind {
+	for _, p := range c.run.prober.pairs {
+		if behind := p.behind(now); behind > progress.Behind {
 			progress.Behind, progress.BehindPair = behind, p.from.dc+"→"+p.to.dc
 		}
 	}
 	p := pointOf(everything, 0)
-	progress.Rate, progress.P50, progress.P99 = float64(p.Count)/c.every.Seconds(), p.P50, p.P99
+	progress.Rate, progress.P50, progress.P99 = float64(p.Count)/while.Seconds(), p.P50, p.P99
 	c.last = progress
+}
+
+// end ends a slice.
+func (c *collector) end(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := float64(now.Sub(c.run.origin).Milliseconds()) / 1000
+	for i := range c.sites {
+		c.sites[i].end(t)
+		for j := range c.ops[i] {
+			c.ops[i][j].end(t)
+		}
+	}
+	for i, p := range c.run.prober.pairs {
+		point := p.rotate(now)
+		point.T = t
+		if len(c.pairs[i].Points) < maxPoints {
+			c.pairs[i].Points = append(c.pairs[i].Points, point)
+		}
+	}
 }
 
 // series are all of them.
 func (c *collector) series() []Series {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := append([]Series(nil), c.sites...)
-	for _, ops := range c.ops {
-		out = append(out, ops...)
+	var out []Series
+	for _, all := range append([][]course{c.sites}, c.ops...) {
+		for i := range all {
+			out = append(out, all[i].Series)
+		}
 	}
 	return append(out, c.pairs...)
 }
 
-// progress is the slice that ended last.
+// progress is what the last look found.
 func (c *collector) progress() Progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,7 +163,7 @@ type Progress struct {
 	Phase      string        // preload, quiet, warm-up, load, fault, after, settle, check
 	Rate       float64       // operations a second
 	Rates      []float64     // by datacenter
-	Errors     int64         // in the last slice of time
+	Errors     int64         // in the last second or so
 	P50, P99   float64       // milliseconds
 	Behind     time.Duration // of the pair that is furthest behind
 	BehindPair string

@@ -266,6 +266,21 @@ func (pr *pair) rotate(now time.Time) Point {
 	return p
 }
 
+// behind is how long the oldest probe that is looked for has been so, or how
+// long the one that was found last took, if that was longer.
+func (pr *pair) behind(now time.Time) time.Duration {
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	behind := time.Duration(0)
+	if n := len(pr.found); n > 0 {
+		behind = pr.found[n-1].visible
+	}
+	if len(pr.waiting) > 0 {
+		behind = max(behind, now.Sub(pr.waiting[0].acked))
+	}
+	return behind
+}
+
 // endWrites ends the writing; looking goes on.
 func (p *prober) endWrites() {
 	p.stopping.Do(func() { close(p.stopWriting) })
