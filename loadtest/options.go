@@ -46,12 +46,13 @@ type Options struct {
 	Name        string        // in keys and values; with Check unique to the run; "load"
 	Timeout     time.Duration // of one operation; 5 s
 	Seed        uint64        // of every choice; one as good as any
+	AcksDC      int           // other datacenters that a write waits for; those that do not come in time fail it
 	CallOptions []client.CallOption
 	Progress    func(Progress) // told about once a second; from one goroutine at a time
 	Version     string         // for the report
 }
 
-func (o Options) withDefaults() (Options, error) {
+func (o Options) withDefaults() Options {
 	o.Workload = o.Workload.withDefaults()
 	o.Duration = cmp.Or(o.Duration, defaultDuration)
 	o.Warmup = max(0, cmp.Or(o.Warmup, min(5*time.Second, o.Duration/10)))
@@ -65,7 +66,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Concurrency == 0 {
 		o.Concurrency = closedWorkers
 		if o.Rate > 0 {
-			o.Concurrency = openWorkers * len(o.Clients)
+			o.Concurrency = openWorkers * max(1, len(o.Clients))
 		}
 	}
 	o.Bucket = cmp.Or(o.Bucket, "default")
@@ -75,19 +76,46 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}
-	return o, o.check()
+	return o
+}
+
+// Validate reports everything that is wrong with options for a run at datacenters of
+// these names, so that it can be told before clusters are started.
+func (o Options) Validate(dcs []string) error {
+	o = o.withDefaults()
+	return errors.Join(o.problems(dcs)...)
 }
 
 // ErrOptions reports options with which no run can be made.
 var ErrOptions = errors.New("loadtest")
 
+func wrongOption(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrOptions}, args...)...)
+}
+
+// check is problems of a run that is about to begin.
 func (o *Options) check() error {
 	var errs []error
-	wrong := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrOptions}, args...)...))
+	var dcs []string
+	if len(o.Clients) == 0 {
+		errs = append(errs, wrongOption("no clients: give one for each datacenter"))
 	}
-	dcs := o.labels(wrong)
-	if o.Rate < 0 || o.Rate > maxRate {
+	for _, c := range o.Clients {
+		if c.DC() == "" || slices.Contains(dcs, c.DC()) {
+			errs = append(errs, wrongOption("datacenter label %q is empty or given to two clients", c.DC()))
+		}
+		dcs = append(dcs, c.DC())
+	}
+	if len(o.Faults) > 0 && o.Cluster == nil {
+		errs = append(errs, wrongOption("faults need a cluster that carries them out"))
+	}
+	return errors.Join(append(errs, o.problems(dcs)...)...)
+}
+
+func (o *Options) problems(dcs []string) []error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, wrongOption(format, args...)) }
+	if !(o.Rate >= 0 && o.Rate <= maxRate) { // NaN is neither
 		wrong("rate %v is not between 0 and %d", o.Rate, maxRate)
 	}
 	if o.Concurrency < 1 || o.Concurrency > maxConcurrency {
@@ -102,8 +130,8 @@ func (o *Options) check() error {
 	if o.Check && o.Workload.TTL > 0 {
 		wrong("a workload with a ttl cannot be checked: what expires looks as if it were lost")
 	}
-	if len(o.Faults) > 0 && o.Cluster == nil {
-		wrong("faults need a cluster that carries them out")
+	if o.AcksDC < 0 || len(dcs) > 0 && o.AcksDC >= len(dcs) {
+		wrong("writes cannot wait for %d other datacenters of %d", o.AcksDC, len(dcs))
 	}
 	if err := o.Workload.Check(); err != nil {
 		wrong("%w", err)
@@ -112,22 +140,7 @@ func (o *Options) check() error {
 			wrong("%w", err)
 		}
 	}
-	return errors.Join(errs...)
-}
-
-// labels are the datacenters of the clients.
-func (o *Options) labels(wrong func(format string, args ...any)) []string {
-	if len(o.Clients) == 0 {
-		wrong("no clients: give one for each datacenter")
-	}
-	var dcs []string
-	for _, c := range o.Clients {
-		if c.DC() == "" || slices.Contains(dcs, c.DC()) {
-			wrong("datacenter label %q is empty or given to two clients", c.DC())
-		}
-		dcs = append(dcs, c.DC())
-	}
-	return dcs
+	return errs
 }
 
 // openHistory is the file that a history is written to, and what removes it.

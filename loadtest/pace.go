@@ -83,6 +83,9 @@ func newMix(o *Options) (*mix, error) {
 			return nil, err
 		}
 		opts := []client.CallOption{client.WithBucket(o.Bucket), client.WithTimeout(o.Timeout), client.WithConsistency(level)}
+		if act.write && o.AcksDC > 0 {
+			opts = append(opts, client.WithAcksDC(o.AcksDC))
+		}
 		m.opts = append(m.opts, append(opts, o.CallOptions...))
 	}
 	return m, nil

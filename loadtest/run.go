@@ -67,8 +67,8 @@ type event struct {
 // itself: that operations failed, or that a check found something, is in the
 // report.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	o, err := o.withDefaults()
-	if err != nil {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
 		return nil, err
 	}
 	r, err := newRun(ctx, o)

@@ -52,7 +52,7 @@ func (s *session) loadtestRun() *cli.Command {
 			&cli.StringFlag{Name: "dist", Usage: "keys are chosen: zipfian, uniform, latest or hot"},
 			&cli.Float64Flag{Name: "theta", Usage: "exponent of zipfian and latest"},
 			&cli.Int64Flag{Name: "preload", Usage: "keys put before those that read (default: all, at most 10000; negative: none)"},
-			&cli.IntFlag{Name: "acks-dc", Usage: "writes wait until so many other datacenters hold them"},
+			&cli.IntFlag{Name: "acks-dc", Usage: "writes wait until `N` other datacenters hold them"},
 			&cli.StringFlag{Name: "transport", Value: "pipelined", Usage: "of the client: pipelined or unary"},
 			&cli.BoolFlag{Name: "check", Usage: "keep a history and judge what was acknowledged, lost, made up, and when all was equal"},
 			&cli.PathFlag{Name: "history", Usage: "keep the history of --check in `FILE`"},
@@ -71,15 +71,21 @@ func runLoadtest(in *invocation) error {
 	if err != nil {
 		return err
 	}
-	test := &loadTest{in: in, faults: o.Faults}
-	if what := in.String("emulate"); what != "" {
-		if err := test.emulate(what, o.Duration); err != nil {
-			return err
-		}
-	} else if err := test.find(o.Duration); err != nil {
+	test := &loadTest{in: in, opts: o}
+	if test.transport, err = transportOf(in); err != nil {
 		return err
 	}
-	report, err := test.run(o)
+	if err := checkOutputs(in); err != nil {
+		return err
+	}
+	if what := in.String("emulate"); what != "" {
+		if err := test.emulate(what); err != nil {
+			return err
+		}
+	} else if err := test.find(); err != nil {
+		return err
+	}
+	report, err := test.run()
 	if e := test.close(); err == nil && e != nil {
 		err = e
 	}
@@ -103,7 +109,7 @@ func loadtestOptions(in *invocation) (loadtest.Options, error) {
 		Rate: in.Float64("rate"), Concurrency: in.Int("concurrency"), Duration: in.Duration("duration"), Warmup: in.Duration("warmup"),
 		Quiet: in.Duration("quiet"), Probe: in.Duration("probe"), Settle: in.Duration("settle"), Preload: in.Int64("preload"),
 		Check: in.Bool("check"), HistoryFile: in.Path("history"), Bucket: in.bucket(), Timeout: in.Duration("timeout"),
-		Seed: in.Uint64("seed"), Version: in.s.version, ClusterName: "given",
+		Seed: in.Uint64("seed"), AcksDC: in.Int("acks-dc"), Version: in.s.version, ClusterName: "given",
 	}
 	if _, err := in.options(); err != nil {
 		return o, err
@@ -112,8 +118,8 @@ func loadtestOptions(in *invocation) (loadtest.Options, error) {
 		o.CallOptions = append(o.CallOptions, client.WithStrict())
 	}
 	o.CallOptions = append(o.CallOptions, client.WithR(int(in.Uint("r"))), client.WithW(int(in.Uint("w"))))
-	if n := in.Int("acks-dc"); n != 0 {
-		return o, usagef("--acks-dc %d: this version acknowledges in one datacenter; pairs in the report tell when the others hold a write", n)
+	if err := in.notZero("rate", "concurrency", "duration", "probe", "settle", "theta", "preload"); err != nil {
+		return o, err
 	}
 	if o.HistoryFile != "" && !o.Check {
 		return o, usagef("--history belongs to --check")
@@ -140,6 +146,28 @@ func loadtestOptions(in *invocation) (loadtest.Options, error) {
 		return o, usagef("%s", err)
 	}
 	return o, nil
+}
+
+// notZero refuses flags of numbers and times that were given as 0, which fields of
+// options take for their default.
+func (in *invocation) notZero(flags ...string) error {
+	for _, flag := range flags {
+		if text := in.String(flag); in.IsSet(flag) && (text == "0" || text == "-0" || text == "0s") {
+			return usagef("--%s 0: give more than 0, or leave the flag away", flag)
+		}
+	}
+	return nil
+}
+
+func transportOf(in *invocation) (client.Transport, error) {
+	switch name := in.String("transport"); name {
+	case "pipelined":
+		return client.Pipelined, nil
+	case "unary":
+		return client.Unary, nil
+	default:
+		return 0, usagef("--transport %q is neither pipelined nor unary", name)
+	}
 }
 
 func workloadOf(in *invocation) (loadtest.Workload, error) {
@@ -187,12 +215,13 @@ func workloadOf(in *invocation) (loadtest.Workload, error) {
 
 // loadTest is the cluster under a load test, and how to reach it.
 type loadTest struct {
-	in      *invocation
-	faults  []loadtest.Fault
-	name    string
-	dcs     []datacenter
-	rtts    *wan.RTTs // said by --rtt for links that are real
-	members []member  // that equality is asked of
+	in        *invocation
+	opts      loadtest.Options
+	transport client.Transport
+	name      string
+	dcs       []datacenter
+	rtts      *wan.RTTs // said by --rtt for links that are real
+	members   []member  // that equality is asked of
 
 	own     *emulated.Cluster // nil: it runs elsewhere
 	dir     string            // of own
@@ -200,7 +229,7 @@ type loadTest struct {
 }
 
 // emulate starts a cluster for the test alone.
-func (lt *loadTest) emulate(what string, duration time.Duration) error {
+func (lt *loadTest) emulate(what string) error {
 	in := lt.in
 	if in.String("addr") != "" || in.Path("topology") != "" {
 		return usagef("--emulate starts a cluster; it does not go with --addr and --topology")
@@ -215,6 +244,9 @@ func (lt *loadTest) emulate(what string, duration time.Duration) error {
 	case "3dc":
 		o.DCs = []string{"use1", "euw1", "apne1"}
 	default:
+		if _, err := os.Stat(what); errors.Is(err, os.ErrNotExist) {
+			return usagef("--emulate %q is neither 2dc nor 3dc, and no topology file", what)
+		}
 		t, err := in.loadTopology(what)
 		if err != nil {
 			return err
@@ -235,7 +267,7 @@ func (lt *loadTest) emulate(what string, duration time.Duration) error {
 			return usagef("--rtt: %s", err)
 		}
 	}
-	if err := lt.checkFaults(o.DCs, plannedNodes(o), duration); err != nil {
+	if err := lt.check(o.DCs, plannedNodes(o)); err != nil {
 		return err
 	}
 	var err error
@@ -278,16 +310,21 @@ func plannedNodes(o emulated.Options) []string {
 	return out
 }
 
-func (lt *loadTest) checkFaults(dcs, nodes []string, duration time.Duration) error {
-	if err := loadtest.CheckFaults(lt.faults, dcs, nodes, duration); err != nil {
+// check tells what cannot be done at datacenters and nodes of these names, before
+// anything is started.
+func (lt *loadTest) check(dcs, nodes []string) error {
+	if err := loadtest.CheckFaults(lt.opts.Faults, dcs, nodes, lt.opts.Duration); err != nil {
 		return usagef("%s: %s", lt.in.Path("faults"), err)
+	}
+	if err := lt.opts.Validate(dcs); err != nil {
+		return usagef("%s", err)
 	}
 	return nil
 }
 
 // find takes the cluster that the connection flags name, or those of its
 // datacenters that --dc names.
-func (lt *loadTest) find(duration time.Duration) error {
+func (lt *loadTest) find() error {
 	in := lt.in
 	all, err := in.directory()
 	if err != nil {
@@ -324,20 +361,16 @@ func (lt *loadTest) find(duration time.Duration) error {
 		lt.rtts = &rtts
 	}
 	lt.name = "running: " + strings.Join(wanted, " ")
-	return lt.checkFaults(names, nil, duration)
+	return lt.check(wanted, nil)
 }
 
 // run opens the clients and makes the test.
-func (lt *loadTest) run(o loadtest.Options) (*loadtest.Report, error) {
-	in := lt.in
-	transport, ok := map[string]client.Transport{"pipelined": client.Pipelined, "unary": client.Unary}[in.String("transport")]
-	if !ok {
-		return nil, usagef("--transport %q is neither pipelined nor unary", in.String("transport"))
-	}
+func (lt *loadTest) run() (*loadtest.Report, error) {
+	in, o := lt.in, lt.opts
 	var names []string
 	for _, d := range lt.dcs {
 		c, err := client.Open(in.ctx(), client.Options{
-			Addrs: d.addrs, DC: d.name, Timeout: o.Timeout, Transport: transport, RoundRobin: true, MaxInFlight: max(1024, 2*o.Concurrency),
+			Addrs: d.addrs, DC: d.name, Timeout: o.Timeout, Transport: lt.transport, RoundRobin: true, MaxInFlight: max(1024, 2*o.Concurrency),
 		})
 		if err != nil {
 			return nil, usagef("%s", err)

@@ -32,6 +32,32 @@ func (lt *loadTest) write(r *loadtest.Report) error {
 	return errors.Join(append(errs, in.printReport(r))...)
 }
 
+// checkOutputs opens what is to be written, so that a run of an hour does not end
+// without its report because of a directory that is not there.
+func checkOutputs(in *invocation) error {
+	for _, flag := range []string{"out", "json", "markdown"} {
+		path := in.Path(flag)
+		if path == "" {
+			continue
+		}
+		_, err := os.Stat(path)
+		isNew := errors.Is(err, os.ErrNotExist)
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o666)
+		if err != nil {
+			return usagef("--%s: %s", flag, err)
+		}
+		if err := f.Close(); err != nil {
+			return usagef("--%s: %s", flag, err)
+		}
+		if isNew { // nothing stays if the run does not get that far
+			if err := os.Remove(path); err != nil {
+				return usagef("--%s: %s", flag, err)
+			}
+		}
+	}
+	return nil
+}
+
 func writeTo(path string, render func(io.Writer) error) error {
 	f, err := os.Create(path)
 	if err != nil {

@@ -47,6 +47,10 @@ func (s *session) planCommand() *cli.Command {
 }
 
 func makePlan(in *invocation) error {
+	err := in.notZero("keys", "dcs", "replicas", "cores", "busy", "read-cpu", "write-cpu", "apply-cpu", "disk-fill", "space", "cache-share", "compression", "per-node")
+	if err != nil {
+		return err
+	}
 	inputs := plan.Inputs{
 		DCs: in.Int("dcs"), Replicas: in.Int("replicas"), Cores: in.Int("cores"), Busy: in.Float64("busy"),
 		ReadCPU: in.Duration("read-cpu"), WriteCPU: in.Duration("write-cpu"), ApplyCPU: in.Duration("apply-cpu"),
@@ -65,7 +69,7 @@ func makePlan(in *invocation) error {
 		"key-memory": &inputs.KeyMemory, "base-memory": &inputs.BaseMemory, "event-bytes": &inputs.EventBytes,
 	} {
 		n, err := topology.ParseSize(in.String(flag))
-		if err != nil {
+		if err != nil || n <= 0 {
 			return usagef("--%s %q is no size: give bytes such as 128, 5KiB or 8TB", flag, in.String(flag))
 		}
 		*into = float64(n)

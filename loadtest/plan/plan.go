@@ -20,29 +20,29 @@ import (
 // Inputs are what a plan is made of. Zero fields take the default named beside
 // them.
 type Inputs struct {
-	Keys      float64 // required
-	ValueSize float64 // bytes; required
-	KeySize   float64 // bytes; 32
-	Reads     float64 // a second over all datacenters
-	Writes    float64 // a second over all datacenters
-	DCs       int     // required
-	Replicas  int     // in each datacenter; 3
+	Keys      float64 `json:"keys"`       // required
+	ValueSize float64 `json:"value_size"` // bytes; required
+	KeySize   float64 `json:"key_size"`   // bytes; 32
+	Reads     float64 `json:"reads"`      // a second over all datacenters
+	Writes    float64 `json:"writes"`     // a second over all datacenters
+	DCs       int     `json:"dcs"`        // required
+	Replicas  int     `json:"replicas"`   // in each datacenter; 3
 
-	Cores       int           // of a node; 32
-	Busy        float64       // share of them that the load may take; 0.6
-	ReadCPU     time.Duration // of all nodes for one read; 170 µs
-	WriteCPU    time.Duration // of all nodes of the datacenter that takes a write; 760 µs
-	ApplyCPU    time.Duration // of all nodes of each other datacenter; 990 µs
-	Disk        float64       // bytes of a node; 8 TB
-	DiskFill    float64       // share of it that data may take; 0.6
-	Space       float64       // bytes on disk for each byte of keys and values; 1.6
-	NodeMemory  float64       // bytes of a node; 128 GiB
-	KeyMemory   float64       // bytes of memory for each key of a node; 8
-	BaseMemory  float64       // bytes of a node beside keys and block cache; 2 GiB
-	CacheShare  float64       // of the live bytes of a node that the block cache holds; 0.02
-	EventBytes  float64       // on the WAN for each write, beside key and value; 50
-	Compression float64       // bytes on the WAN for each byte of events; 1
-	PerNode     int           // replicas of partitions that a node should hold; 64
+	Cores       int           `json:"cores"`        // of a node; 32
+	Busy        float64       `json:"busy"`         // share of them that the load may take; 0.6
+	ReadCPU     time.Duration `json:"read_cpu_ns"`  // of all nodes for one read; 170 µs
+	WriteCPU    time.Duration `json:"write_cpu_ns"` // of all nodes of the datacenter that takes a write; 760 µs
+	ApplyCPU    time.Duration `json:"apply_cpu_ns"` // of all nodes of each other datacenter; 990 µs
+	Disk        float64       `json:"disk"`         // bytes of a node; 8 TB
+	DiskFill    float64       `json:"disk_fill"`    // share of it that data may take; 0.6
+	Space       float64       `json:"space"`        // bytes on disk for each byte of keys and values; 1.6
+	NodeMemory  float64       `json:"node_memory"`  // bytes of a node; 128 GiB
+	KeyMemory   float64       `json:"key_memory"`   // bytes of memory for each key of a node; 8
+	BaseMemory  float64       `json:"base_memory"`  // bytes of a node beside keys and block cache; 2 GiB
+	CacheShare  float64       `json:"cache_share"`  // of the live bytes of a node that the block cache holds; 0.02
+	EventBytes  float64       `json:"event_bytes"`  // on the WAN for each write, beside key and value; 50
+	Compression float64       `json:"compression"`  // bytes on the WAN for each byte of events; 1
+	PerNode     int           `json:"per_node"`     // replicas of partitions that a node should hold; 64
 }
 
 // Limits of a plan.
@@ -103,7 +103,7 @@ func (in *Inputs) check() error {
 
 // Plan is what a cluster needs.
 type Plan struct {
-	Inputs Inputs `json:"-"`
+	Inputs Inputs `json:"inputs"`
 
 	NodesPerDC int    `json:"nodes_per_dc"`
 	Nodes      int    `json:"nodes"`
