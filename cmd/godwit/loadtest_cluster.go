@@ -101,9 +101,10 @@ func (lt *loadTest) StartNode(ctx context.Context, node string) error {
 	return lt.own.StartNode(ctx, node)
 }
 
-// Equal compares the replicas of all datacenters, as verify does.
-func (lt *loadTest) Equal(context.Context) (bool, error) {
-	views, err := lt.in.survey(lt.members, nil, 0)
+// Equal compares the replicas of all datacenters, as verify does. An interrupted
+// run asks it too: ctx is that of the run, not of the command.
+func (lt *loadTest) Equal(ctx context.Context) (bool, error) {
+	views, err := lt.in.surveyWhile(ctx, lt.members, nil, 0)
 	if err != nil {
 		return false, err
 	}

@@ -111,6 +111,11 @@ func (in *invocation) compared() ([]member, error) {
 // survey asks every datacenter for the digests of its replicas, with clocks;
 // each waits, at most settle, until it covers the clocks of its partitions.
 func (in *invocation) survey(dcs []member, wait clocks, settle time.Duration) ([]view, error) {
+	return in.surveyWhile(in.ctx(), dcs, wait, settle)
+}
+
+// surveyWhile is survey for one who goes on after an interrupt.
+func (in *invocation) surveyWhile(ctx context.Context, dcs []member, wait clocks, settle time.Duration) ([]view, error) {
 	opts, err := in.options()
 	if err != nil {
 		return nil, err
@@ -121,7 +126,7 @@ func (in *invocation) survey(dcs []member, wait clocks, settle time.Duration) ([
 		if d.Client == nil {
 			return nil, unavailablef("no address of it is known: name one more in --addr, or give --topology")
 		}
-		return d.Verify(in.ctx(), req, opts...)
+		return d.Verify(ctx, req, opts...)
 	})
 	var views []view
 	for _, a := range all {
