@@ -84,6 +84,14 @@ bench-speed: ## how fast a datacenter of processes is beside gRPC itself (KEYS=1
 bench-peers: build ## measure godwit beside etcd, NATS JetStream and Redis, which it installs (ARGS='-rounds 5 -markdown')
 	GO=$(GO) scripts/bench-peers.sh $(TOOLS) $(BIN) $(ARGS)
 
+.PHONY: bench-agree
+bench-agree: tools ## ask ghz, a client of others, whether the load tester's p50 is right
+	GO=$(GO) scripts/agree.sh $(TOOLS)
+
+.PHONY: page
+page: ## make a short load test and look at its page in headless Chromium, installed if need be; pictures in bin/page
+	GO=$(GO) scripts/page.sh $(CURDIR)/bin/page
+
 .PHONY: mutants
 mutants: ## plant known bugs one by one; the tests must catch them (NAME=regexp)
 	$(GO) test -timeout 3h -count=1 -run Mutants -v ./crdt -mutants

@@ -81,6 +81,7 @@ func godwit() rules {
 			"internal/bench/cmd":   {imports: []string{"internal/bench"}},
 			"internal/mutants":     {},
 			"internal/mutants/cmd": {imports: []string{"internal/mutants"}},
+			"scripts/checkpage":    {},
 			"scripts/testreport":   {},
 		},
 		libraries: []library{
