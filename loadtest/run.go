@@ -92,6 +92,13 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 }
 
 func newRun(ctx context.Context, o Options) (*run, error) {
+	var telling sync.Mutex // faults are told beside the rest
+	tell := o.Progress
+	o.Progress = func(p Progress) {
+		telling.Lock()
+		defer telling.Unlock()
+		tell(p)
+	}
 	r := &run{opts: o, stop: make(chan struct{})}
 	// Operations in flight end by themselves when the load is interrupted.
 	r.calls, r.giveUp = context.WithCancel(context.WithoutCancel(ctx))

@@ -31,6 +31,11 @@ type collector struct {
 	sites []course
 	pairs []Series
 	last  Progress
+
+	since  time.Time // what follows was measured since then, and is not in last yet
+	recent *histogram
+	counts []int64 // by site
+	errors int64
 }
 
 // course is a series under way.
@@ -53,7 +58,10 @@ func (c *course) end(t float64) {
 }
 
 func newCollector(r *run, every time.Duration) *collector {
-	c := &collector{run: r, every: every, looks: int((every + lookEvery - 1) / lookEvery)}
+	c := &collector{
+		run: r, every: every, looks: int((every + lookEvery - 1) / lookEvery),
+		since: time.Now(), recent: newBucket(), counts: make([]int64, len(r.sites)),
+	}
 	for _, s := range r.sites {
 		var ops []course
 		for _, m := range s.meters {
@@ -76,45 +84,59 @@ func (c *collector) collect(stop <-chan struct{}) {
 	for n := 1; ; n++ {
 		select {
 		case now := <-ticker.C:
-			c.look(now, look)
+			c.look(now)
 			if n%c.looks == 0 {
 				c.end(now)
 			}
 		case <-stop:
 			now := time.Now()
-			c.look(now, look)
+			c.look(now)
 			c.end(now)
 			return
 		}
 	}
 }
 
-// look takes over what was measured in a while.
-func (c *collector) look(now time.Time, while time.Duration) {
+// look takes over what was measured since the last time.
+func (c *collector) look(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	progress := Progress{T: now.Sub(c.run.origin), Phase: c.run.phaseOf(now)}
-	everything := newBucket()
 	for i, s := range c.run.sites {
-		site, n := &c.sites[i], int64(0)
+		site := &c.sites[i]
 		for j, m := range s.meters {
 			op := &c.ops[i][j]
-			answered, errors := m.rotate(op.slice, site.slice, everything)
+			answered, errors := m.rotate(op.slice, site.slice, c.recent)
 			op.errors += errors
 			site.errors += errors
-			progress.Errors += errors
-			n += answered
+			c.errors += errors
+			c.counts[i] += answered
 		}
-		progress.Rates = append(progress.Rates, float64(n)/while.Seconds())
 	}
+	c.last.T, c.last.Phase = now.Sub(c.run.origin), c.run.phaseOf(now)
+	// Shorter times tell more of the scheduler than of the cluster.
+	if while := now.Sub(c.since); while > lookEvery*9/10 {
+		c.tally(while)
+		c.since = now
+	}
+	c.last.Behind, c.last.BehindPair = 0, ""
 	for _, p := range c.run.prober.pairs {
-		if behind := p.behind(now); behind > progress.Behind {
-			progress.Behind, progress.BehindPair = behind, p.from.dc+"→"+p.to.dc
+		if behind := p.behind(now); behind > c.last.Behind {
+			c.last.Behind, c.last.BehindPair = behind, p.from.dc+"→"+p.to.dc
 		}
 	}
-	p := pointOf(everything, 0)
-	progress.Rate, progress.P50, progress.P99 = float64(p.Count)/while.Seconds(), p.P50, p.P99
-	c.last = progress
+}
+
+// tally makes progress of what was measured in a while.
+func (c *collector) tally(while time.Duration) {
+	p := pointOf(c.recent, c.errors)
+	c.last.Rate, c.last.P50, c.last.P99, c.last.Errors = float64(p.Count)/while.Seconds(), p.P50, p.P99, p.Errors
+	c.last.Rates = nil // the last ones are with whoever was told
+	for i, n := range c.counts {
+		c.last.Rates = append(c.last.Rates, float64(n)/while.Seconds())
+		c.counts[i] = 0
+	}
+	c.recent.reset()
+	c.errors = 0
 }
 
 // end ends a slice.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/godwitdb/godwit/loadtest"
 )
 
 // wantFields reports those of a JSON object that are not there.
@@ -129,6 +131,43 @@ func TestLoadtestFails(t *testing.T) {
 	m := readJSON(t, report)
 	if check := within(m, "check"); check["converged"] != false || check["diverged"] == 0.0 || within(m, "pairs")["unseen"] == 0.0 {
 		t.Errorf("check %v", check)
+	}
+}
+
+// TestLoadtestWorkloads: every workload runs against an emulated cluster, in an
+// open or a closed loop, and nothing it was promised is broken. Writes of one of
+// them wait for the other datacenter.
+func TestLoadtestWorkloads(t *testing.T) {
+	tm := startCluster(t)
+	own := file(t, "own.yaml", `
+name: own
+keys: 30
+distribution: latest
+value_size: 10-2KiB
+datacenters: {use1: 3, euw1: 1}
+operations:
+  - {op: insert, weight: 1}
+  - {op: read, weight: 1, consistency: one}
+  - {op: hset, weight: 1}
+  - {op: zincr, weight: 1}
+`)
+	loops := [][]string{{"--rate", "50"}, {"--concurrency", "2"}}
+	for i, name := range append(loadtest.PresetNames(), own) {
+		args := append([]string{
+			"loadtest", "run", "--workload", name, "--duration", "300ms", "--warmup", "-1s", "--quiet", "-1s", "--probe", "-1s",
+			"--check",
+		}, loops[i%2]...)
+		if name != own {
+			args = append(args, "--keys", "30")
+		}
+		if name == "counters" {
+			args = append(args, "--acks-dc", "1", "--transport", "unary")
+		}
+		m := tm.fields(0, args...)
+		check, op := within(m, "check"), within(m, "operations")
+		if name != "c" && check["acked"] == 0.0 || check["converged"] != true || op["errors"] != 0.0 {
+			t.Errorf("%s: check %v, operation %v", name, check, op)
+		}
 	}
 }
 
