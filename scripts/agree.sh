@@ -24,7 +24,7 @@ for _ in $(seq 600); do
 	kill -0 "$demo" 2>/dev/null || { cat "$dir/demo.log" >&2; exit 1; }
 	sleep 0.1
 done
-addr=$(sed -n 's/.*"grpc":[[:space:]]*\["\([^"]*\)".*/\1/p;' <(tr -d '\n' <"$GODWIT_DEMO") | head -n 1)
+addr=$(tr -d ' \n' <"$GODWIT_DEMO" | grep -oE '"grpc":\["[^"]+' | head -n 1 | cut -d '"' -f 4)
 
 keys=1000
 printf 'name: agree\nkeys: %d\ndistribution: uniform\noperations:\n  - {op: incr, weight: 1}\n' "$keys" >"$dir/mix.yaml"
@@ -36,12 +36,12 @@ printf 'name: agree\nkeys: %d\ndistribution: uniform\noperations:\n  - {op: incr
 	echo ']'
 } >"$dir/calls.json"
 
-# field FILE PATTERN: the first number after a name in a file of JSON.
-field() { tr -d ' \n' <"$1" | grep -oE "$2"'":[0-9.]+' | head -n 1 | grep -oE '[0-9.]+$'; }
+# number FILE PATTERN: the one at the end of what first matches in a file of JSON.
+number() { tr -d ' \n' <"$1" | grep -oE "$2"'[0-9.]+' | head -n 1 | grep -oE '[0-9.]+$'; }
 ours() { "$dir/godwit" loadtest run --workload "$dir/mix.yaml" --transport unary --probe -1s --quiet -1s "$@" --json "$dir/ours.json" >/dev/null 2>>"$dir/load.log"; }
 
 ours --concurrency 64 --duration "${seconds}s"
-top=$(field "$dir/ours.json" '"seconds":[0-9.]+,"rate')
+top=$(number "$dir/ours.json" '"seconds":[0-9.]+,"rate":')
 rate=$(awk -v t="$top" 'BEGIN { r = int(t / 2); print (r < 1) ? 1 : r }')
 echo "top rate of a closed loop of 64: $top/s; both clients at $rate/s"
 
@@ -49,10 +49,10 @@ mine=() theirs=()
 for round in 1 2 3; do
 	ours --rate "$rate" --concurrency 64 --duration "${seconds}s"
 	# Milliseconds from when the call was due; ghz tells nanoseconds from when it was made.
-	mine+=("$(tr -d ' \n' <"$dir/ours.json" | grep -oE '"latency_ms":\{"p50":[0-9.]+' | head -n 1 | grep -oE '[0-9.]+$')")
-	service=$(tr -d ' \n' <"$dir/ours.json" | grep -oE '"service_ms":\{"p50":[0-9.]+' | head -n 1 | grep -oE '[0-9.]+$')
+	mine+=("$(number "$dir/ours.json" '"latency_ms":\{"p50":')")
+	service=$(number "$dir/ours.json" '"service_ms":\{"p50":')
 	"$tools/ghz" --insecure --call godwit.v1.KV/Update -c 64 --connections 3 --rps "$rate" -z "${seconds}s" -D "$dir/calls.json" -O json "$addr" >"$dir/ghz.json"
-	theirs+=("$(tr -d ' \n' <"$dir/ghz.json" | grep -oE '"percentage":50,"latency":[0-9]+' | head -n 1 | grep -oE '[0-9]+$' | awk '{ printf "%.3f", $1 / 1e6 }')")
+	theirs+=("$(number "$dir/ghz.json" '"percentage":50,"latency":' | awk '{ printf "%.3f", $1 / 1e6 }')")
 	echo "round $round: godwit p50 ${mine[-1]} ms (from the call itself $service ms), ghz p50 ${theirs[-1]} ms"
 done
 printf '%s\n' "${mine[@]}" | sort -n >"$dir/mine"
