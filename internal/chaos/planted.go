@@ -25,8 +25,8 @@ func planted() []mutants.Mutant {
 			Old: "if a != 0 && c.Last(a) == 0 {", New: "if a = a>>32<<32 | 7; a != 0 {",
 		},
 		{
-			Name: "log-trimmed-before-stable", File: "dc/stable.go", Packages: []string{"./internal/chaos"},
-			Old: "\t\t\tall = crdt.Intersection(&all, &r.least)", New: "\t\t\t_ = r.least",
+			Name: "log-trimmed-before-stable", File: "storage/log.go", Packages: []string{"./internal/chaos"},
+			Old: "\tcase settled && (!at.After(t.keep) || t.freed < t.tight):", New: "\tcase settled || at.Before(t.keep) || d.Hi > 0:",
 		},
 		{
 			Name: "clock-before-the-join", File: "storage/descent.go", Packages: []string{"./internal/chaos"},
