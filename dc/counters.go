@@ -60,6 +60,9 @@ type Counters struct {
 	// Repeats are writes with a request id that had been carried out before, and
 	// were answered as then.
 	Repeats atomic.Uint64
+	// IncrementsJoined are increments of counters that became one run of events
+	// with others, for which they waited while an earlier one was on its way to disk.
+	IncrementsJoined atomic.Uint64
 	// AcksAsked are the questions to other datacenters whether a write has arrived
 	// there, and AcksShort the writes that fewer of them than asked for were known
 	// to hold when the time was up.

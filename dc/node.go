@@ -171,6 +171,7 @@ type Node struct {
 	hedges  *hedgeBudget
 
 	requests     requests
+	together     together
 	ahead        ahead
 	repairs      repairs
 	sessionPulls singleflight.Group

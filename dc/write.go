@@ -107,7 +107,7 @@ func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v
 	if err := n.lookFirst(ctx, t, op, w(len(t.owners))); err != nil {
 		return nil, err
 	}
-	resp, err := n.coordinate(ctx, t, op, request, w)
+	resp, err := n.coordinateShared(ctx, t, op, request, w)
 	n.watchRights(t, op, resp, err)
 	if err != nil {
 		return resp, err
@@ -127,7 +127,7 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 	async := t.bucket.Durability == "async"
 	end, ok := n.requests.begin(request, t.recalls)
 	if !ok {
-		return nil, refuse(Unavailable, "WRITE_INDETERMINATE", "the request has been tried again elsewhere meanwhile; try it once more with the same request id")
+		return nil, triedElsewhere()
 	}
 	before, _ := ctx.Deadline() // then its client may have gone to another node
 	done, err := n.mutate(ctx, t, &storage.Mutation{Key: t.key, Op: op, Request: request, Async: async, Before: before}, w(len(t.owners)))
@@ -135,11 +135,7 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 	if err != nil {
 		return nil, err
 	}
-	resp := &v1.UpdateResponse{
-		Kind: v1.Kind(done.Kind), Changed: uint64(done.Changed), Repeated: done.Repeats,
-		Answer: &v1.Answer{Copies: 1, Replicas: uint32(len(t.owners)), Dc: n.dc, Node: n.id},
-	}
-	resp.Value = valueAfter(op, done)
+	resp := n.answerOf(t, op, done)
 	if done.Repeats {
 		n.count.Repeats.Add(1)
 	}
@@ -156,8 +152,7 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 		}
 		return resp, err
 	}
-	resp.Context = n.sealContext(t.key, &crdt.Context{Dots: []crdt.Dot{done.Dot}})
-	resp.Dot = &v1.Dot{Actor: uint64(done.Dot.Actor), Seq: done.Dot.Seq}
+	n.nameEvent(t, resp, done.Dot)
 	s := n.newSpread(t.id, []*crdt.Delta{done.Delta}, [][]byte{crdt.AppendDelta(nil, done.Delta)})
 	s.async, s.strict = async, t.strict
 	if !done.Untold {
@@ -176,11 +171,33 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 	got, standIns := s.copies()
 	resp.Answer.Copies, resp.Answer.StandIns = uint32(got), uint32(standIns)
 	if !enough {
-		wanted := w(len(t.owners))
-		return nil, refuse(Unavailable, "WRITE_INDETERMINATE", "%d of %d copies are durable, %d were asked for; the write may still become visible", got, len(t.owners), wanted).
-			with("copies", strconv.Itoa(got)).with("wanted", strconv.Itoa(wanted))
+		return nil, tooFewCopies(t, got, w)
 	}
 	return resp, nil
+}
+
+// answerOf begins the answer to an operation that was carried out here.
+func (n *Node) answerOf(t *target, op *crdt.Op, done *storage.Done) *v1.UpdateResponse {
+	return &v1.UpdateResponse{
+		Kind: v1.Kind(done.Kind), Changed: uint64(done.Changed), Repeated: done.Repeats, Value: valueAfter(op, done),
+		Answer: &v1.Answer{Copies: 1, Replicas: uint32(len(t.owners)), Dc: n.dc, Node: n.id},
+	}
+}
+
+// nameEvent tells in an answer which event was made.
+func (n *Node) nameEvent(t *target, resp *v1.UpdateResponse, dot crdt.Dot) {
+	resp.Context = n.sealContext(t.key, &crdt.Context{Dots: []crdt.Dot{dot}})
+	resp.Dot = &v1.Dot{Actor: uint64(dot.Actor), Seq: dot.Seq}
+}
+
+func triedElsewhere() error {
+	return refuse(Unavailable, "WRITE_INDETERMINATE", "the request has been tried again elsewhere meanwhile; try it once more with the same request id")
+}
+
+func tooFewCopies(t *target, got int, w func(owners int) int) error {
+	wanted := w(len(t.owners))
+	return refuse(Unavailable, "WRITE_INDETERMINATE", "%d of %d copies are durable, %d were asked for; the write may still become visible", got, len(t.owners), wanted).
+		with("copies", strconv.Itoa(got)).with("wanted", strconv.Itoa(wanted))
 }
 
 // copyKey gives a small key, as it is here, to the other owners, and returns

@@ -84,11 +84,16 @@ func (r *Replica) request(q crdt.RequestID) ([]byte, error) {
 	return r.store.get(requestKey(r.id, q))
 }
 
+// tooOld reports that nobody remembers any more whether a request was carried out.
+func (r *Replica) tooOld(q crdt.RequestID) bool {
+	return q != (crdt.RequestID{}) && r.store.opts.Wall().Sub(bornAt(q)) > r.store.opts.Requests
+}
+
 // repeated answers a request that was carried out before, from its record. The
 // event is sent along, so that a retry can bring it to as many copies as asked.
 func (r *Replica) repeated(m *Mutation) (*Done, error) {
 	q := m.Request
-	if r.store.opts.Wall().Sub(bornAt(q)) > r.store.opts.Requests {
+	if r.tooOld(q) {
 		return nil, fmt.Errorf("%w: it was born at %s", ErrRequestOld, bornAt(q).UTC().Format(time.RFC3339))
 	}
 	v, err := r.request(q)

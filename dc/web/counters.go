@@ -34,6 +34,7 @@ func counterHelp() map[string]string {
 		"ScrubbedBytes":    "Bytes read in search of damage.",
 		"ScrubsWrong":      "Replicas that were found damaged.",
 		"SkewRefusals":     "Writes that this node did not coordinate because its wall clock is wrong.",
+		"IncrementsJoined": "Increments of counters that were carried out in one commit with others.",
 		"Reminted":         "Events that gave a dot of its own to what a lost event left.",
 		"Conflicts":        "Conflicts that arose on the replicas of this node since it started.",
 		"Swept":            "Expired keys that this node removed.",
