@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,9 +32,28 @@ const (
 // LinkOptions configures NewNATSLink. Zero fields take the default named
 // beside them.
 type LinkOptions struct {
-	Broker *Broker             // required: this node's outbox; it outlives the link
+	Broker *Broker             // this node's outbox, which outlives the link; required where External has none for it
 	Addr   func(p Peer) string // required: where a peer's broker listens now, as host:port; "" when not known
-	Logger *slog.Logger        // nowhere
+	// External tells whose brokers an operator runs, of this datacenter and of
+	// others; nil: nobody's. Without a Broker, Cluster and Self say who this is.
+	External func(dc string) *External
+	Cluster  string
+	Self     Peer
+	Logger   *slog.Logger // nowhere
+}
+
+func (o LinkOptions) withDefaults() (LinkOptions, error) {
+	if o.External == nil {
+		o.External = func(string) *External { return nil }
+	}
+	if o.Broker != nil {
+		o.Cluster, o.Self = o.Broker.opts.Cluster, Peer{o.Broker.opts.DC, o.Broker.opts.Node}
+	}
+	if o.Addr == nil || o.Broker == nil && o.External(o.Self.DC) == nil {
+		return o, errors.New("replication: Addr and a broker, the node's own or an external one, are required")
+	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	return o, checkNames(o.Cluster, o.Self.DC, o.Self.Node)
 }
 
 // NATSLink is a Link over plain client connections to the brokers of the
@@ -49,6 +69,9 @@ type NATSLink struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	slots  chan struct{} // a place for each handler
+	home   *External     // where the own outbox is, if not in the own broker
+
+	offering atomic.Bool // again, in the background
 
 	mu      sync.Mutex
 	closed  bool
@@ -61,18 +84,21 @@ var _ Link = (*NATSLink)(nil)
 
 // NewNATSLink returns a link for the node whose broker is given.
 func NewNATSLink(opts LinkOptions) (*NATSLink, error) {
-	if opts.Broker == nil || opts.Addr == nil {
-		return nil, errors.New("replication: Broker and Addr are required")
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
 	}
-	b := opts.Broker
 	l := &NATSLink{
-		opts: opts, self: Peer{b.opts.DC, b.opts.Node}, names: subjects{b.opts.Cluster},
-		log:   cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)),
+		opts: opts, self: opts.Self, names: subjects{opts.Cluster}, log: opts.Logger,
 		slots: make(chan struct{}, handlers), offers: map[string][]uint32{}, remotes: map[Peer]*remote{},
 	}
-	var err error
-	l.local, err = nats.Connect("", nats.InProcessServer(b), nats.Name(l.self.String()), nats.MaxReconnects(-1),
-		nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1), nats.IgnoreDiscoveredServers())
+	l.home = opts.External(l.self.DC)
+	if l.home != nil {
+		l.local, err = l.home.connect(l.self, l.log)
+	} else {
+		l.local, err = nats.Connect("", nats.InProcessServer(opts.Broker), nats.Name(l.self.String()), nats.MaxReconnects(-1),
+			nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1), nats.IgnoreDiscoveredServers())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to the own broker: %w", err)
 	}
@@ -81,7 +107,9 @@ func NewNATSLink(opts LinkOptions) (*NATSLink, error) {
 		return nil, fmt.Errorf("use the own broker: %w", err)
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	b.onRestart(func() { l.spawn(l.offerAgain) })
+	if l.home == nil {
+		opts.Broker.onRestart(func() { l.spawn(l.offerAgain) })
+	}
 	l.spawn(l.monitor)
 	return l, nil
 }
@@ -141,6 +169,11 @@ func (l *NATSLink) Offer(ctx context.Context, dc string, placements []uint32) er
 		l.offers[dc] = slices.Clone(placements)
 	}
 	l.mu.Unlock()
+	if l.home != nil && len(placements) > 0 {
+		if err := l.home.ensureStream(ctx, l.js, l.names, l.self.DC); err != nil {
+			return err
+		}
+	}
 	for lane := range Lanes {
 		if err := l.offerLane(ctx, dc, placements, lane); err != nil {
 			return fmt.Errorf("offer lane %d to datacenter %s: %w", lane, dc, err)
@@ -151,8 +184,8 @@ func (l *NATSLink) Offer(ctx context.Context, dc string, placements []uint32) er
 
 func (l *NATSLink) offerLane(ctx context.Context, dc string, placements []uint32, lane int) error {
 	if len(placements) == 0 {
-		err := l.js.DeleteConsumer(ctx, outbox, durable(dc, lane))
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		err := l.js.DeleteConsumer(ctx, l.stream(l.self), l.durable(dc, l.self, lane))
+		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil
 		}
 		return err
@@ -161,8 +194,8 @@ func (l *NATSLink) offerLane(ctx context.Context, dc string, placements []uint32
 	for _, p := range placements {
 		filters = append(filters, l.names.update(l.self, p, lane))
 	}
-	_, err := l.js.CreateOrUpdateConsumer(ctx, outbox, jetstream.ConsumerConfig{
-		Durable:        durable(dc, lane),
+	_, err := l.js.CreateOrUpdateConsumer(ctx, l.stream(l.self), jetstream.ConsumerConfig{
+		Durable:        l.durable(dc, l.self, lane),
 		DeliverPolicy:  jetstream.DeliverAllPolicy,
 		AckPolicy:      jetstream.AckExplicitPolicy, // AckAll loses messages silently after a black hole
 		AckWait:        ackWait,
@@ -199,13 +232,50 @@ func (l *NATSLink) Publish(ctx context.Context, placement uint32, lane int, data
 		opts = append(opts, jetstream.WithMsgTTL(beaconTTL))
 	}
 	_, err := l.js.Publish(ctx, l.names.update(l.self, placement, lane), data, opts...)
+	if l.home != nil && errors.Is(err, jetstream.ErrNoStreamResponse) { // not made yet, or lost with its store
+		if l.ctx.Err() == nil {
+			l.published(err)
+		}
+		if err = l.home.ensureStream(ctx, l.js, l.names, l.self.DC); err == nil {
+			_, err = l.js.Publish(ctx, l.names.update(l.self, placement, lane), data, opts...)
+		}
+	}
 	if l.ctx.Err() == nil {
-		l.opts.Broker.published(err)
+		l.published(err)
 	}
 	if err != nil {
 		return fmt.Errorf("publish to the outbox: %w", err)
 	}
 	return nil
+}
+
+// published tells whoever keeps the outbox alive how a publish went: an own
+// broker is restarted, in an external one the stream is made again.
+func (l *NATSLink) published(err error) {
+	switch {
+	case l.home == nil:
+		l.opts.Broker.published(err)
+	case errors.Is(err, jetstream.ErrNoStreamResponse) && l.offering.CompareAndSwap(false, true):
+		if !l.spawn(func() { defer l.offering.Store(false); l.offerAgain() }) {
+			l.offering.Store(false)
+		}
+	}
+}
+
+// stream is the name of the stream that holds the messages of a node.
+func (l *NATSLink) stream(p Peer) string {
+	if l.opts.External(p.DC) != nil {
+		return l.names.stream(p.DC)
+	}
+	return outbox
+}
+
+// durable is the name of the consumer by which a datacenter takes a lane of a node.
+func (l *NATSLink) durable(to string, of Peer, lane int) string {
+	if l.opts.External(of.DC) != nil {
+		return durableShared(to, of.Node, lane)
+	}
+	return durable(to, lane)
 }
 
 // Backlog is a method of Link.
@@ -215,7 +285,7 @@ func (l *NATSLink) Backlog(ctx context.Context, lane int) (int, error) {
 	l.mu.Unlock()
 	least := -1
 	for _, dc := range dcs {
-		c, err := l.js.Consumer(ctx, outbox, durable(dc, lane))
+		c, err := l.js.Consumer(ctx, l.stream(l.self), l.durable(dc, l.self, lane))
 		if err != nil {
 			return 0, fmt.Errorf("look at lane %d to datacenter %s: %w", lane, dc, err)
 		}

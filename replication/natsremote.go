@@ -92,17 +92,7 @@ func (l *NATSLink) use(ctx context.Context, p Peer) (r *remote, done func(), err
 func (l *NATSLink) dial(r *remote) {
 	defer close(r.ready)
 	tell := func(*nats.Conn) { l.tellUp(r.peer) }
-	r.nc, r.err = nats.Connect("nats://127.0.0.1:4222", // where to is the dialer's business
-		nats.Name(l.self.String()),
-		nats.SetCustomDialer(&dialer{ctx: l.ctx, peer: r.peer, addr: l.opts.Addr}),
-		nats.Timeout(dialTimeout),
-		nats.RetryOnFailedConnect(true),
-		nats.MaxReconnects(-1),
-		nats.CustomReconnectDelay(reconnectDelay()),
-		nats.ReconnectBufSize(-1), // fail at once while there is no connection
-		nats.PingInterval(5*time.Second),
-		nats.MaxPingsOutstanding(2),
-		nats.IgnoreDiscoveredServers(),
+	opts := append(steady(l.self),
 		nats.NoCallbacksAfterClientClose(),
 		nats.ReconnectHandler(tell),
 		nats.DisconnectErrHandler(func(*nats.Conn, error) { r.disconnected() }),
@@ -110,8 +100,30 @@ func (l *NATSLink) dial(r *remote) {
 			l.log.Debug("connection to a peer", "peer", r.peer.String(), "error", err)
 		}),
 	)
+	to := "nats://127.0.0.1:4222" // where to is the dialer's business
+	if ext := l.opts.External(r.peer.DC); ext != nil {
+		to, opts = ext.address(), append(opts, ext.credentials()...)
+	} else {
+		opts = append(opts, nats.SetCustomDialer(&dialer{ctx: l.ctx, peer: r.peer, addr: l.opts.Addr}))
+	}
+	r.nc, r.err = nats.Connect(to, opts...)
 	if r.err == nil {
 		r.js, r.err = jetstream.New(r.nc)
+	}
+}
+
+// steady are the options of a connection that comes and goes by itself.
+func steady(self Peer) []nats.Option {
+	return []nats.Option{
+		nats.Name(self.String()),
+		nats.Timeout(dialTimeout),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.CustomReconnectDelay(reconnectDelay()),
+		nats.ReconnectBufSize(-1), // fail at once while there is no connection
+		nats.PingInterval(5 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.IgnoreDiscoveredServers(),
 	}
 }
 
@@ -228,7 +240,7 @@ func (l *NATSLink) pullOnce(ctx context.Context, from Peer, lane int, handle fun
 		return err
 	}
 	defer done()
-	c, err := r.js.Consumer(bind, outbox, durable(l.self.DC, lane))
+	c, err := r.js.Consumer(bind, l.stream(from), l.durable(l.self.DC, from, lane))
 	if err != nil {
 		return err
 	}

@@ -8,11 +8,11 @@ import (
 
 // proxy stands between two datacenters on TCP.
 type proxy struct {
-	t      *testing.T
-	ln     net.Listener
-	target string
+	t  *testing.T
+	ln net.Listener
 
 	mu     sync.Mutex
+	target string
 	frozen chan struct{} // closed on thaw; nil while bytes flow
 	down   bool
 	conns  map[net.Conn]bool
@@ -44,9 +44,19 @@ func newProxy(t *testing.T, target string) *proxy {
 	return p
 }
 
+// redirect sends new connections elsewhere.
+func (p *proxy) redirect(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
 func (p *proxy) serve(in net.Conn) {
 	defer in.Close()
-	out, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	out, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}

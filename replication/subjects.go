@@ -20,6 +20,13 @@ func (s subjects) update(p Peer, placement uint32, lane int) string {
 
 func (s subjects) request(p Peer) string { return "gw." + s.cluster + ".q." + p.DC + "." + p.Node }
 
+// stream is the name of the one stream of a datacenter whose broker an operator
+// runs; others may have streams there as well.
+func (s subjects) stream(dc string) string { return "godwit-" + s.cluster + "-" + dc }
+
+// everyNode is the subject of all messages of a datacenter.
+func (s subjects) everyNode(dc string) string { return "gw." + s.cluster + ".u." + dc + ".>" }
+
 // parse takes the subject of a message of p apart.
 func (s subjects) parse(p Peer, subject string) (placement uint32, lane int, err error) {
 	rest, ok := strings.CutPrefix(subject, s.prefix(p))
@@ -39,3 +46,9 @@ func (s subjects) parse(p Peer, subject string) (placement uint32, lane int, err
 
 // durable is the name of the consumer by which a datacenter takes a lane.
 func durable(dc string, lane int) string { return "to-" + dc + "-" + strconv.Itoa(lane) }
+
+// durableShared is durable in a stream of all nodes of a datacenter. No name
+// holds the sign between the parts.
+func durableShared(dc, node string, lane int) string {
+	return "to=" + dc + "=" + node + "=" + strconv.Itoa(lane)
+}
