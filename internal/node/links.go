@@ -35,3 +35,20 @@ func (n *Node) replicationOptions() replication.Options {
 	}
 	return o
 }
+
+// external is the NATS that an operator runs for a datacenter, or nil.
+func (n *Node) external(dcName string) *replication.External {
+	d, ok := n.opts.Topology.DC(dcName)
+	if !ok || d.NATS.Mode != topology.ModeExternal {
+		return nil
+	}
+	return &replication.External{URLs: d.NATS.URLs, CredsFile: d.NATS.CredsFile}
+}
+
+// linkOptions are those of this node.
+func (n *Node) linkOptions() replication.LinkOptions {
+	return replication.LinkOptions{
+		Broker: n.broker, Addr: n.outboxOf, External: n.external,
+		Cluster: n.opts.Topology.Cluster, Self: replication.Peer{DC: n.dc, Node: n.opts.Node}, Logger: n.opts.Logger,
+	}
+}

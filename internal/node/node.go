@@ -228,12 +228,30 @@ func (n *Node) open(context.Context) error {
 	return nil
 }
 
-// replicate starts the broker, the link and replication, if there is another
-// datacenter.
+// replicate starts the broker, unless an operator runs one for the datacenter,
+// the link and replication, if there is another datacenter.
 func (n *Node) replicate(context.Context) error {
 	if len(n.opts.Topology.Datacenters) < 2 {
 		return nil
 	}
+	var err error
+	if n.external(n.dc) == nil {
+		if err = n.startBroker(); err != nil {
+			return err
+		}
+	}
+	if n.link, err = replication.NewNATSLink(n.linkOptions()); err != nil {
+		return err
+	}
+	n.repl, err = replication.Start(n.replicationOptions())
+	if err != nil {
+		return err
+	}
+	n.node.SetReplicator(n.repl)
+	return nil
+}
+
+func (n *Node) startBroker() error {
 	at := addrsOf(n.spec)
 	dir := filepath.Join(n.opts.Dir, "broker")
 	var err error
@@ -250,18 +268,7 @@ func (n *Node) replicate(context.Context) error {
 		return fmt.Errorf("broker at %s: %w", at.NATS, err)
 	}
 	n.addrs.NATS = n.broker.Addr()
-	if err := n.gossip.Tell(n.meta()); err != nil {
-		return err
-	}
-	if n.link, err = replication.NewNATSLink(replication.LinkOptions{Broker: n.broker, Addr: n.outboxOf, Logger: n.opts.Logger}); err != nil {
-		return err
-	}
-	n.repl, err = replication.Start(n.replicationOptions())
-	if err != nil {
-		return err
-	}
-	n.node.SetReplicator(n.repl)
-	return nil
+	return n.gossip.Tell(n.meta())
 }
 
 func (n *Node) remotePeers() []replication.Peer {
