@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -135,25 +134,5 @@ func BenchmarkPutWhileCut(b *testing.B) {
 				return err
 			})
 		})
-	}
-}
-
-// Replication lag beyond the link's one-way delay, by beacons at random phase,
-// while one datacenter takes writes from a few clients.
-func BenchmarkLag(b *testing.B) {
-	c, cl := benchCluster(b, []string{"use1", "euw1"}, 3)
-	value := make([]byte, benchValue)
-	load(b, 4, func(int) error {
-		_, err := cl.Put(b.Context(), benchKey(rand.IntN(benchKeys)), value)
-		time.Sleep(3 * time.Millisecond) // about a thousand a second altogether
-		return err
-	})
-	oneWay := 38 * time.Millisecond // of the preset
-	for _, d := range c.Topology().Datacenters[1].Nodes[:1] {
-		for _, l := range c.Node(d.ID).Replication().Lag() {
-			b.ReportMetric(float64((l.P50-oneWay).Microseconds())/1000, "excess-p50-ms")
-			b.ReportMetric(float64((l.P99-oneWay).Microseconds())/1000, "excess-p99-ms")
-			b.ReportMetric(float64(l.Samples), "beacons")
-		}
 	}
 }
