@@ -49,6 +49,8 @@ func (x *Replicator) answer(ctx context.Context, dc string, q *query) ([]byte, e
 		return x.answerNotices(q.notices), nil
 	case askSteps:
 		return x.answerSteps(ctx, dc, q.parts), nil
+	case askRebuild:
+		return x.answerRebuild(ctx, dc)
 	case askRoots:
 		return x.answerRoots(dc, q.salt, q.roots), nil
 	}

@@ -41,6 +41,7 @@ type Lag struct {
 	Joins                           uint64 // full joins, because the log no longer reached back
 	Parked                          uint64
 	Reconnects                      uint64
+	Rebuilt                         uint64 // lanes that stood still and were offered anew
 	ExchangeErrors                  uint64
 }
 
@@ -76,7 +77,7 @@ func (x *Replicator) Lag() []Lag {
 type remoteDC struct {
 	receivedMessages, receivedBytes, refused, gaps atomic.Uint64
 	repairs, repairedBytes, joins, parked          atomic.Uint64
-	reconnects, exchangeErrors                     atomic.Uint64
+	reconnects, rebuilt, exchangeErrors            atomic.Uint64
 
 	mu      sync.Mutex
 	heard   map[Peer]time.Time // the last beacon's arrival
@@ -131,7 +132,7 @@ func (r *remoteDC) lag(dc string, now time.Time) Lag {
 		DC: dc, Newest: -1, Oldest: -1,
 		ReceivedMessages: r.receivedMessages.Load(), ReceivedBytes: r.receivedBytes.Load(), Refused: r.refused.Load(),
 		Gaps: r.gaps.Load(), Repairs: r.repairs.Load(), RepairedBytes: r.repairedBytes.Load(), Joins: r.joins.Load(),
-		Parked: r.parked.Load(), Reconnects: r.reconnects.Load(), ExchangeErrors: r.exchangeErrors.Load(),
+		Parked: r.parked.Load(), Reconnects: r.reconnects.Load(), Rebuilt: r.rebuilt.Load(), ExchangeErrors: r.exchangeErrors.Load(),
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -261,7 +261,7 @@ func (x *Replicator) RetryParked(ctx context.Context, id string) error {
 }
 
 func (x *Replicator) retryWhole(ctx context.Context, p *Parked) error {
-	in := &intake{x: x, last: map[uint32]arrival{}}
+	in := &intake{x: x, last: map[uint32]arrival{}, pulse: newPulse()}
 	b, err := in.decode(Message{From: p.From, Lane: p.Lane, Placement: p.Placement, Data: p.Data})
 	if err != nil {
 		return err

@@ -117,7 +117,7 @@ func TestParkedKeepsNothingOfOtherPlacements(t *testing.T) {
 	b := batch{From: from, Lane: 2, Placement: 6, Seq: 1, Sent: time.UnixMicro(1), Sections: []section{{6, []byte("secret")}}}
 	acked := 0
 	m := Message{From: from, Lane: 2, Placement: 6, Data: x.packer.pack(b.append(nil)), Settle: func(bool, time.Duration) { acked++ }}
-	in := &intake{x: x, last: map[uint32]arrival{}}
+	in := &intake{x: x, last: map[uint32]arrival{}, pulse: newPulse()}
 	in.handle(t.Context(), m)
 	if err := x.applyTo(t.Context(), Replica{6, 6}, [][]byte{[]byte("secret")}, Parked{From: from, Placement: 6}); err != nil {
 		t.Fatal(err)

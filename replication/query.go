@@ -130,6 +130,7 @@ func decodeQuery(b []byte) (*query, error) {
 		q.replica = r.replica()
 		q.have = r.clock("clock")
 		q.dc = string(r.bytes("datacenter", maxNameBytes))
+	case askRebuild:
 	default:
 		if r.err == nil {
 			r.fail("unknown kind of question")

@@ -22,6 +22,8 @@ type intake struct {
 	id   pullID
 	last map[uint32]arrival // by placement; of handle alone
 	held []Message          // beacons to acknowledge; of handle alone
+
+	pulse *pulse // of the lane; it outlives a pull
 }
 
 // arrival is the last message of a placement.
@@ -38,6 +40,10 @@ func (in *intake) run(ctx context.Context) {
 // handle checks a message and applies it beside others, as long as memory
 // allows: the peer keeps what is not taken.
 func (in *intake) handle(ctx context.Context, m Message) {
+	in.pulse.busy.Store(true)
+	defer in.pulse.busy.Store(false)
+	in.pulse.beat()
+	defer in.pulse.beat()
 	x := in.x
 	remote := x.remote(m.From.DC)
 	remote.receivedMessages.Add(1)

@@ -9,7 +9,7 @@ import (
 func TestReceiverBelievesOnlyTheWayAMessageCame(t *testing.T) {
 	x := &Replicator{packer: mustPacker(t)}
 	x.view.Store(&view{shared: map[string][]uint32{"eu": {5}}})
-	in := &intake{x: x}
+	in := &intake{x: x, pulse: newPulse()}
 	from := Peer{"eu", "e1"}
 	good := batch{From: from, Lane: 2, Placement: 5, Seq: 1, Sent: time.UnixMicro(1), Sections: []section{{6, []byte("d")}}}
 	tests := []struct {

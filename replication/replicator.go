@@ -90,6 +90,9 @@ type Replicator struct {
 	totals   totals
 	exchange exchanger
 
+	rebuilding sync.Mutex
+	rebuiltAt  map[string]time.Time // offers, by remote datacenter; under rebuilding
+
 	mu       sync.Mutex
 	closed   bool
 	remotes  map[string]*remoteDC
@@ -109,7 +112,7 @@ func Start(opts Options) (*Replicator, error) {
 	x := &Replicator{
 		opts: opts, packer: p, look: make(chan struct{}, 1), remotes: map[string]*remoteDC{}, limiters: map[string]*rate.Limiter{},
 		inbound: semaphore.NewWeighted(opts.InboundBytes), appliers: semaphore.NewWeighted(int64(opts.Appliers)),
-		holding: semaphore.NewWeighted(holdsAtOnce),
+		holding: semaphore.NewWeighted(holdsAtOnce), rebuiltAt: map[string]time.Time{},
 	}
 	x.exchange.init()
 	if err := x.parking.open(opts.ParkedDir); err != nil {

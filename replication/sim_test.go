@@ -558,15 +558,3 @@ func TestLagIsMeasured(t *testing.T) {
 		}
 	})
 }
-
-func TestLanesOfADeadPullerAreTakenOver(t *testing.T) {
-	simulate(t, wan, 2, 3, func(w *world) {
-		time.Sleep(3 * time.Second)
-		w.kill(w.dcs[1].nodes[0])
-		for i := range 40 {
-			w.dcs[0].nodes[i%3].write(t, part(i%4), fmt.Sprint("k", i), put("v"))
-			time.Sleep(10 * time.Millisecond)
-		}
-		w.level(7 * time.Second)
-	})
-}

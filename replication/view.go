@@ -73,7 +73,7 @@ func rank(node string, p Peer, lane int) uint64 {
 // keepUp follows membership: it offers lanes to remote datacenters, pulls the
 // lanes that are this node's to pull, and compares clocks with each datacenter.
 func (x *Replicator) keepUp(ctx context.Context) {
-	k := keeper{x: x, offered: map[string][]uint32{}, pulls: map[pullID]context.CancelFunc{}, asks: map[string]context.CancelFunc{}}
+	k := keeper{x: x, offered: map[string][]uint32{}, pulls: map[pullID]*pulling{}, asks: map[string]context.CancelFunc{}}
 	tick := time.NewTicker(viewEvery)
 	defer tick.Stop()
 	for {
@@ -81,6 +81,7 @@ func (x *Replicator) keepUp(ctx context.Context) {
 		x.view.Store(v)
 		k.offer(ctx, v)
 		k.pull(ctx, v)
+		k.reviveStalled(ctx)
 		k.ask(ctx, v)
 		select {
 		case <-ctx.Done():
@@ -100,7 +101,7 @@ type pullID struct {
 type keeper struct {
 	x       *Replicator
 	offered map[string][]uint32
-	pulls   map[pullID]context.CancelFunc
+	pulls   map[pullID]*pulling
 	asks    map[string]context.CancelFunc
 }
 
@@ -137,13 +138,50 @@ func (k *keeper) pull(ctx context.Context, v *view) {
 			}
 		}
 	}
-	stopOthers(k.pulls, want)
+	for id, p := range k.pulls {
+		if !want[id] {
+			p.stop()
+			delete(k.pulls, id)
+		}
+	}
 	for id := range want {
 		if k.pulls[id] == nil {
+			p := &pulling{pulse: newPulse(), anew: make(chan struct{}, 1)}
 			pulling, cancel := context.WithCancel(ctx)
-			k.pulls[id] = cancel
-			in := &intake{x: k.x, id: id, last: map[uint32]arrival{}}
-			k.x.spawn(func() { in.run(pulling) })
+			k.pulls[id], p.stop = p, cancel
+			k.x.spawn(func() { p.run(pulling, k.x, id) })
+		}
+	}
+}
+
+// pulling is one lane that is being pulled.
+type pulling struct {
+	stop  context.CancelFunc
+	pulse *pulse
+	anew  chan struct{} // the pull is to begin anew; capacity 1
+}
+
+func (p *pulling) again() { poke(p.anew) }
+
+// run pulls until ctx ends, and begins anew when told to.
+func (p *pulling) run(ctx context.Context, x *Replicator, id pullID) {
+	for ctx.Err() == nil {
+		once, cancel := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		x.spawn(func() {
+			select {
+			case <-p.anew:
+				cancel()
+			case <-ended:
+			}
+		})
+		in := &intake{x: x, id: id, last: map[uint32]arrival{}, pulse: p.pulse}
+		in.run(once)
+		again := once.Err() != nil
+		close(ended)
+		cancel()
+		if !again {
+			return
 		}
 	}
 }

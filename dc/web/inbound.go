@@ -44,6 +44,7 @@ func inboundFamilies() []family {
 	count("replication_joins", "Joins of a whole partition, because the log no longer reached back.", func(f *dc.Figures, i int) uint64 { return f.Inbound[i].Joins })
 	count("replication_parked", "Batches that could not be applied and were set aside.", func(f *dc.Figures, i int) uint64 { return f.Inbound[i].Parked })
 	count("replication_reconnects", "Times that a stream was connected again.", func(f *dc.Figures, i int) uint64 { return f.Inbound[i].Reconnects })
+	count("replication_rebuilt", "Streams that stood still and were rebuilt.", func(f *dc.Figures, i int) uint64 { return f.Inbound[i].Rebuilt })
 	count("replication_exchange_errors", "Comparisons of clocks that failed.", func(f *dc.Figures, i int) uint64 { return f.Inbound[i].ExchangeErrors })
 	return out
 }

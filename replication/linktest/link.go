@@ -153,7 +153,7 @@ func (l *Link) next(from replication.Peer, lane int, wire *[]transit) (m replica
 	now := time.Now()
 	o := n.outboxLocked(from)
 	q := n.queueLocked(o, l.self.DC, lane)
-	if q == nil {
+	if q == nil || q.stalled {
 		return m, false, 0, n.changed
 	}
 	due := q.dueLocked(now)

@@ -70,6 +70,8 @@ type queue struct {
 	ready  []*item
 	flight map[*item]time.Time // when it comes again
 	later  map[*item]time.Time // refused, and when it comes again
+
+	stalled bool // delivers nothing more
 }
 
 type item struct {
@@ -118,6 +120,16 @@ func (n *Network) CutWay(from, to string) {
 	defer n.mu.Unlock()
 	n.cut[way{from, to}] = true
 	n.changeLocked()
+}
+
+// Stall makes a lane that a node offers to a datacenter deliver nothing more, as
+// a broker's consumer may, until it is taken back and offered anew.
+func (n *Network) Stall(from replication.Peer, lane int, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if q := n.queueLocked(n.outboxLocked(from), to, lane); q != nil {
+		q.stalled = true
+	}
 }
 
 // Heal undoes Cut and CutWay. The nodes of either side learn that the others are up.
