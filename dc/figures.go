@@ -9,6 +9,7 @@ import (
 // Figures are what is measured of one node, at one moment.
 type Figures struct {
 	DC, Node, Version string
+	TopologyVersion   uint64
 
 	Status   *v1.NodeStatus
 	Held     int // replicas on disk, those of others included
@@ -24,7 +25,7 @@ type Figures struct {
 // Figures measures the node. That takes some milliseconds.
 func (n *Node) Figures() (*Figures, error) {
 	f := &Figures{
-		DC: n.dc, Node: n.id, Version: n.opts.Version,
+		DC: n.dc, Node: n.id, Version: n.opts.Version, TopologyVersion: n.topology().Version,
 		Status: n.status(), Held: len(n.store.Replicas()), Storage: n.store.Metrics(), Counters: &n.count,
 	}
 	for name := range n.buckets.now.Load().byName {

@@ -54,6 +54,8 @@ func nodeFamilies() []family {
 			return float64(f.Status.GetMoving().GetPartitions()) - float64(f.Status.GetMoving().GetPartitionsDone())
 		}),
 		gauge("ring_epoch", "Number of the ring document that the node acts under.", func(f *dc.Figures) float64 { return float64(f.Status.GetEpoch()) }),
+		gauge("topology_version", "Version of the topology file that the node acts under.", func(f *dc.Figures) float64 { return float64(f.TopologyVersion) }),
+		gauge("parked_batches", "Batches from other datacenters that this node has set aside for an operator.", func(f *dc.Figures) float64 { return float64(f.Status.GetParked()) }),
 		gauge("buckets", "Buckets that the node knows.", func(f *dc.Figures) float64 { return float64(f.Buckets) }),
 		gauge("log_events", "Events kept in the log.", func(f *dc.Figures) float64 { return float64(f.Status.GetLogEvents()) }),
 		gauge("stable_lag_seconds", "Age of the oldest event in the log, which not every replica is known to have.", func(f *dc.Figures) float64 {
