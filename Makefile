@@ -92,6 +92,11 @@ bench-agree: tools ## ask ghz, a client of others, whether the load tester's p50
 page: ## make a short load test and look at its page in headless Chromium, installed if need be; pictures in bin/page
 	GO=$(GO) scripts/page.sh $(CURDIR)/bin/page
 
+.PHONY: bench-wan
+bench-wan: ## measure repair, lag, cuts and shipping between datacenters, at full length (12 minutes)
+	$(GO) test -run xxx -bench 'Repair$$' -benchtime 1x -timeout 30m ./dc -repair-keys 1000000
+	$(GO) test -run xxx -bench 'BenchmarkLag|AfterCut|ShippingCPU' -benchtime 1x -timeout 30m ./internal/e2e -wan-full
+
 .PHONY: mutants
 mutants: ## plant known bugs one by one; the tests must catch them (NAME=regexp)
 	$(GO) test -timeout 3h -count=1 -run Mutants -v ./crdt -mutants
