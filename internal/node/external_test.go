@@ -49,7 +49,8 @@ func TestNodesOverAnExternalNATS(t *testing.T) {
 	var at sync.Map // brokers, by node
 	var nodes []*Node
 	for _, d := range top.Datacenters {
-		n := start(t, Options{Topology: top, Node: d.Nodes[0].ID, Dir: t.TempDir(), Memory: true, CacheBytes: 4 << 20, MemTable: 1 << 20,
+		n := start(t, Options{
+			Topology: top, Node: d.Nodes[0].ID, Dir: t.TempDir(), Memory: true, CacheBytes: 4 << 20, MemTable: 1 << 20,
 			Outbox: func(p replication.Peer) string {
 				addr, _ := at.LoadOrStore(p.Node, "")
 				return addr.(string)
