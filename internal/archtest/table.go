@@ -84,32 +84,37 @@ func godwit() rules {
 			"scripts/checkpage":    {},
 			"scripts/testreport":   {},
 		},
-		libraries: []library{
-			{prefix: "github.com/cockroachdb/pebble", importers: []string{"storage", "internal/sim", "internal/testcluster"}, tests: true},
-			{prefix: "github.com/hashicorp/memberlist", importers: []string{"ring/gossip/...", "internal/sim"}},
-			{prefix: "github.com/nats-io", importers: []string{"replication/..."}},
-			{prefix: "google.golang.org/grpc", importers: []string{
-				"api/...", "client/...", "cmd/godwit", "dc/rpc", "internal/bench", "internal/chaos", "internal/emulated", "internal/frame", "internal/testcluster", "loadtest",
-			}},
-			{prefix: "google.golang.org/genproto", importers: []string{"api/...", "client/...", "cmd/godwit", "dc/rpc", "loadtest"}},
-			{prefix: "github.com/urfave/cli", importers: []string{"cmd/godwit"}},
-			{prefix: "github.com/chzyer/readline", importers: []string{"cmd/godwit"}},
-			{prefix: "github.com/google/shlex", importers: []string{"cmd/godwit"}},
-			{prefix: "github.com/schollz/progressbar", importers: []string{"cmd/godwit", "loadtest"}},
-			{prefix: "github.com/jedib0t/go-pretty", importers: []string{"cmd/godwit", "loadtest"}},
-			{prefix: "github.com/goccy/go-yaml", importers: []string{"cmd/godwit", "loadtest", "topology"}},
+		libraries: libraries(),
+	}
+}
 
-			{prefix: "github.com/zeebo/xxh3", pure: true},
-			{prefix: "google.golang.org/protobuf"},
-			{prefix: "github.com/klauspost/compress"},
-			{prefix: "github.com/oklog/ulid"},
-			{prefix: "github.com/maypok86/otter"},
-			{prefix: "github.com/cenkalti/backoff"},
-			{prefix: "github.com/prometheus"},
-			{prefix: "github.com/HdrHistogram/hdrhistogram-go"},
-			{prefix: "github.com/anishathalye/porcupine"},
-			{prefix: "golang.org/x/sync"},
-			{prefix: "golang.org/x/time"},
-		},
+// libraries says which packages may use which of other people's modules.
+func libraries() []library {
+	return []library{
+		{prefix: "github.com/cockroachdb/pebble", importers: []string{"storage", "internal/sim", "internal/testcluster"}, tests: true},
+		{prefix: "github.com/hashicorp/memberlist", importers: []string{"ring/gossip/...", "internal/sim"}},
+		{prefix: "github.com/nats-io", importers: []string{"replication/..."}},
+		{prefix: "google.golang.org/grpc", importers: []string{
+			"api/...", "client/...", "cmd/godwit", "dc/rpc", "internal/bench", "internal/chaos", "internal/emulated", "internal/frame", "internal/testcluster", "loadtest",
+		}},
+		{prefix: "google.golang.org/genproto", importers: []string{"api/...", "client/...", "cmd/godwit", "dc/rpc", "loadtest"}},
+		{prefix: "github.com/urfave/cli", importers: []string{"cmd/godwit"}},
+		{prefix: "github.com/chzyer/readline", importers: []string{"cmd/godwit"}},
+		{prefix: "github.com/google/shlex", importers: []string{"cmd/godwit"}},
+		{prefix: "github.com/schollz/progressbar", importers: []string{"cmd/godwit", "loadtest"}},
+		{prefix: "github.com/jedib0t/go-pretty", importers: []string{"cmd/godwit", "loadtest"}},
+		{prefix: "github.com/goccy/go-yaml", importers: []string{"cmd/godwit", "loadtest", "topology"}},
+
+		{prefix: "github.com/zeebo/xxh3", pure: true},
+		{prefix: "google.golang.org/protobuf"},
+		{prefix: "github.com/klauspost/compress"},
+		{prefix: "github.com/oklog/ulid"},
+		{prefix: "github.com/maypok86/otter"},
+		{prefix: "github.com/cenkalti/backoff"},
+		{prefix: "github.com/prometheus"},
+		{prefix: "github.com/HdrHistogram/hdrhistogram-go"},
+		{prefix: "github.com/anishathalye/porcupine"},
+		{prefix: "golang.org/x/sync"},
+		{prefix: "golang.org/x/time"},
 	}
 }
