@@ -33,8 +33,8 @@ func TestMeasure(t *testing.T) {
 	r := &Result{}
 	r.measure(records, windows, chosen)
 	want := []Felt{
-		{Name: "kill", Count: 1, Failed: 1, Broken: 1, Gap: 600 * ms, Slowest: 210 * ms, Raised: 750 * ms},
-		{Name: "outage", Count: 1, MayFail: true, Unknown: 1, Broken: 1, Gap: 1000 * ms, Slowest: 10 * ms, Raised: 750 * ms},
+		{Name: "kill", Count: 1, Failed: 1, Broken: 1, First: "put of  is failed after 10ms: ", Gap: 600 * ms, Slowest: 210 * ms, Raised: 750 * ms},
+		{Name: "outage", Count: 1, MayFail: true, Unknown: 1, Broken: 1, First: "put of  is unknown after 10ms: ", Gap: 1000 * ms, Slowest: 10 * ms, Raised: 750 * ms},
 		{Name: "never"},
 	}
 	for i, f := range r.Faults {
