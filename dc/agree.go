@@ -290,6 +290,9 @@ func (n *Node) spreadDocument(before, after *ring.Document) {
 
 // serveLearn takes over a document that another node tells of.
 func (n *Node) serveLearn(req *peerv1.Learn) error {
+	if len(req.GetTopology()) > 0 {
+		return n.takeTopology(req.GetTopology())
+	}
 	doc, err := ring.DecodeDocument(req.GetDocument())
 	if err != nil {
 		return err

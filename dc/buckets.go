@@ -37,9 +37,9 @@ const (
 
 // catalog is the buckets that a node knows. Safe for concurrent use.
 type catalog struct {
-	n    *Node
-	base map[string]*bucket // those of the topology, and the system's
-	now  atomic.Pointer[buckets]
+	n     *Node
+	based atomic.Pointer[map[string]*bucket] // those of the topology, and the system's
+	now   atomic.Pointer[buckets]
 
 	turn  chan struct{} // held while the definitions are looked at, and for what follows
 	began time.Time     // of the last look
@@ -61,19 +61,27 @@ type bucket struct {
 }
 
 func newCatalog(n *Node) *catalog {
-	c := &catalog{
-		n: n, base: map[string]*bucket{},
-		turn: make(chan struct{}, 1), pace: rate.NewLimiter(rate.Every(learnInterval), 4),
-	}
-	for _, b := range n.opts.Topology.Buckets {
-		c.base[b.Name] = c.placed(b)
-	}
-	if home, ok := commonPlacement(n.opts.Topology); ok {
-		system, _ := n.opts.Topology.CheckBucket(topology.Bucket{Name: systemBucket, Placement: home, Kind: "map"})
-		c.base[systemBucket] = c.placed(system)
-	}
-	c.now.Store(&buckets{byName: c.base})
+	c := &catalog{n: n, turn: make(chan struct{}, 1), pace: rate.NewLimiter(rate.Every(learnInterval), 4)}
+	c.now.Store(&buckets{})
+	c.rebase()
 	return c
+}
+
+// base is those of the topology, and the system's.
+func (c *catalog) base() map[string]*bucket { return *c.based.Load() }
+
+// rebase takes up the topology: at first, and when it is another one.
+func (c *catalog) rebase() {
+	t, base := c.n.topology(), map[string]*bucket{}
+	for _, b := range t.Buckets {
+		base[b.Name] = c.placed(b)
+	}
+	if home, ok := commonPlacement(t); ok {
+		system, _ := t.CheckBucket(topology.Bucket{Name: systemBucket, Placement: home, Kind: "map"})
+		base[systemBucket] = c.placed(system)
+	}
+	c.based.Store(&base)
+	c.now.Store(c.with(c.now.Load().made))
 }
 
 // commonPlacement names the placement that every datacenter keeps: the default
@@ -106,7 +114,7 @@ func (c *catalog) find(name string) (*bucket, error) {
 	if b := c.now.Load().byName[name]; b != nil {
 		return b, nil
 	}
-	if c.base[systemBucket] == nil || name == "" || len(name) > crdt.MaxBucketBytes || topology.SystemBucket(name) {
+	if c.base()[systemBucket] == nil || name == "" || len(name) > crdt.MaxBucketBytes || topology.SystemBucket(name) {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(c.n.ctx, learnTimeout)
@@ -172,9 +180,9 @@ func (c *catalog) adopt(made map[string]*v1.BucketInfo) error {
 }
 
 func (c *catalog) with(made map[string]*v1.BucketInfo) *buckets {
-	out := &buckets{byName: maps.Clone(c.base), made: made}
+	out := &buckets{byName: maps.Clone(c.base()), made: made}
 	for name, info := range made {
-		if c.base[name] != nil {
+		if c.base()[name] != nil {
 			continue // the topology rules
 		}
 		if b := c.placed(fromWire(info.GetBucket())); b != nil && b.placement != nil {
@@ -218,7 +226,7 @@ func (c *catalog) remember() error {
 
 // follow looks, again and again, whether an owner has other definitions.
 func (c *catalog) follow() {
-	if c.base[systemBucket] == nil {
+	if c.base()[systemBucket] == nil {
 		return
 	}
 	tick := time.NewTicker(c.n.opts.BucketsEvery)

@@ -28,7 +28,7 @@ func (n *Node) CreateBucket(ctx context.Context, req *v1.CreateBucketRequest) (*
 	}
 	want := &v1.BucketVersion{Bucket: toWire(&b)}
 	switch have := made[b.Name]; {
-	case n.buckets.base[b.Name] != nil:
+	case n.buckets.base()[b.Name] != nil:
 		return nil, refuse(AlreadyExists, "BUCKET_EXISTS", "bucket %q is in the topology", b.Name).with("bucket", b.Name)
 	case have.GetDeleting():
 		return nil, deleting(b.Name)
@@ -57,7 +57,7 @@ func (n *Node) GetBucket(ctx context.Context, req *v1.GetBucketRequest) (*v1.Get
 
 // ListBuckets shows all buckets by name.
 func (n *Node) ListBuckets(ctx context.Context) (*v1.ListBucketsResponse, error) {
-	if err := n.buckets.learn(ctx); err != nil && n.buckets.base[systemBucket] != nil {
+	if err := n.buckets.learn(ctx); err != nil && n.buckets.base()[systemBucket] != nil {
 		return nil, err
 	}
 	now := n.buckets.now.Load()
@@ -65,7 +65,7 @@ func (n *Node) ListBuckets(ctx context.Context) (*v1.ListBucketsResponse, error)
 	if all == nil {
 		all = map[string]*v1.BucketInfo{}
 	}
-	for name, b := range n.buckets.base {
+	for name, b := range n.buckets.base() {
 		if !topology.SystemBucket(name) {
 			all[name] = inTopology(b)
 		}
@@ -180,7 +180,7 @@ func (n *Node) changeBuckets(ctx context.Context, req *v1.UpdateRequest) error {
 
 // fresh looks at the definitions and returns them.
 func (c *catalog) fresh(ctx context.Context) (map[string]*v1.BucketInfo, error) {
-	if c.base[systemBucket] == nil {
+	if c.base()[systemBucket] == nil {
 		return nil, refuse(FailedPrecondition, "NO_COMMON_PLACEMENT", "the topology has no placement that every datacenter keeps, which buckets made at run time need; add one, or the bucket, to the topology")
 	}
 	if err := c.learn(ctx); err != nil {
@@ -194,7 +194,7 @@ func (c *catalog) own(ctx context.Context, name string) (*v1.BucketInfo, error) 
 	if err := forClients(name); err != nil {
 		return nil, err
 	}
-	if c.base[name] != nil {
+	if c.base()[name] != nil {
 		return nil, refuse(FailedPrecondition, "BUCKET_IN_TOPOLOGY", "bucket %q is in the topology: it is changed there", name).with("bucket", name)
 	}
 	made, err := c.fresh(ctx)
@@ -209,7 +209,7 @@ func (c *catalog) own(ctx context.Context, name string) (*v1.BucketInfo, error) 
 
 // show returns any bucket.
 func (c *catalog) show(ctx context.Context, name string) (*v1.BucketInfo, error) {
-	if b := c.base[name]; b != nil && !topology.SystemBucket(name) {
+	if b := c.base()[name]; b != nil && !topology.SystemBucket(name) {
 		return inTopology(b), nil
 	}
 	return c.own(ctx, name)
@@ -230,7 +230,7 @@ func (n *Node) checked(w *v1.Bucket) (topology.Bucket, []string, error) {
 	if w.GetTtlMs() > longestTTL/uint64(time.Millisecond) || w.GetMaxValue() > topology.MaxValue {
 		return topology.Bucket{}, nil, refuse(InvalidArgument, "BAD_BUCKET", "bucket %.80q: a ttl is %d ms at the most, a value %d bytes", w.GetName(), longestTTL/uint64(time.Millisecond), topology.MaxValue)
 	}
-	b, problems := n.opts.Topology.CheckBucket(fromWire(w))
+	b, problems := n.topology().CheckBucket(fromWire(w))
 	var wrong, warnings []string
 	for _, p := range problems {
 		if p.Severity == topology.Error {
@@ -279,7 +279,7 @@ func (c *catalog) info(f *v1.Field) *v1.BucketInfo {
 			out.Bucket.KindsAllowed = union(out.GetBucket().GetKindsAllowed(), v.GetBucket().GetKindsAllowed())
 		}
 	}
-	if p, ok := c.n.opts.Topology.Placement(out.GetBucket().GetPlacement()); ok {
+	if p, ok := c.n.topology().Placement(out.GetBucket().GetPlacement()); ok {
 		out.Datacenters = p.DCs()
 	}
 	return out

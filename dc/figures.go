@@ -9,13 +9,16 @@ import (
 // Figures are what is measured of one node, at one moment.
 type Figures struct {
 	DC, Node, Version string
-	TopologyVersion   uint64
 
 	Status   *v1.NodeStatus
 	Held     int // replicas on disk, those of others included
 	Buckets  int // that requests may use
 	Storage  storage.Metrics
 	Counters *Counters
+
+	TopologyVersion uint64
+	TopologyHash    string
+	Elsewhere       []*v1.TopologyOf // what the other datacenters act under
 
 	Outbound []*v1.Outbound      // to other datacenters, of what this node speaks for
 	Inbound  []replication.Lag   // from them
@@ -25,9 +28,11 @@ type Figures struct {
 // Figures measures the node. That takes some milliseconds.
 func (n *Node) Figures() (*Figures, error) {
 	f := &Figures{
-		DC: n.dc, Node: n.id, Version: n.opts.Version, TopologyVersion: n.topology().Version,
+		DC: n.dc, Node: n.id, Version: n.opts.Version,
 		Status: n.status(), Held: len(n.store.Replicas()), Storage: n.store.Metrics(), Counters: &n.count,
 	}
+	w := n.world()
+	f.TopologyVersion, f.TopologyHash, f.Elsewhere = w.topology.Version, w.hash, n.elsewhere()
 	for name := range n.buckets.now.Load().byName {
 		if forClients(name) == nil {
 			f.Buckets++

@@ -119,6 +119,7 @@ func (n *Node) adopt(doc *ring.Document) error {
 	if doc.Epoch <= n.epoch() {
 		return nil
 	}
+	under := n.world()
 	l, err := n.lay(doc)
 	if err != nil {
 		return err
@@ -127,6 +128,11 @@ func (n *Node) adopt(doc *ring.Document) error {
 	defer n.fence.Unlock()
 	if doc.Epoch <= n.epoch() {
 		return nil
+	}
+	if n.world() != under { // there may be a placement more
+		if l, err = n.lay(doc); err != nil {
+			return err
+		}
 	}
 	if err := n.keepDocument(doc); err != nil {
 		return fmt.Errorf("keep ring document of epoch %d: %w", doc.Epoch, err)

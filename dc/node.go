@@ -164,6 +164,7 @@ type Node struct {
 	contextKey []byte
 
 	known   atomic.Pointer[world]
+	acting  actings    // of the other datacenters
 	turning sync.Mutex // held while known is replaced
 	laid    atomic.Pointer[layout]
 	fence   sync.RWMutex // held for reading while events of co-owners are taken under the present layout
@@ -249,6 +250,7 @@ func Open(o Options) (*Node, error) {
 	n.work.Go(n.moveRights)
 	n.work.Go(newScrubber(n).run)
 	n.work.Go(n.watchSkew)
+	n.work.Go(n.followTopology)
 	return n, nil
 }
 

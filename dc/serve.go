@@ -65,7 +65,8 @@ func (n *Node) notStale(epoch uint64) error {
 func (n *Node) serve(ctx context.Context, from string, req *peerv1.Request) (*peerv1.Response, error) {
 	switch of := req.GetOf().(type) { // these do not depend on the ring
 	case *peerv1.Request_Document:
-		return &peerv1.Response{Of: &peerv1.Response_Document{Document: &peerv1.DocumentDone{Document: ring.AppendDocument(nil, n.Document())}}}, nil
+		done := &peerv1.DocumentDone{Document: ring.AppendDocument(nil, n.Document()), Topology: n.topologyFor(of.Document)}
+		return &peerv1.Response{Of: &peerv1.Response_Document{Document: done}}, nil
 	case *peerv1.Request_Inspect:
 		done, err := n.inspect(ctx, of.Inspect)
 		return &peerv1.Response{Of: &peerv1.Response_Inspect{Inspect: done}}, err

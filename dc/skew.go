@@ -76,7 +76,7 @@ func (n *Node) skewed() (off time.Duration, bad bool) {
 // compareWalls is skewed; unsure says that the node has peers that could tell
 // whether its wall is right, and has not heard from them since it started.
 func (n *Node) compareWalls() (off time.Duration, unsure, bad bool) {
-	limit := n.opts.Topology.Clock.MaxSkew
+	limit := n.topology().Clock.MaxSkew
 	if limit <= 0 {
 		return 0, false, false
 	}
@@ -101,7 +101,7 @@ func (n *Node) refuseSkewed() error {
 		return nil
 	}
 	n.count.SkewRefusals.Add(1)
-	return refuse(Unavailable, clockSkew, "the clock of node %s is %s off that of its peers, %s are allowed: it takes no writes; set it right", n.id, off.Round(time.Millisecond), n.opts.Topology.Clock.MaxSkew).
+	return refuse(Unavailable, clockSkew, "the clock of node %s is %s off that of its peers, %s are allowed: it takes no writes; set it right", n.id, off.Round(time.Millisecond), n.topology().Clock.MaxSkew).
 		with("node", n.id).with("skew", off.Round(time.Millisecond).String())
 }
 
@@ -122,7 +122,7 @@ func (n *Node) watchSkew() {
 		}
 		off, bad := n.skewed()
 		if bad != was {
-			n.opts.Logger.Error("clock skew", "off", off, "allowed", n.opts.Topology.Clock.MaxSkew, "refusing_writes", bad)
+			n.opts.Logger.Error("clock skew", "off", off, "allowed", n.topology().Clock.MaxSkew, "refusing_writes", bad)
 		}
 		was = bad
 	}

@@ -14,6 +14,8 @@ import (
 // the other datacenters are. Immutable; news make a new one.
 type world struct {
 	topology   *topology.Topology
+	hash       string // of the topology
+	text       []byte // what others are told: the hash and YAML; nil if it cannot be told
 	placements map[uint32]*placement
 	byName     map[string]*placement
 	docs       map[string]*ring.Document // by datacenter: those of the others, as last told, else as the topology has them
@@ -46,7 +48,10 @@ func (n *Node) placement(id uint32) *placement {
 // document it takes that which the topology makes. What is as it was before is
 // not computed again.
 func newWorld(t *topology.Topology, self string, docs map[string]*ring.Document, before *world) (*world, error) {
-	w := &world{topology: t, placements: map[uint32]*placement{}, byName: map[string]*placement{}, docs: map[string]*ring.Document{}}
+	w := &world{topology: t, hash: t.Hash(), placements: map[uint32]*placement{}, byName: map[string]*placement{}, docs: map[string]*ring.Document{}}
+	if text, err := t.CanonicalYAML(); err == nil {
+		w.text = append([]byte(w.hash), text...)
+	}
 	for _, d := range t.Datacenters {
 		if d.Name == self {
 			continue // its own document tells
@@ -130,7 +135,7 @@ const metaNotice = "notice/"
 func (r Remote) Notices() []replication.Notice {
 	n := r.n
 	own := n.Document()
-	out := []replication.Notice{ringNotice(n.dc, own)}
+	out := append(n.topologyNotices(), ringNotice(n.dc, own))
 	for name, doc := range n.world().docs {
 		out = append(out, ringNotice(name, doc))
 	}
@@ -147,6 +152,12 @@ var errNotice = errors.New("notice that this datacenter cannot use")
 // Take implements replication.Notices.
 func (r Remote) Take(notice replication.Notice) error {
 	n := r.n
+	if notice.Name == noticeTopology {
+		return n.takeTopology(notice.Content)
+	}
+	if dcName, ok := notice.Of(noticeActing); ok {
+		return n.takeActing(dcName, notice)
+	}
 	dcName, ok := notice.Of(noticeRing)
 	if !ok {
 		return fmt.Errorf("%w: %.80q", errNotice, notice.Name)
@@ -185,7 +196,11 @@ func (n *Node) takeRing(dcName string, content []byte) error {
 
 // firstWorld takes up the topology, and what other datacenters told last.
 func (n *Node) firstWorld(docs map[string]*ring.Document) error {
-	w, err := newWorld(n.opts.Topology, n.dc, docs, nil)
+	t := n.opts.Topology
+	if n.known.Load() != nil {
+		t = n.topology()
+	}
+	w, err := newWorld(t, n.dc, docs, nil)
 	if err != nil {
 		return fmt.Errorf("dc: %w", err)
 	}
@@ -195,6 +210,9 @@ func (n *Node) firstWorld(docs map[string]*ring.Document) error {
 
 // remember takes up what the node knew of others when it was stopped.
 func (n *Node) remember() error {
+	if err := n.rememberTopology(); err != nil {
+		return err
+	}
 	docs, err := n.keptRings()
 	if err == nil {
 		err = n.firstWorld(docs)
@@ -202,6 +220,7 @@ func (n *Node) remember() error {
 	if err != nil {
 		return err
 	}
+	n.buckets.rebase()
 	return n.buckets.remember()
 }
 

@@ -30,6 +30,10 @@ func (t *Topology) YAML() ([]byte, error) {
 	return []byte(t.yaml()), nil
 }
 
+// CanonicalYAML is YAML with every list sorted whose order has no meaning: the
+// same bytes for two topologies of the same content.
+func (t *Topology) CanonicalYAML() ([]byte, error) { return t.canonical().YAML() }
+
 // Hash returns a fingerprint of the content, 32 hexadecimal digits. It does not
 // depend on the order in which datacenters, nodes, placements, buckets and links
 // are listed, nor on comments and layout.

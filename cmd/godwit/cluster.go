@@ -145,6 +145,7 @@ func status(in *invocation) error {
 	if err := noneAnswered(in.s, all); err != nil {
 		return err
 	}
+	warnOfTopologies(in.s, all)
 	if in.json() {
 		out := []statusJSON{}
 		for _, a := range all {

@@ -12,7 +12,7 @@ import (
 
 // topologyCommand works on topology files.
 func (s *session) topologyCommand() *cli.Command {
-	return &cli.Command{Name: "topology", Category: categoryFiles, Usage: "check, show and compare topology files", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "topology", Category: categoryFiles, Usage: "check, show, compare and apply topology files", Subcommands: append([]*cli.Command{
 		s.leaf(spec{
 			name: "validate", usage: "print everything that is wrong with a file; exit 2 if there are errors", args: "FILE", least: 1, most: 1,
 			flags: outputFlags(), run: validateTopology,
@@ -24,7 +24,7 @@ func (s *session) topologyCommand() *cli.Command {
 			flags: []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "overwrite the file"}}, run: initTopology,
 		}),
 		s.leaf(spec{name: "diff", usage: "print what applying B over A would change", args: "A B", least: 2, most: 2, flags: outputFlags(), run: diffTopology}),
-	}}
+	}, s.runningTopologyCommands()...)}
 }
 
 func validateTopology(in *invocation) error {

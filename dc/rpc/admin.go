@@ -47,6 +47,16 @@ func (c *clusterService) Commit(ctx context.Context, req *v1.CommitRequest) (*v1
 	return c.node.Commit(ctx, req)
 }
 
+// Topology implements v1.ClusterServer.
+func (c *clusterService) Topology(context.Context, *v1.TopologyRequest) (*v1.TopologyResponse, error) {
+	return c.node.Topology()
+}
+
+// ApplyTopology implements v1.ClusterServer.
+func (c *clusterService) ApplyTopology(ctx context.Context, req *v1.ApplyTopologyRequest) (*v1.ApplyTopologyResponse, error) {
+	return c.node.ApplyTopology(ctx, req)
+}
+
 // replicationService is godwit.v1.Replication of a node.
 type replicationService struct {
 	v1.UnimplementedReplicationServer

@@ -54,8 +54,18 @@ func nodeFamilies() []family {
 			return float64(f.Status.GetMoving().GetPartitions()) - float64(f.Status.GetMoving().GetPartitionsDone())
 		}),
 		gauge("ring_epoch", "Number of the ring document that the node acts under.", func(f *dc.Figures) float64 { return float64(f.Status.GetEpoch()) }),
-		gauge("topology_version", "Version of the topology file that the node acts under.", func(f *dc.Figures) float64 { return float64(f.TopologyVersion) }),
 		gauge("parked_batches", "Batches from other datacenters that this node has set aside for an operator.", func(f *dc.Figures) float64 { return float64(f.Status.GetParked()) }),
+		gauge("topology_version", "Version of the topology that the node acts under.", func(f *dc.Figures) float64 { return float64(f.TopologyVersion) }),
+		{
+			name: prefix + "topology_differs", help: "1 while the other datacenter, as last heard, acts under another topology than this node.", kind: prometheus.GaugeValue,
+			labels: []string{"dc", "other"}, read: func(f *dc.Figures, emit emit) {
+				for _, o := range f.Elsewhere {
+					if o.GetVersion() != 0 { // else it has not told
+						emit(truth(o.GetHash() != f.TopologyHash), f.DC, o.GetDc())
+					}
+				}
+			},
+		},
 		gauge("buckets", "Buckets that the node knows.", func(f *dc.Figures) float64 { return float64(f.Buckets) }),
 		gauge("log_events", "Events kept in the log.", func(f *dc.Figures) float64 { return float64(f.Status.GetLogEvents()) }),
 		gauge("stable_lag_seconds", "Age of the oldest event in the log, which not every replica is known to have.", func(f *dc.Figures) float64 {

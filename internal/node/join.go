@@ -77,7 +77,7 @@ func keepTopology(dir string, text []byte) error {
 
 // introduction is what this node tells one that wants to join.
 func (n *Node) introduction() (*rpc.Introduction, error) {
-	text, err := n.opts.Topology.YAML()
+	text, err := n.node.Acts().YAML()
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 // rateLimit is how many bytes a second the link from another datacenter may
 // carry; 0: any number.
 func (n *Node) rateLimit(from string) int64 {
-	links := n.opts.Topology.Links
+	links := n.node.Acts().Links
 	i := slices.IndexFunc(links.Overrides, func(o topology.LinkOverride) bool {
 		return slices.Contains(o.Between[:], n.dc) && slices.Contains(o.Between[:], from)
 	})

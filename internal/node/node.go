@@ -284,7 +284,7 @@ func (n *Node) remotePeers() []replication.Peer {
 // placements lists what a datacenter holds.
 func (n *Node) placements(dcName string) []uint32 {
 	var out []uint32
-	for _, p := range n.opts.Topology.Placements {
+	for _, p := range n.node.Acts().Placements {
 		if p.Replicas[dcName] > 0 {
 			out = append(out, topology.PlacementID(p.Name))
 		}

@@ -125,6 +125,299 @@ func (LinkState) EnumDescriptor() ([]byte, []int) {
 	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{1}
 }
 
+type TopologyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopologyRequest) Reset() {
+	*x = TopologyRequest{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopologyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopologyRequest) ProtoMessage() {}
+
+func (x *TopologyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopologyRequest.ProtoReflect.Descriptor instead.
+func (*TopologyRequest) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{0}
+}
+
+type TopologyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dc            string                 `protobuf:"bytes,1,opt,name=dc,proto3" json:"dc,omitempty"`
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Hash          string                 `protobuf:"bytes,3,opt,name=hash,proto3" json:"hash,omitempty"`
+	Text          []byte                 `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`     // YAML, every default filled in
+	Others        []*TopologyOf          `protobuf:"bytes,5,rep,name=others,proto3" json:"others,omitempty"` // by name of the datacenter
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopologyResponse) Reset() {
+	*x = TopologyResponse{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopologyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopologyResponse) ProtoMessage() {}
+
+func (x *TopologyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopologyResponse.ProtoReflect.Descriptor instead.
+func (*TopologyResponse) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TopologyResponse) GetDc() string {
+	if x != nil {
+		return x.Dc
+	}
+	return ""
+}
+
+func (x *TopologyResponse) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *TopologyResponse) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+func (x *TopologyResponse) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
+func (x *TopologyResponse) GetOthers() []*TopologyOf {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+// TopologyOf is what another datacenter last told of itself; version 0: nothing.
+type TopologyOf struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dc            string                 `protobuf:"bytes,1,opt,name=dc,proto3" json:"dc,omitempty"`
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Hash          string                 `protobuf:"bytes,3,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopologyOf) Reset() {
+	*x = TopologyOf{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopologyOf) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopologyOf) ProtoMessage() {}
+
+func (x *TopologyOf) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopologyOf.ProtoReflect.Descriptor instead.
+func (*TopologyOf) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TopologyOf) GetDc() string {
+	if x != nil {
+		return x.Dc
+	}
+	return ""
+}
+
+func (x *TopologyOf) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *TopologyOf) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+type ApplyTopologyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Text          []byte                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`                            // YAML
+	InsteadOf     string                 `protobuf:"bytes,2,opt,name=instead_of,json=insteadOf,proto3" json:"instead_of,omitempty"` // hash of the one that it was made for; empty: any
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyTopologyRequest) Reset() {
+	*x = ApplyTopologyRequest{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyTopologyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyTopologyRequest) ProtoMessage() {}
+
+func (x *ApplyTopologyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyTopologyRequest.ProtoReflect.Descriptor instead.
+func (*ApplyTopologyRequest) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ApplyTopologyRequest) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
+func (x *ApplyTopologyRequest) GetInsteadOf() string {
+	if x != nil {
+		return x.InsteadOf
+	}
+	return ""
+}
+
+type ApplyTopologyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	Hash          string                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
+	Nodes         []string               `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`     // that have it
+	Missing       []string               `protobuf:"bytes,4,rep,name=missing,proto3" json:"missing,omitempty"` // members that did not answer
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyTopologyResponse) Reset() {
+	*x = ApplyTopologyResponse{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyTopologyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyTopologyResponse) ProtoMessage() {}
+
+func (x *ApplyTopologyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyTopologyResponse.ProtoReflect.Descriptor instead.
+func (*ApplyTopologyResponse) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ApplyTopologyResponse) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ApplyTopologyResponse) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+func (x *ApplyTopologyResponse) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *ApplyTopologyResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -133,7 +426,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[0]
+	mi := &file_godwit_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -145,7 +438,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[0]
+	mi := &file_godwit_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -158,7 +451,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{0}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 type StatusResponse struct {
@@ -176,7 +469,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[1]
+	mi := &file_godwit_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -188,7 +481,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[1]
+	mi := &file_godwit_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -201,7 +494,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{1}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *StatusResponse) GetCluster() string {
@@ -285,7 +578,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[2]
+	mi := &file_godwit_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +590,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[2]
+	mi := &file_godwit_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +603,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *NodeStatus) GetId() string {
@@ -489,7 +782,7 @@ type PeerHealth struct {
 
 func (x *PeerHealth) Reset() {
 	*x = PeerHealth{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	mi := &file_godwit_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +794,7 @@ func (x *PeerHealth) String() string {
 func (*PeerHealth) ProtoMessage() {}
 
 func (x *PeerHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	mi := &file_godwit_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +807,7 @@ func (x *PeerHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerHealth.ProtoReflect.Descriptor instead.
 func (*PeerHealth) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PeerHealth) GetId() string {
@@ -574,7 +867,7 @@ type Moving struct {
 
 func (x *Moving) Reset() {
 	*x = Moving{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[4]
+	mi := &file_godwit_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -586,7 +879,7 @@ func (x *Moving) String() string {
 func (*Moving) ProtoMessage() {}
 
 func (x *Moving) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[4]
+	mi := &file_godwit_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,7 +892,7 @@ func (x *Moving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moving.ProtoReflect.Descriptor instead.
 func (*Moving) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Moving) GetEpoch() uint64 {
@@ -655,7 +948,7 @@ type RingRequest struct {
 
 func (x *RingRequest) Reset() {
 	*x = RingRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[5]
+	mi := &file_godwit_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +960,7 @@ func (x *RingRequest) String() string {
 func (*RingRequest) ProtoMessage() {}
 
 func (x *RingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[5]
+	mi := &file_godwit_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +973,7 @@ func (x *RingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingRequest.ProtoReflect.Descriptor instead.
 func (*RingRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RingRequest) GetKey() []byte {
@@ -710,7 +1003,7 @@ type RingResponse struct {
 
 func (x *RingResponse) Reset() {
 	*x = RingResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[6]
+	mi := &file_godwit_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +1015,7 @@ func (x *RingResponse) String() string {
 func (*RingResponse) ProtoMessage() {}
 
 func (x *RingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[6]
+	mi := &file_godwit_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +1028,7 @@ func (x *RingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingResponse.ProtoReflect.Descriptor instead.
 func (*RingResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RingResponse) GetPartitions() uint32 {
@@ -783,7 +1076,7 @@ type PartitionOwners struct {
 
 func (x *PartitionOwners) Reset() {
 	*x = PartitionOwners{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[7]
+	mi := &file_godwit_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +1088,7 @@ func (x *PartitionOwners) String() string {
 func (*PartitionOwners) ProtoMessage() {}
 
 func (x *PartitionOwners) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[7]
+	mi := &file_godwit_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +1101,7 @@ func (x *PartitionOwners) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionOwners.ProtoReflect.Descriptor instead.
 func (*PartitionOwners) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PartitionOwners) GetPartition() uint32 {
@@ -839,7 +1132,7 @@ type NodeShare struct {
 
 func (x *NodeShare) Reset() {
 	*x = NodeShare{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[8]
+	mi := &file_godwit_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +1144,7 @@ func (x *NodeShare) String() string {
 func (*NodeShare) ProtoMessage() {}
 
 func (x *NodeShare) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[8]
+	mi := &file_godwit_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +1157,7 @@ func (x *NodeShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeShare.ProtoReflect.Descriptor instead.
 func (*NodeShare) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *NodeShare) GetNode() string {
@@ -917,7 +1210,7 @@ type LagRequest struct {
 
 func (x *LagRequest) Reset() {
 	*x = LagRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[9]
+	mi := &file_godwit_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1222,7 @@ func (x *LagRequest) String() string {
 func (*LagRequest) ProtoMessage() {}
 
 func (x *LagRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[9]
+	mi := &file_godwit_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1235,7 @@ func (x *LagRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LagRequest.ProtoReflect.Descriptor instead.
 func (*LagRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 type LagResponse struct {
@@ -956,7 +1249,7 @@ type LagResponse struct {
 
 func (x *LagResponse) Reset() {
 	*x = LagResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[10]
+	mi := &file_godwit_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1261,7 @@ func (x *LagResponse) String() string {
 func (*LagResponse) ProtoMessage() {}
 
 func (x *LagResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[10]
+	mi := &file_godwit_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1274,7 @@ func (x *LagResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LagResponse.ProtoReflect.Descriptor instead.
 func (*LagResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LagResponse) GetDc() string {
@@ -1020,7 +1313,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[11]
+	mi := &file_godwit_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1325,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[11]
+	mi := &file_godwit_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1338,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Inbound) GetFrom() string {
@@ -1109,7 +1402,7 @@ type Outbound struct {
 
 func (x *Outbound) Reset() {
 	*x = Outbound{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[12]
+	mi := &file_godwit_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1414,7 @@ func (x *Outbound) String() string {
 func (*Outbound) ProtoMessage() {}
 
 func (x *Outbound) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[12]
+	mi := &file_godwit_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1427,7 @@ func (x *Outbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outbound.ProtoReflect.Descriptor instead.
 func (*Outbound) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Outbound) GetTo() string {
@@ -1176,7 +1469,7 @@ type RepairRequest struct {
 
 func (x *RepairRequest) Reset() {
 	*x = RepairRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	mi := &file_godwit_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1481,7 @@ func (x *RepairRequest) String() string {
 func (*RepairRequest) ProtoMessage() {}
 
 func (x *RepairRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	mi := &file_godwit_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1494,7 @@ func (x *RepairRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairRequest.ProtoReflect.Descriptor instead.
 func (*RepairRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RepairRequest) GetFrom() []string {
@@ -1238,7 +1531,7 @@ type RepairResponse struct {
 
 func (x *RepairResponse) Reset() {
 	*x = RepairResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	mi := &file_godwit_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1543,7 @@ func (x *RepairResponse) String() string {
 func (*RepairResponse) ProtoMessage() {}
 
 func (x *RepairResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	mi := &file_godwit_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1556,7 @@ func (x *RepairResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairResponse.ProtoReflect.Descriptor instead.
 func (*RepairResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RepairResponse) GetDc() string {
@@ -1320,7 +1613,7 @@ type RepairPair struct {
 
 func (x *RepairPair) Reset() {
 	*x = RepairPair{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	mi := &file_godwit_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1332,7 +1625,7 @@ func (x *RepairPair) String() string {
 func (*RepairPair) ProtoMessage() {}
 
 func (x *RepairPair) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	mi := &file_godwit_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1345,7 +1638,7 @@ func (x *RepairPair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairPair.ProtoReflect.Descriptor instead.
 func (*RepairPair) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RepairPair) GetFrom() string {
@@ -1428,7 +1721,7 @@ type ParkedRequest struct {
 
 func (x *ParkedRequest) Reset() {
 	*x = ParkedRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1733,7 @@ func (x *ParkedRequest) String() string {
 func (*ParkedRequest) ProtoMessage() {}
 
 func (x *ParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1746,7 @@ func (x *ParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkedRequest.ProtoReflect.Descriptor instead.
 func (*ParkedRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ParkedRequest) GetId() string {
@@ -1481,7 +1774,7 @@ type ParkedResponse struct {
 
 func (x *ParkedResponse) Reset() {
 	*x = ParkedResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1786,7 @@ func (x *ParkedResponse) String() string {
 func (*ParkedResponse) ProtoMessage() {}
 
 func (x *ParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +1799,7 @@ func (x *ParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkedResponse.ProtoReflect.Descriptor instead.
 func (*ParkedResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ParkedResponse) GetDc() string {
@@ -1551,7 +1844,7 @@ type ParkedItem struct {
 
 func (x *ParkedItem) Reset() {
 	*x = ParkedItem{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1563,7 +1856,7 @@ func (x *ParkedItem) String() string {
 func (*ParkedItem) ProtoMessage() {}
 
 func (x *ParkedItem) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1576,7 +1869,7 @@ func (x *ParkedItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkedItem.ProtoReflect.Descriptor instead.
 func (*ParkedItem) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ParkedItem) GetId() string {
@@ -1684,7 +1977,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[19]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +1989,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[19]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +2002,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *VerifyRequest) GetWait() []*PartitionClock {
@@ -1744,7 +2037,7 @@ type PartitionClock struct {
 
 func (x *PartitionClock) Reset() {
 	*x = PartitionClock{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[20]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +2049,7 @@ func (x *PartitionClock) String() string {
 func (*PartitionClock) ProtoMessage() {}
 
 func (x *PartitionClock) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[20]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +2062,7 @@ func (x *PartitionClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionClock.ProtoReflect.Descriptor instead.
 func (*PartitionClock) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PartitionClock) GetPlacement() uint32 {
@@ -1805,7 +2098,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +2110,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +2123,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *VerifyResponse) GetDc() string {
@@ -1871,7 +2164,7 @@ type ReplicaDigest struct {
 
 func (x *ReplicaDigest) Reset() {
 	*x = ReplicaDigest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +2176,7 @@ func (x *ReplicaDigest) String() string {
 func (*ReplicaDigest) ProtoMessage() {}
 
 func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +2189,7 @@ func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaDigest.ProtoReflect.Descriptor instead.
 func (*ReplicaDigest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReplicaDigest) GetNode() string {
@@ -1972,7 +2265,7 @@ type LeavesRequest struct {
 
 func (x *LeavesRequest) Reset() {
 	*x = LeavesRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +2277,7 @@ func (x *LeavesRequest) String() string {
 func (*LeavesRequest) ProtoMessage() {}
 
 func (x *LeavesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +2290,7 @@ func (x *LeavesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeavesRequest.ProtoReflect.Descriptor instead.
 func (*LeavesRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LeavesRequest) GetPlacement() uint32 {
@@ -2024,7 +2317,7 @@ type LeavesResponse struct {
 
 func (x *LeavesResponse) Reset() {
 	*x = LeavesResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2329,7 @@ func (x *LeavesResponse) String() string {
 func (*LeavesResponse) ProtoMessage() {}
 
 func (x *LeavesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2342,7 @@ func (x *LeavesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeavesResponse.ProtoReflect.Descriptor instead.
 func (*LeavesResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LeavesResponse) GetNode() string {
@@ -2077,7 +2370,7 @@ type KeysRequest struct {
 
 func (x *KeysRequest) Reset() {
 	*x = KeysRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2382,7 @@ func (x *KeysRequest) String() string {
 func (*KeysRequest) ProtoMessage() {}
 
 func (x *KeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2395,7 @@ func (x *KeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
 func (*KeysRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *KeysRequest) GetPlacement() uint32 {
@@ -2135,7 +2428,7 @@ type KeysResponse struct {
 
 func (x *KeysResponse) Reset() {
 	*x = KeysResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2440,7 @@ func (x *KeysResponse) String() string {
 func (*KeysResponse) ProtoMessage() {}
 
 func (x *KeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2453,7 @@ func (x *KeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
 func (*KeysResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *KeysResponse) GetItems() []*KeysResponse_Item {
@@ -2181,7 +2474,7 @@ type CellsRequest struct {
 
 func (x *CellsRequest) Reset() {
 	*x = CellsRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2486,7 @@ func (x *CellsRequest) String() string {
 func (*CellsRequest) ProtoMessage() {}
 
 func (x *CellsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2499,7 @@ func (x *CellsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellsRequest.ProtoReflect.Descriptor instead.
 func (*CellsRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CellsRequest) GetBucket() string {
@@ -2243,7 +2536,7 @@ type CellsResponse struct {
 
 func (x *CellsResponse) Reset() {
 	*x = CellsResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[28]
+	mi := &file_godwit_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2548,7 @@ func (x *CellsResponse) String() string {
 func (*CellsResponse) ProtoMessage() {}
 
 func (x *CellsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[28]
+	mi := &file_godwit_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2561,7 @@ func (x *CellsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellsResponse.ProtoReflect.Descriptor instead.
 func (*CellsResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CellsResponse) GetSnapshot() []byte {
@@ -2319,7 +2612,7 @@ type ActorName struct {
 
 func (x *ActorName) Reset() {
 	*x = ActorName{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[29]
+	mi := &file_godwit_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2331,7 +2624,7 @@ func (x *ActorName) String() string {
 func (*ActorName) ProtoMessage() {}
 
 func (x *ActorName) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[29]
+	mi := &file_godwit_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2344,7 +2637,7 @@ func (x *ActorName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorName.ProtoReflect.Descriptor instead.
 func (*ActorName) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ActorName) GetActor() uint64 {
@@ -2379,7 +2672,7 @@ type ConflictsRequest struct {
 
 func (x *ConflictsRequest) Reset() {
 	*x = ConflictsRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[30]
+	mi := &file_godwit_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2684,7 @@ func (x *ConflictsRequest) String() string {
 func (*ConflictsRequest) ProtoMessage() {}
 
 func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[30]
+	mi := &file_godwit_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2697,7 @@ func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsRequest.ProtoReflect.Descriptor instead.
 func (*ConflictsRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ConflictsRequest) GetBucket() string {
@@ -2442,7 +2735,7 @@ type ConflictsResponse struct {
 
 func (x *ConflictsResponse) Reset() {
 	*x = ConflictsResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[31]
+	mi := &file_godwit_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2454,7 +2747,7 @@ func (x *ConflictsResponse) String() string {
 func (*ConflictsResponse) ProtoMessage() {}
 
 func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[31]
+	mi := &file_godwit_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +2760,7 @@ func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsResponse.ProtoReflect.Descriptor instead.
 func (*ConflictsResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ConflictsResponse) GetBucket() string {
@@ -2520,7 +2813,7 @@ type LinksRequest struct {
 
 func (x *LinksRequest) Reset() {
 	*x = LinksRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[32]
+	mi := &file_godwit_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +2825,7 @@ func (x *LinksRequest) String() string {
 func (*LinksRequest) ProtoMessage() {}
 
 func (x *LinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[32]
+	mi := &file_godwit_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +2838,7 @@ func (x *LinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksRequest.ProtoReflect.Descriptor instead.
 func (*LinksRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 type LinksResponse struct {
@@ -2558,7 +2851,7 @@ type LinksResponse struct {
 
 func (x *LinksResponse) Reset() {
 	*x = LinksResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[33]
+	mi := &file_godwit_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2570,7 +2863,7 @@ func (x *LinksResponse) String() string {
 func (*LinksResponse) ProtoMessage() {}
 
 func (x *LinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[33]
+	mi := &file_godwit_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2583,7 +2876,7 @@ func (x *LinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksResponse.ProtoReflect.Descriptor instead.
 func (*LinksResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LinksResponse) GetEmulated() bool {
@@ -2616,7 +2909,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[34]
+	mi := &file_godwit_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2628,7 +2921,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[34]
+	mi := &file_godwit_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2641,7 +2934,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Link) GetFrom() string {
@@ -2708,7 +3001,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[35]
+	mi := &file_godwit_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2720,7 +3013,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[35]
+	mi := &file_godwit_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2733,7 +3026,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SetLinkRequest) GetFrom() string {
@@ -2796,7 +3089,7 @@ type KeysResponse_Item struct {
 
 func (x *KeysResponse_Item) Reset() {
 	*x = KeysResponse_Item{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[36]
+	mi := &file_godwit_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2808,7 +3101,7 @@ func (x *KeysResponse_Item) String() string {
 func (*KeysResponse_Item) ProtoMessage() {}
 
 func (x *KeysResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[36]
+	mi := &file_godwit_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2821,7 +3114,7 @@ func (x *KeysResponse_Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse_Item.ProtoReflect.Descriptor instead.
 func (*KeysResponse_Item) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26, 0}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{31, 0}
 }
 
 func (x *KeysResponse_Item) GetBucket() string {
@@ -2849,7 +3142,28 @@ var File_godwit_v1_admin_proto protoreflect.FileDescriptor
 
 const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x15godwit/v1/admin.proto\x12\tgodwit.v1\x1a\x12godwit/v1/kv.proto\x1a\x17godwit/v1/members.proto\"\x0f\n" +
+	"\x15godwit/v1/admin.proto\x12\tgodwit.v1\x1a\x12godwit/v1/kv.proto\x1a\x17godwit/v1/members.proto\"\x11\n" +
+	"\x0fTopologyRequest\"\x93\x01\n" +
+	"\x10TopologyResponse\x12\x0e\n" +
+	"\x02dc\x18\x01 \x01(\tR\x02dc\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\tR\x04hash\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\fR\x04text\x12-\n" +
+	"\x06others\x18\x05 \x03(\v2\x15.godwit.v1.TopologyOfR\x06others\"J\n" +
+	"\n" +
+	"TopologyOf\x12\x0e\n" +
+	"\x02dc\x18\x01 \x01(\tR\x02dc\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\tR\x04hash\"I\n" +
+	"\x14ApplyTopologyRequest\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\fR\x04text\x12\x1d\n" +
+	"\n" +
+	"instead_of\x18\x02 \x01(\tR\tinsteadOf\"u\n" +
+	"\x15ApplyTopologyResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\tR\x04hash\x12\x14\n" +
+	"\x05nodes\x18\x03 \x03(\tR\x05nodes\x12\x18\n" +
+	"\amissing\x18\x04 \x03(\tR\amissing\"\x0f\n" +
 	"\rStatusRequest\"\xe5\x01\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x0e\n" +
@@ -3110,14 +3424,16 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\rLINK_STATE_UP\x10\x01\x12\x12\n" +
 	"\x0eLINK_STATE_CUT\x10\x02\x12\x14\n" +
 	"\x10LINK_STATE_RESET\x10\x03\x12\x15\n" +
-	"\x11LINK_STATE_FROZEN\x10\x042\xfd\x02\n" +
+	"\x11LINK_STATE_FROZEN\x10\x042\x96\x04\n" +
 	"\aCluster\x12=\n" +
 	"\x06Status\x12\x18.godwit.v1.StatusRequest\x1a\x19.godwit.v1.StatusResponse\x127\n" +
 	"\x04Ring\x12\x16.godwit.v1.RingRequest\x1a\x17.godwit.v1.RingResponse\x12:\n" +
 	"\x05Nodes\x12\x17.godwit.v1.NodesRequest\x1a\x18.godwit.v1.NodesResponse\x127\n" +
 	"\x04Plan\x12\x16.godwit.v1.PlanRequest\x1a\x17.godwit.v1.PlanResponse\x12=\n" +
 	"\x06Commit\x12\x18.godwit.v1.CommitRequest\x1a\x19.godwit.v1.CommitResponse\x12F\n" +
-	"\tIntroduce\x12\x1b.godwit.v1.IntroduceRequest\x1a\x1c.godwit.v1.IntroduceResponse2\xfc\x04\n" +
+	"\tIntroduce\x12\x1b.godwit.v1.IntroduceRequest\x1a\x1c.godwit.v1.IntroduceResponse\x12C\n" +
+	"\bTopology\x12\x1a.godwit.v1.TopologyRequest\x1a\x1b.godwit.v1.TopologyResponse\x12R\n" +
+	"\rApplyTopology\x12\x1f.godwit.v1.ApplyTopologyRequest\x1a .godwit.v1.ApplyTopologyResponse2\xfc\x04\n" +
 	"\vReplication\x124\n" +
 	"\x03Lag\x12\x15.godwit.v1.LagRequest\x1a\x16.godwit.v1.LagResponse\x12=\n" +
 	"\x06Verify\x12\x18.godwit.v1.VerifyRequest\x1a\x19.godwit.v1.VerifyResponse\x12=\n" +
@@ -3143,119 +3459,129 @@ func file_godwit_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_godwit_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_godwit_v1_admin_proto_goTypes = []any{
-	(ParkedAction)(0),         // 0: godwit.v1.ParkedAction
-	(LinkState)(0),            // 1: godwit.v1.LinkState
-	(*StatusRequest)(nil),     // 2: godwit.v1.StatusRequest
-	(*StatusResponse)(nil),    // 3: godwit.v1.StatusResponse
-	(*NodeStatus)(nil),        // 4: godwit.v1.NodeStatus
-	(*PeerHealth)(nil),        // 5: godwit.v1.PeerHealth
-	(*Moving)(nil),            // 6: godwit.v1.Moving
-	(*RingRequest)(nil),       // 7: godwit.v1.RingRequest
-	(*RingResponse)(nil),      // 8: godwit.v1.RingResponse
-	(*PartitionOwners)(nil),   // 9: godwit.v1.PartitionOwners
-	(*NodeShare)(nil),         // 10: godwit.v1.NodeShare
-	(*LagRequest)(nil),        // 11: godwit.v1.LagRequest
-	(*LagResponse)(nil),       // 12: godwit.v1.LagResponse
-	(*Inbound)(nil),           // 13: godwit.v1.Inbound
-	(*Outbound)(nil),          // 14: godwit.v1.Outbound
-	(*RepairRequest)(nil),     // 15: godwit.v1.RepairRequest
-	(*RepairResponse)(nil),    // 16: godwit.v1.RepairResponse
-	(*RepairPair)(nil),        // 17: godwit.v1.RepairPair
-	(*ParkedRequest)(nil),     // 18: godwit.v1.ParkedRequest
-	(*ParkedResponse)(nil),    // 19: godwit.v1.ParkedResponse
-	(*ParkedItem)(nil),        // 20: godwit.v1.ParkedItem
-	(*VerifyRequest)(nil),     // 21: godwit.v1.VerifyRequest
-	(*PartitionClock)(nil),    // 22: godwit.v1.PartitionClock
-	(*VerifyResponse)(nil),    // 23: godwit.v1.VerifyResponse
-	(*ReplicaDigest)(nil),     // 24: godwit.v1.ReplicaDigest
-	(*LeavesRequest)(nil),     // 25: godwit.v1.LeavesRequest
-	(*LeavesResponse)(nil),    // 26: godwit.v1.LeavesResponse
-	(*KeysRequest)(nil),       // 27: godwit.v1.KeysRequest
-	(*KeysResponse)(nil),      // 28: godwit.v1.KeysResponse
-	(*CellsRequest)(nil),      // 29: godwit.v1.CellsRequest
-	(*CellsResponse)(nil),     // 30: godwit.v1.CellsResponse
-	(*ActorName)(nil),         // 31: godwit.v1.ActorName
-	(*ConflictsRequest)(nil),  // 32: godwit.v1.ConflictsRequest
-	(*ConflictsResponse)(nil), // 33: godwit.v1.ConflictsResponse
-	(*LinksRequest)(nil),      // 34: godwit.v1.LinksRequest
-	(*LinksResponse)(nil),     // 35: godwit.v1.LinksResponse
-	(*Link)(nil),              // 36: godwit.v1.Link
-	(*SetLinkRequest)(nil),    // 37: godwit.v1.SetLinkRequest
-	(*KeysResponse_Item)(nil), // 38: godwit.v1.KeysResponse.Item
-	(Kind)(0),                 // 39: godwit.v1.Kind
-	(*Sibling)(nil),           // 40: godwit.v1.Sibling
-	(*FieldName)(nil),         // 41: godwit.v1.FieldName
-	(*NodesRequest)(nil),      // 42: godwit.v1.NodesRequest
-	(*PlanRequest)(nil),       // 43: godwit.v1.PlanRequest
-	(*CommitRequest)(nil),     // 44: godwit.v1.CommitRequest
-	(*IntroduceRequest)(nil),  // 45: godwit.v1.IntroduceRequest
-	(*NodesResponse)(nil),     // 46: godwit.v1.NodesResponse
-	(*PlanResponse)(nil),      // 47: godwit.v1.PlanResponse
-	(*CommitResponse)(nil),    // 48: godwit.v1.CommitResponse
-	(*IntroduceResponse)(nil), // 49: godwit.v1.IntroduceResponse
+	(ParkedAction)(0),             // 0: godwit.v1.ParkedAction
+	(LinkState)(0),                // 1: godwit.v1.LinkState
+	(*TopologyRequest)(nil),       // 2: godwit.v1.TopologyRequest
+	(*TopologyResponse)(nil),      // 3: godwit.v1.TopologyResponse
+	(*TopologyOf)(nil),            // 4: godwit.v1.TopologyOf
+	(*ApplyTopologyRequest)(nil),  // 5: godwit.v1.ApplyTopologyRequest
+	(*ApplyTopologyResponse)(nil), // 6: godwit.v1.ApplyTopologyResponse
+	(*StatusRequest)(nil),         // 7: godwit.v1.StatusRequest
+	(*StatusResponse)(nil),        // 8: godwit.v1.StatusResponse
+	(*NodeStatus)(nil),            // 9: godwit.v1.NodeStatus
+	(*PeerHealth)(nil),            // 10: godwit.v1.PeerHealth
+	(*Moving)(nil),                // 11: godwit.v1.Moving
+	(*RingRequest)(nil),           // 12: godwit.v1.RingRequest
+	(*RingResponse)(nil),          // 13: godwit.v1.RingResponse
+	(*PartitionOwners)(nil),       // 14: godwit.v1.PartitionOwners
+	(*NodeShare)(nil),             // 15: godwit.v1.NodeShare
+	(*LagRequest)(nil),            // 16: godwit.v1.LagRequest
+	(*LagResponse)(nil),           // 17: godwit.v1.LagResponse
+	(*Inbound)(nil),               // 18: godwit.v1.Inbound
+	(*Outbound)(nil),              // 19: godwit.v1.Outbound
+	(*RepairRequest)(nil),         // 20: godwit.v1.RepairRequest
+	(*RepairResponse)(nil),        // 21: godwit.v1.RepairResponse
+	(*RepairPair)(nil),            // 22: godwit.v1.RepairPair
+	(*ParkedRequest)(nil),         // 23: godwit.v1.ParkedRequest
+	(*ParkedResponse)(nil),        // 24: godwit.v1.ParkedResponse
+	(*ParkedItem)(nil),            // 25: godwit.v1.ParkedItem
+	(*VerifyRequest)(nil),         // 26: godwit.v1.VerifyRequest
+	(*PartitionClock)(nil),        // 27: godwit.v1.PartitionClock
+	(*VerifyResponse)(nil),        // 28: godwit.v1.VerifyResponse
+	(*ReplicaDigest)(nil),         // 29: godwit.v1.ReplicaDigest
+	(*LeavesRequest)(nil),         // 30: godwit.v1.LeavesRequest
+	(*LeavesResponse)(nil),        // 31: godwit.v1.LeavesResponse
+	(*KeysRequest)(nil),           // 32: godwit.v1.KeysRequest
+	(*KeysResponse)(nil),          // 33: godwit.v1.KeysResponse
+	(*CellsRequest)(nil),          // 34: godwit.v1.CellsRequest
+	(*CellsResponse)(nil),         // 35: godwit.v1.CellsResponse
+	(*ActorName)(nil),             // 36: godwit.v1.ActorName
+	(*ConflictsRequest)(nil),      // 37: godwit.v1.ConflictsRequest
+	(*ConflictsResponse)(nil),     // 38: godwit.v1.ConflictsResponse
+	(*LinksRequest)(nil),          // 39: godwit.v1.LinksRequest
+	(*LinksResponse)(nil),         // 40: godwit.v1.LinksResponse
+	(*Link)(nil),                  // 41: godwit.v1.Link
+	(*SetLinkRequest)(nil),        // 42: godwit.v1.SetLinkRequest
+	(*KeysResponse_Item)(nil),     // 43: godwit.v1.KeysResponse.Item
+	(Kind)(0),                     // 44: godwit.v1.Kind
+	(*Sibling)(nil),               // 45: godwit.v1.Sibling
+	(*FieldName)(nil),             // 46: godwit.v1.FieldName
+	(*NodesRequest)(nil),          // 47: godwit.v1.NodesRequest
+	(*PlanRequest)(nil),           // 48: godwit.v1.PlanRequest
+	(*CommitRequest)(nil),         // 49: godwit.v1.CommitRequest
+	(*IntroduceRequest)(nil),      // 50: godwit.v1.IntroduceRequest
+	(*NodesResponse)(nil),         // 51: godwit.v1.NodesResponse
+	(*PlanResponse)(nil),          // 52: godwit.v1.PlanResponse
+	(*CommitResponse)(nil),        // 53: godwit.v1.CommitResponse
+	(*IntroduceResponse)(nil),     // 54: godwit.v1.IntroduceResponse
 }
 var file_godwit_v1_admin_proto_depIdxs = []int32{
-	4,  // 0: godwit.v1.StatusResponse.nodes:type_name -> godwit.v1.NodeStatus
-	6,  // 1: godwit.v1.NodeStatus.moving:type_name -> godwit.v1.Moving
-	5,  // 2: godwit.v1.NodeStatus.peers:type_name -> godwit.v1.PeerHealth
-	9,  // 3: godwit.v1.RingResponse.owners:type_name -> godwit.v1.PartitionOwners
-	10, // 4: godwit.v1.RingResponse.shares:type_name -> godwit.v1.NodeShare
-	13, // 5: godwit.v1.LagResponse.inbound:type_name -> godwit.v1.Inbound
-	14, // 6: godwit.v1.LagResponse.outbound:type_name -> godwit.v1.Outbound
-	17, // 7: godwit.v1.RepairResponse.pairs:type_name -> godwit.v1.RepairPair
-	0,  // 8: godwit.v1.ParkedRequest.action:type_name -> godwit.v1.ParkedAction
-	20, // 9: godwit.v1.ParkedResponse.items:type_name -> godwit.v1.ParkedItem
-	22, // 10: godwit.v1.VerifyRequest.wait:type_name -> godwit.v1.PartitionClock
-	24, // 11: godwit.v1.VerifyResponse.replicas:type_name -> godwit.v1.ReplicaDigest
-	38, // 12: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
-	31, // 13: godwit.v1.CellsResponse.actors:type_name -> godwit.v1.ActorName
-	30, // 14: godwit.v1.CellsResponse.others:type_name -> godwit.v1.CellsResponse
-	39, // 15: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
-	40, // 16: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
-	39, // 17: godwit.v1.ConflictsResponse.kinds:type_name -> godwit.v1.Kind
-	41, // 18: godwit.v1.ConflictsResponse.field:type_name -> godwit.v1.FieldName
-	36, // 19: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
-	1,  // 20: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
-	1,  // 21: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
-	2,  // 22: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
-	7,  // 23: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
-	42, // 24: godwit.v1.Cluster.Nodes:input_type -> godwit.v1.NodesRequest
-	43, // 25: godwit.v1.Cluster.Plan:input_type -> godwit.v1.PlanRequest
-	44, // 26: godwit.v1.Cluster.Commit:input_type -> godwit.v1.CommitRequest
-	45, // 27: godwit.v1.Cluster.Introduce:input_type -> godwit.v1.IntroduceRequest
-	11, // 28: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
-	21, // 29: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
-	25, // 30: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
-	27, // 31: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
-	29, // 32: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
-	32, // 33: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
-	15, // 34: godwit.v1.Replication.Repair:input_type -> godwit.v1.RepairRequest
-	18, // 35: godwit.v1.Replication.Parked:input_type -> godwit.v1.ParkedRequest
-	34, // 36: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
-	37, // 37: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
-	3,  // 38: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
-	8,  // 39: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
-	46, // 40: godwit.v1.Cluster.Nodes:output_type -> godwit.v1.NodesResponse
-	47, // 41: godwit.v1.Cluster.Plan:output_type -> godwit.v1.PlanResponse
-	48, // 42: godwit.v1.Cluster.Commit:output_type -> godwit.v1.CommitResponse
-	49, // 43: godwit.v1.Cluster.Introduce:output_type -> godwit.v1.IntroduceResponse
-	12, // 44: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
-	23, // 45: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
-	26, // 46: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
-	28, // 47: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
-	30, // 48: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
-	33, // 49: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
-	16, // 50: godwit.v1.Replication.Repair:output_type -> godwit.v1.RepairResponse
-	19, // 51: godwit.v1.Replication.Parked:output_type -> godwit.v1.ParkedResponse
-	35, // 52: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
-	35, // 53: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
-	38, // [38:54] is the sub-list for method output_type
-	22, // [22:38] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	4,  // 0: godwit.v1.TopologyResponse.others:type_name -> godwit.v1.TopologyOf
+	9,  // 1: godwit.v1.StatusResponse.nodes:type_name -> godwit.v1.NodeStatus
+	11, // 2: godwit.v1.NodeStatus.moving:type_name -> godwit.v1.Moving
+	10, // 3: godwit.v1.NodeStatus.peers:type_name -> godwit.v1.PeerHealth
+	14, // 4: godwit.v1.RingResponse.owners:type_name -> godwit.v1.PartitionOwners
+	15, // 5: godwit.v1.RingResponse.shares:type_name -> godwit.v1.NodeShare
+	18, // 6: godwit.v1.LagResponse.inbound:type_name -> godwit.v1.Inbound
+	19, // 7: godwit.v1.LagResponse.outbound:type_name -> godwit.v1.Outbound
+	22, // 8: godwit.v1.RepairResponse.pairs:type_name -> godwit.v1.RepairPair
+	0,  // 9: godwit.v1.ParkedRequest.action:type_name -> godwit.v1.ParkedAction
+	25, // 10: godwit.v1.ParkedResponse.items:type_name -> godwit.v1.ParkedItem
+	27, // 11: godwit.v1.VerifyRequest.wait:type_name -> godwit.v1.PartitionClock
+	29, // 12: godwit.v1.VerifyResponse.replicas:type_name -> godwit.v1.ReplicaDigest
+	43, // 13: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
+	36, // 14: godwit.v1.CellsResponse.actors:type_name -> godwit.v1.ActorName
+	35, // 15: godwit.v1.CellsResponse.others:type_name -> godwit.v1.CellsResponse
+	44, // 16: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
+	45, // 17: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
+	44, // 18: godwit.v1.ConflictsResponse.kinds:type_name -> godwit.v1.Kind
+	46, // 19: godwit.v1.ConflictsResponse.field:type_name -> godwit.v1.FieldName
+	41, // 20: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
+	1,  // 21: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
+	1,  // 22: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
+	7,  // 23: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
+	12, // 24: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
+	47, // 25: godwit.v1.Cluster.Nodes:input_type -> godwit.v1.NodesRequest
+	48, // 26: godwit.v1.Cluster.Plan:input_type -> godwit.v1.PlanRequest
+	49, // 27: godwit.v1.Cluster.Commit:input_type -> godwit.v1.CommitRequest
+	50, // 28: godwit.v1.Cluster.Introduce:input_type -> godwit.v1.IntroduceRequest
+	2,  // 29: godwit.v1.Cluster.Topology:input_type -> godwit.v1.TopologyRequest
+	5,  // 30: godwit.v1.Cluster.ApplyTopology:input_type -> godwit.v1.ApplyTopologyRequest
+	16, // 31: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
+	26, // 32: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
+	30, // 33: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
+	32, // 34: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
+	34, // 35: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
+	37, // 36: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
+	20, // 37: godwit.v1.Replication.Repair:input_type -> godwit.v1.RepairRequest
+	23, // 38: godwit.v1.Replication.Parked:input_type -> godwit.v1.ParkedRequest
+	39, // 39: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
+	42, // 40: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
+	8,  // 41: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
+	13, // 42: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
+	51, // 43: godwit.v1.Cluster.Nodes:output_type -> godwit.v1.NodesResponse
+	52, // 44: godwit.v1.Cluster.Plan:output_type -> godwit.v1.PlanResponse
+	53, // 45: godwit.v1.Cluster.Commit:output_type -> godwit.v1.CommitResponse
+	54, // 46: godwit.v1.Cluster.Introduce:output_type -> godwit.v1.IntroduceResponse
+	3,  // 47: godwit.v1.Cluster.Topology:output_type -> godwit.v1.TopologyResponse
+	6,  // 48: godwit.v1.Cluster.ApplyTopology:output_type -> godwit.v1.ApplyTopologyResponse
+	17, // 49: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
+	28, // 50: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
+	31, // 51: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
+	33, // 52: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
+	35, // 53: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
+	38, // 54: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
+	21, // 55: godwit.v1.Replication.Repair:output_type -> godwit.v1.RepairResponse
+	24, // 56: godwit.v1.Replication.Parked:output_type -> godwit.v1.ParkedResponse
+	40, // 57: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
+	40, // 58: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
+	41, // [41:59] is the sub-list for method output_type
+	23, // [23:41] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_admin_proto_init() }
@@ -3265,16 +3591,16 @@ func file_godwit_v1_admin_proto_init() {
 	}
 	file_godwit_v1_kv_proto_init()
 	file_godwit_v1_members_proto_init()
-	file_godwit_v1_admin_proto_msgTypes[5].OneofWrappers = []any{}
-	file_godwit_v1_admin_proto_msgTypes[13].OneofWrappers = []any{}
-	file_godwit_v1_admin_proto_msgTypes[35].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[10].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[18].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[40].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_v1_admin_proto_rawDesc), len(file_godwit_v1_admin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   37,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

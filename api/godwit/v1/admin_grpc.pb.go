@@ -19,12 +19,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Cluster_Status_FullMethodName    = "/godwit.v1.Cluster/Status"
-	Cluster_Ring_FullMethodName      = "/godwit.v1.Cluster/Ring"
-	Cluster_Nodes_FullMethodName     = "/godwit.v1.Cluster/Nodes"
-	Cluster_Plan_FullMethodName      = "/godwit.v1.Cluster/Plan"
-	Cluster_Commit_FullMethodName    = "/godwit.v1.Cluster/Commit"
-	Cluster_Introduce_FullMethodName = "/godwit.v1.Cluster/Introduce"
+	Cluster_Status_FullMethodName        = "/godwit.v1.Cluster/Status"
+	Cluster_Ring_FullMethodName          = "/godwit.v1.Cluster/Ring"
+	Cluster_Nodes_FullMethodName         = "/godwit.v1.Cluster/Nodes"
+	Cluster_Plan_FullMethodName          = "/godwit.v1.Cluster/Plan"
+	Cluster_Commit_FullMethodName        = "/godwit.v1.Cluster/Commit"
+	Cluster_Introduce_FullMethodName     = "/godwit.v1.Cluster/Introduce"
+	Cluster_Topology_FullMethodName      = "/godwit.v1.Cluster/Topology"
+	Cluster_ApplyTopology_FullMethodName = "/godwit.v1.Cluster/ApplyTopology"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -44,6 +46,12 @@ type ClusterClient interface {
 	Commit(ctx context.Context, in *CommitRequest, opts ...grpc.CallOption) (*CommitResponse, error)
 	// Introduce tells a node that wants to join what the cluster is like.
 	Introduce(ctx context.Context, in *IntroduceRequest, opts ...grpc.CallOption) (*IntroduceResponse, error)
+	// Topology tells the topology that the node acts under, and which one each
+	// datacenter is known to act under.
+	Topology(ctx context.Context, in *TopologyRequest, opts ...grpc.CallOption) (*TopologyResponse, error)
+	// ApplyTopology makes a topology that of the cluster: once a majority of the
+	// members of the datacenter asked has it durably. The others hear of it.
+	ApplyTopology(ctx context.Context, in *ApplyTopologyRequest, opts ...grpc.CallOption) (*ApplyTopologyResponse, error)
 }
 
 type clusterClient struct {
@@ -114,6 +122,26 @@ func (c *clusterClient) Introduce(ctx context.Context, in *IntroduceRequest, opt
 	return out, nil
 }
 
+func (c *clusterClient) Topology(ctx context.Context, in *TopologyRequest, opts ...grpc.CallOption) (*TopologyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TopologyResponse)
+	err := c.cc.Invoke(ctx, Cluster_Topology_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) ApplyTopology(ctx context.Context, in *ApplyTopologyRequest, opts ...grpc.CallOption) (*ApplyTopologyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplyTopologyResponse)
+	err := c.cc.Invoke(ctx, Cluster_ApplyTopology_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -131,6 +159,12 @@ type ClusterServer interface {
 	Commit(context.Context, *CommitRequest) (*CommitResponse, error)
 	// Introduce tells a node that wants to join what the cluster is like.
 	Introduce(context.Context, *IntroduceRequest) (*IntroduceResponse, error)
+	// Topology tells the topology that the node acts under, and which one each
+	// datacenter is known to act under.
+	Topology(context.Context, *TopologyRequest) (*TopologyResponse, error)
+	// ApplyTopology makes a topology that of the cluster: once a majority of the
+	// members of the datacenter asked has it durably. The others hear of it.
+	ApplyTopology(context.Context, *ApplyTopologyRequest) (*ApplyTopologyResponse, error)
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -158,6 +192,12 @@ func (UnimplementedClusterServer) Commit(context.Context, *CommitRequest) (*Comm
 }
 func (UnimplementedClusterServer) Introduce(context.Context, *IntroduceRequest) (*IntroduceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Introduce not implemented")
+}
+func (UnimplementedClusterServer) Topology(context.Context, *TopologyRequest) (*TopologyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Topology not implemented")
+}
+func (UnimplementedClusterServer) ApplyTopology(context.Context, *ApplyTopologyRequest) (*ApplyTopologyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplyTopology not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -288,6 +328,42 @@ func _Cluster_Introduce_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_Topology_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TopologyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).Topology(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_Topology_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).Topology(ctx, req.(*TopologyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_ApplyTopology_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyTopologyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).ApplyTopology(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_ApplyTopology_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).ApplyTopology(ctx, req.(*ApplyTopologyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -318,6 +394,14 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Introduce",
 			Handler:    _Cluster_Introduce_Handler,
+		},
+		{
+			MethodName: "Topology",
+			Handler:    _Cluster_Topology_Handler,
+		},
+		{
+			MethodName: "ApplyTopology",
+			Handler:    _Cluster_ApplyTopology_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -2277,9 +2277,11 @@ func (x *HandOverDone) GetClock() []byte {
 
 // DocumentAsk asks for the ring document that a node acts under.
 type DocumentAsk struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	TopologyVersion uint64                 `protobuf:"varint,1,opt,name=topology_version,json=topologyVersion,proto3" json:"topology_version,omitempty"` // that the asker has; 0: it does not ask for a topology
+	TopologyHash    string                 `protobuf:"bytes,2,opt,name=topology_hash,json=topologyHash,proto3" json:"topology_hash,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *DocumentAsk) Reset() {
@@ -2312,9 +2314,24 @@ func (*DocumentAsk) Descriptor() ([]byte, []int) {
 	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{27}
 }
 
+func (x *DocumentAsk) GetTopologyVersion() uint64 {
+	if x != nil {
+		return x.TopologyVersion
+	}
+	return 0
+}
+
+func (x *DocumentAsk) GetTopologyHash() string {
+	if x != nil {
+		return x.TopologyHash
+	}
+	return ""
+}
+
 type DocumentDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Document      []byte                 `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"` // ring.Document
+	Topology      []byte                 `protobuf:"bytes,2,opt,name=topology,proto3" json:"topology,omitempty"` // YAML, if it counts more than the asker's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2352,6 +2369,13 @@ func (*DocumentDone) Descriptor() ([]byte, []int) {
 func (x *DocumentDone) GetDocument() []byte {
 	if x != nil {
 		return x.Document
+	}
+	return nil
+}
+
+func (x *DocumentDone) GetTopology() []byte {
+	if x != nil {
+		return x.Topology
 	}
 	return nil
 }
@@ -3696,6 +3720,7 @@ func (x *Ballot) GetId() uint64 {
 type Learn struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Document      []byte                 `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	Topology      []byte                 `protobuf:"bytes,2,opt,name=topology,proto3" json:"topology,omitempty"` // instead of a document: YAML
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3733,6 +3758,13 @@ func (*Learn) Descriptor() ([]byte, []int) {
 func (x *Learn) GetDocument() []byte {
 	if x != nil {
 		return x.Document
+	}
+	return nil
+}
+
+func (x *Learn) GetTopology() []byte {
+	if x != nil {
+		return x.Topology
 	}
 	return nil
 }
@@ -4267,10 +4299,13 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x05clock\x18\x02 \x01(\fR\x05clock\x12\x14\n" +
 	"\x05whole\x18\x03 \x01(\bR\x05whole\"$\n" +
 	"\fHandOverDone\x12\x14\n" +
-	"\x05clock\x18\x01 \x01(\fR\x05clock\"\r\n" +
-	"\vDocumentAsk\"*\n" +
+	"\x05clock\x18\x01 \x01(\fR\x05clock\"]\n" +
+	"\vDocumentAsk\x12)\n" +
+	"\x10topology_version\x18\x01 \x01(\x04R\x0ftopologyVersion\x12#\n" +
+	"\rtopology_hash\x18\x02 \x01(\tR\ftopologyHash\"F\n" +
 	"\fDocumentDone\x12\x1a\n" +
-	"\bdocument\x18\x01 \x01(\fR\bdocument\"n\n" +
+	"\bdocument\x18\x01 \x01(\fR\bdocument\x12\x1a\n" +
+	"\btopology\x18\x02 \x01(\fR\btopology\"n\n" +
 	"\aForward\x12)\n" +
 	"\x03get\x18\x01 \x01(\v2\x15.godwit.v1.GetRequestH\x00R\x03get\x122\n" +
 	"\x06update\x18\x02 \x01(\v2\x18.godwit.v1.UpdateRequestH\x00R\x06updateB\x04\n" +
@@ -4356,9 +4391,10 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\aanother\x18\a \x01(\bR\aanother\".\n" +
 	"\x06Ballot\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\x06R\x02id\"#\n" +
+	"\x02id\x18\x02 \x01(\x06R\x02id\"?\n" +
 	"\x05Learn\x12\x1a\n" +
-	"\bdocument\x18\x01 \x01(\fR\bdocument\"\v\n" +
+	"\bdocument\x18\x01 \x01(\fR\bdocument\x12\x1a\n" +
+	"\btopology\x18\x02 \x01(\fR\btopology\"\v\n" +
 	"\tLearnDone\"\xb4\x01\n" +
 	"\x04Tail\x12.\n" +
 	"\x05parts\x18\x01 \x03(\v2\x18.godwit.peer.v1.TailPartR\x05parts\x12\x16\n" +
