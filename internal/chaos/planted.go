@@ -12,9 +12,7 @@ func planted() []mutants.Mutant {
 	return []mutants.Mutant{
 		{
 			Name: "acknowledge-before-sync", File: "storage/replica.go", Packages: []string{"./internal/chaos"},
-			Old: "\t\tif c.err = c.batch.SyncWait(); c.err != nil {",
-			New: "\t\tif b := c.batch; b != nil {\n\t\t\tgo func() {\n\t\t\t\t_ = b.SyncWait()\n\t\t\t\t_ = b.Close()\n\t\t\t}()\n" +
-				"\t\t\tc.r.settle(&c.gained, c.nth)\n\t\t\treturn\n\t\t}\n\t\tif c.err = c.batch.SyncWait(); c.err != nil {",
+			Old: "\tc := &Commit{r: r, batch: b,", New: "\tasync = true\n\tc := &Commit{r: r, batch: b,",
 		},
 		{
 			Name: "one-copy-too-few", File: "dc/spread.go", Packages: []string{"./internal/chaos"},
