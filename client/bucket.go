@@ -2,8 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
-	"io"
 
 	"google.golang.org/grpc"
 
@@ -97,14 +95,5 @@ func (a *attempt) deleteBucket(ctx context.Context, req *pb.DeleteBucketRequest,
 	if err != nil {
 		return err
 	}
-	for {
-		resp, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		told(resp)
-	}
+	return receive(stream, told)
 }

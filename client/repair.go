@@ -49,6 +49,11 @@ func (a *attempt) repair(ctx context.Context, req *pb.RepairRequest, told func(*
 	if err != nil {
 		return err
 	}
+	return receive(stream, told)
+}
+
+// receive hands out what a stream tells until it ends.
+func receive[T any](stream grpc.ServerStreamingClient[T], told func(*T)) error {
 	for {
 		resp, err := stream.Recv()
 		if errors.Is(err, io.EOF) {

@@ -120,7 +120,7 @@ func replaced(ctx context.Context, r *run, victim string) error {
 		_, err := clone.pulled(ctx)
 		return errors.Join(err, clone.died())
 	})
-	err = errors.Join(err, p.thaw(), p.gives(patience*2), clone.kill(), os.RemoveAll(clone.dir))
+	err = errors.Join(err, p.thaw(), p.gives(patience*2, "another process has taken its place"), clone.kill(), os.RemoveAll(clone.dir))
 	r.say("%s was replaced at %s, and ended when it went on", victim, at)
 	return errors.Join(err, r.start(victim))
 }

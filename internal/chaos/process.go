@@ -117,20 +117,20 @@ func (p *process) stop() error {
 	return nil
 }
 
-// gives waits until the process ends by itself, and not well: it gives way.
-func (p *process) gives(within time.Duration) error {
+// gives waits until the process ends by itself, and not well, for a reason that it has.
+func (p *process) gives(within time.Duration, reason string) error {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
 	case err := <-p.ended:
 		p.cmd = nil
 		if err == nil {
-			return fmt.Errorf("%s ended well, although another process has taken its place", p.id)
+			return fmt.Errorf("%s ended well, although %s", p.id, reason)
 		}
 		return nil
 	case <-timer.C:
 		err := p.kill()
-		return errors.Join(fmt.Errorf("%s still ran after %v, although another process has taken its place", p.id, within), err)
+		return errors.Join(fmt.Errorf("%s still ran after %v, although %s", p.id, within, reason), err)
 	}
 }
 
@@ -140,19 +140,7 @@ func (p *process) refuses(within time.Duration) error {
 	if err := p.start(); err != nil {
 		return err
 	}
-	timer := time.NewTimer(within)
-	defer timer.Stop()
-	select {
-	case err := <-p.ended:
-		p.cmd = nil
-		if err == nil {
-			return fmt.Errorf("%s ended well, although it should have refused to start", p.id)
-		}
-		return nil
-	case <-timer.C:
-		err := p.kill()
-		return errors.Join(fmt.Errorf("%s still ran after %v, although it should have refused to start", p.id, within), err)
-	}
+	return p.gives(within, "it should have refused to start")
 }
 
 // copyDir copies a directory with what is in it.
