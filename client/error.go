@@ -30,6 +30,8 @@ const (
 	// it can no longer be told.
 	reasonTooOld  = "REQUEST_TOO_OLD"
 	reasonTooLate = "TOO_LATE" // the request was on its way for longer than it was given
+	// UNAVAILABLE: the node did not come to begin it in time.
+	reasonNotBegun = "NOT_BEGUN"
 	// RESOURCE_EXHAUSTED: carried out, but the answer does not fit a message.
 	reasonAnswerTooLarge = "ANSWER_TOO_LARGE"
 	// RESOURCE_EXHAUSTED: nothing was done, and later or elsewhere it may be.
@@ -225,7 +227,7 @@ func writeOutcome(code codes.Code, reason string) Outcome {
 		}
 		return Unknown
 	case codes.Unavailable:
-		if reason == reasonNotSent || reason == reasonNoOwner || reason == reasonSkew || reason == reasonTooLate {
+		if reason == reasonNotSent || reason == reasonNoOwner || reason == reasonSkew || reason == reasonTooLate || reason == reasonNotBegun {
 			return Failed
 		}
 		return Unknown

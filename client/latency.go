@@ -31,6 +31,8 @@ const (
 	patienceBatch   = time.Second            // ... of a batch
 	patienceUnknown = time.Second            // ... at a node that was asked too seldom to tell
 	patienceTimes   = 4                      // ... of what 99 of 100 answers take
+	beginTimes      = 2                      // ... within which a write is to be begun
+	beginMargin     = 8                      // and before patience ends by one of these parts of it
 	patienceDoubled = 5                      // times at the most
 )
 
@@ -89,6 +91,16 @@ func (n *node) patience(c class, left time.Duration) time.Duration {
 		p99 = patienceUnknown / patienceTimes
 	}
 	return min(max(patienceTimes*p99, least)<<min(n.late.Load(), patienceDoubled), left/patienceShare)
+}
+
+// beginWithin is how long after its sending a node may begin a write to which it
+// is given patience: long enough for all but very few, and short, for when the
+// connection breaks this client waits that long before it asks another node. At
+// least a millisecond.
+func (n *node) beginWithin(c class, patience time.Duration) time.Duration {
+	p99 := time.Duration(n.took[c].p99.Load())
+	within := max(beginTimes*p99, patienceLeast) << min(n.late.Load(), patienceDoubled)
+	return max(min(within, patience-patience/beginMargin), time.Millisecond)
 }
 
 // wasLate notes that an attempt ended because its patience did. Those that were

@@ -118,3 +118,22 @@ func TestReadsLeaveABusyOwner(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTimeToBeginIsShort(t *testing.T) {
+	tests := []struct {
+		name     string
+		node     *node
+		patience time.Duration
+		want     time.Duration
+	}{
+		{"a node nobody knows", nodeOf(15, time.Millisecond), 5 * time.Second, 250 * time.Millisecond},
+		{"a slow one", nodeOf(16, 400*time.Millisecond), 5 * time.Second, 800 * time.Millisecond},
+		{"less than patience", nodeOf(16, time.Second), 800 * time.Millisecond, 700 * time.Millisecond},
+		{"hardly any time", nodeOf(16, time.Second), time.Microsecond, time.Millisecond},
+	}
+	for _, tt := range tests {
+		if got := tt.node.beginWithin(writeClass, tt.patience); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}

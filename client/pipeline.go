@@ -26,10 +26,6 @@ const (
 	pipeMessages = 256
 )
 
-// writeMargin is the part of an attempt's time by which a node is to begin a
-// write earlier than this client goes elsewhere: one of these.
-const writeMargin = 8
-
 // errNoPipeline reports a request that is to go by a unary call and was not sent.
 var errNoPipeline = errors.New("no pipeline to this node")
 
@@ -77,12 +73,9 @@ func newPipe(c *Client, to *node) *pipe {
 // answered by whichever is first.
 func (p *pipe) ask(ctx context.Context, a *attempt, req *pb.PipelineRequest, hedge *node) (*pb.PipelineAnswer, error) {
 	if at, ok := ctx.Deadline(); ok {
-		left := time.Until(at)
-		if a.write {
-			left -= left / writeMargin
-		}
-		req.TimeoutMs = uint64(max(left.Milliseconds(), 1))
+		req.TimeoutMs = uint64(max(time.Until(at).Milliseconds(), 1))
 	}
+	req.BeginMs = uint64(a.begin.Milliseconds())
 	body, err := p.codec.Encode(req)
 	defer p.codec.Done(body)
 	if err != nil || len(*body) > pipeFrame {
@@ -93,6 +86,7 @@ func (p *pipe) ask(ctx context.Context, a *attempt, req *pb.PipelineRequest, hed
 	if err != nil {
 		return nil, err
 	}
+	a.over = time.Now().Add(a.begin)
 	if hedge != nil {
 		return p.askEither(ctx, q, id, *body, hedge)
 	}

@@ -187,14 +187,15 @@ func TestPipelinedClientOfNodesWithoutPipelines(t *testing.T) {
 // A write that goes to a second node, which does not ask the first, waits until
 // the first no longer carries it out.
 func TestAWriteIsNotOvertakenByItself(t *testing.T) {
-	c, cluster := open(t, 2, func(o *client.Options) { o.Transport, o.Timeout = client.Pipelined, 2*time.Second })
+	c, cluster := open(t, 2, func(o *client.Options) { o.Transport, o.Timeout = client.Pipelined, 20*time.Second })
 	var broke, again time.Time
+	var within time.Duration
 	for i := range 2 {
 		cluster.Node("use1", i).Misbehave(func(call clienttest.Call) clienttest.Fault {
 			switch {
 			case call.Method != "Update":
 			case broke.IsZero():
-				broke = time.Now()
+				broke, within = time.Now(), call.Begin
 				return clienttest.Fault{Break: true}
 			case again.IsZero():
 				again = time.Now()
@@ -205,9 +206,10 @@ func TestAWriteIsNotOvertakenByItself(t *testing.T) {
 	if _, err := c.SAdd(t.Context(), "s", []string{"x"}); err != nil {
 		t.Fatal(err)
 	}
-	// Of a node that nobody knows an attempt gets half of the time, of which the
-	// node has seven parts of eight.
-	if waited := again.Sub(broke); waited < 800*time.Millisecond {
+	if within != 250*time.Millisecond {
+		t.Errorf("the first node was to begin within %v, want 250ms, which is short of the 20 s that there are", within)
+	}
+	if waited := again.Sub(broke); waited < within-10*time.Millisecond { // the way to it
 		t.Errorf("the other node was asked after %v", waited)
 	}
 }

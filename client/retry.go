@@ -42,6 +42,9 @@ type attempt struct {
 	try   int  // 1 is the first
 	maybe bool // an earlier one may have been applied
 	sent  atomic.Bool
+
+	begin time.Duration // from its sending, within which the node begins it or never; 0: as long as it waits
+	over  time.Time     // when that is over; zero: when the attempt is
 }
 
 // noting is a context in which a unary call notes that it was sent.
@@ -158,6 +161,9 @@ func (c *Client) once(ctx context.Context, s *call, a *attempt, f func(context.C
 		var cancel context.CancelFunc
 		own, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()
+		if s.twice {
+			a.begin = a.beginWithin(s.class, patience)
+		}
 	}
 	if s.route == nil || s.class == batchClass { // a pipeline tells of itself what was sent
 		own = a.noting(own)
@@ -168,16 +174,33 @@ func (c *Client) once(ctx context.Context, s *call, a *attempt, f func(context.C
 	err := f(own, a)
 	asked.open.Add(-1)
 	took := time.Since(began)
-	if err != nil && s.twice && patience > 0 && a.sent.Load() && away(a.fail(err)) {
-		<-own.Done() // until then the node may carry it out, see PipelineRequest.timeout_ms
-	}
-	if err == nil && s.class != otherClass {
+	switch {
+	case err == nil && s.class != otherClass:
 		asked.took[s.class].note(took)
-	} else if patience > 0 && ctx.Err() == nil && took >= patience-patience/4 { // the node may be the first to say that time is up
+	case err == nil || patience == 0:
+	case ctx.Err() == nil && took >= patience-patience/4, a.fail(err).Reason == reasonNotBegun: // the node may be the first to say that time is up
 		asked.wasLate(patience)
 		c.stats.late.Add(1)
 	}
+	if err != nil && s.twice && patience > 0 && a.fail(err).Outcome == Unknown {
+		a.waitOver(own) // until then the node may carry it out
+	}
 	return err
+}
+
+// waitOver waits until the node of an attempt no longer begins it, see
+// PipelineRequest.begin_ms.
+func (a *attempt) waitOver(own context.Context) {
+	if a.over.IsZero() {
+		<-own.Done()
+		return
+	}
+	timer := time.NewTimer(time.Until(a.over))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-own.Done():
+	}
 }
 
 // enter takes a slot, or reports why the call was not even begun.

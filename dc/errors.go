@@ -78,11 +78,17 @@ func isStale(err error) bool {
 // had no effect, and another owner takes it.
 const clockSkew = "CLOCK_SKEW"
 
+// Reasons of a write that was not begun in time, see BeginBy.
+const (
+	tooLate  = "TOO_LATE"
+	notBegun = "NOT_BEGUN"
+)
+
 // untouched reports whether a request that failed certainly had no effect, so
 // that another node may be asked.
 func untouched(err error) bool {
 	reason := AsError(err).Reason
-	return reason == "NOT_SENT" || reason == clockSkew
+	return reason == "NOT_SENT" || reason == clockSkew || reason == tooLate || reason == notBegun
 }
 
 // AsError makes an Error of any error.
@@ -116,7 +122,7 @@ func AsError(err error) *Error {
 		{ring.ErrMalformed, InvalidArgument, "MALFORMED", ""},
 		{ring.ErrChange, FailedPrecondition, "BAD_CHANGE", ""},
 		{storage.ErrPartition, InvalidArgument, "MALFORMED", ""},
-		{storage.ErrLate, Unavailable, "TOO_LATE", "; nothing was done"},
+		{storage.ErrLate, Unavailable, notBegun, "; nothing was done"},
 		{storage.ErrRequestOld, FailedPrecondition, "REQUEST_TOO_OLD", "; whether it was carried out can no longer be told"},
 		{storage.ErrDiskLow, ResourceExhausted, "DISK_LOW", ": this node takes no writes; free space, or delete"},
 		{ErrNotSent, Unavailable, "NOT_SENT", ""},

@@ -54,7 +54,9 @@ func (n *Node) forwardUpdate(ctx context.Context, t *target, req *v1.UpdateReque
 	var last error
 	maybe := false
 	for _, owner := range n.pinned(t.owners, req.GetOptions().GetRequestId()) {
-		resp, err := n.callWhileAlive(ctx, owner, forwardedUpdate(req))
+		forwarded := forwardedUpdate(req)
+		forwarded.BeginMs = beginWithin(ctx)
+		resp, err := n.callWhileAlive(ctx, owner, forwarded)
 		if err == nil || answered(reply{resp: resp, err: err}) {
 			if maybe && err != nil && AsError(err).Code != Unavailable { // a refusal tells nothing of the try before it
 				err = indeterminate(owner, err)

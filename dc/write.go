@@ -129,8 +129,7 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 	if !ok {
 		return nil, triedElsewhere()
 	}
-	before, _ := ctx.Deadline() // then its client may have gone to another node
-	done, err := n.mutate(ctx, t, &storage.Mutation{Key: t.key, Op: op, Request: request, Async: async, Before: before}, w(len(t.owners)))
+	done, err := n.mutate(ctx, t, &storage.Mutation{Key: t.key, Op: op, Request: request, Async: async, Before: beginBy(ctx)}, w(len(t.owners)))
 	end()
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
@@ -141,9 +142,10 @@ type Node struct {
 
 // Call is one request that reached a node.
 type Call struct {
-	Method    string // "Get", "Update", "BatchUpdate", ...; of a request in a pipeline as by a call of its own
-	RequestID string // of a single write; its bytes
-	N         int    // 1 is the node's first call
+	Method    string        // "Get", "Update", "BatchUpdate", ...; of a request in a pipeline as by a call of its own
+	RequestID string        // of a single write; its bytes
+	N         int           // 1 is the node's first call
+	Begin     time.Duration // within which a write in a pipeline is to be begun; 0: not told
 }
 
 // Fault is what a node does with a call besides carrying it out.
@@ -225,15 +227,15 @@ func (n *Node) intercept(ctx context.Context, req any, info *grpc.UnaryServerInf
 	if !strings.HasPrefix(info.FullMethod, kvMethods) {
 		return handler(ctx, req)
 	}
-	return n.faulty(ctx, req, info.FullMethod, handler)
+	return n.faulty(ctx, req, Call{Method: info.FullMethod}, handler)
 }
 
 // kvMethods begins the names of the methods that count and misbehave.
 const kvMethods = "/godwit.v1.KV/"
 
 // faulty carries out a request with the fault that it is to have.
-func (n *Node) faulty(ctx context.Context, req any, method string, handler grpc.UnaryHandler) (any, error) {
-	f := n.note(req, method)
+func (n *Node) faulty(ctx context.Context, req any, call Call, handler grpc.UnaryHandler) (any, error) {
+	f := n.note(req, call)
 	if f.Before != nil {
 		return nil, f.Before
 	}
@@ -255,7 +257,7 @@ func (n *Node) faulty(ctx context.Context, req any, method string, handler grpc.
 
 // interceptStream knows no Hang and no Stuck.
 func (n *Node) interceptStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	f := n.note(nil, info.FullMethod)
+	f := n.note(nil, Call{Method: info.FullMethod})
 	if f.Before != nil {
 		return f.Before
 	}
@@ -270,9 +272,9 @@ func (n *Node) interceptStream(srv any, stream grpc.ServerStream, info *grpc.Str
 }
 
 // note keeps the call and asks what is to go wrong with it.
-func (n *Node) note(req any, method string) Fault {
+func (n *Node) note(req any, call Call) Fault {
 	n.mu.Lock()
-	call := Call{Method: method[strings.LastIndexByte(method, '/')+1:], N: len(n.calls) + 1}
+	call.Method, call.N = call.Method[strings.LastIndexByte(call.Method, '/')+1:], len(n.calls)+1
 	if w, ok := req.(interface{ GetOptions() *pb.WriteOptions }); ok {
 		call.RequestID = string(w.GetOptions().GetRequestId())
 	}

@@ -53,13 +53,14 @@ func (s *kv) one(ctx context.Context, req *pb.PipelineRequest) *pb.PipelineAnswe
 	switch of := req.GetOf().(type) {
 	case *pb.PipelineRequest_Get:
 		var got any
-		got, err = s.n.faulty(ctx, of.Get, "Get", func(ctx context.Context, _ any) (any, error) { return s.Get(ctx, of.Get) })
+		got, err = s.n.faulty(ctx, of.Get, Call{Method: "Get"}, func(ctx context.Context, _ any) (any, error) { return s.Get(ctx, of.Get) })
 		if resp, ok := got.(*pb.GetResponse); ok && err == nil {
 			answer.Of = &pb.PipelineAnswer_Get{Get: resp}
 		}
 	case *pb.PipelineRequest_Update:
 		var done any
-		done, err = s.n.faulty(ctx, of.Update, "Update", func(ctx context.Context, _ any) (any, error) { return s.Update(ctx, of.Update) })
+		call := Call{Method: "Update", Begin: time.Duration(req.GetBeginMs()) * time.Millisecond}
+		done, err = s.n.faulty(ctx, of.Update, call, func(ctx context.Context, _ any) (any, error) { return s.Update(ctx, of.Update) })
 		if resp, ok := done.(*pb.UpdateResponse); ok && err == nil {
 			answer.Of = &pb.PipelineAnswer_Update{Update: resp}
 		}

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -163,6 +164,7 @@ func (x *exchange) reject(h *peerv1.Hello, why string) error {
 // it does not read, which is what the other side feels. Before the other side is
 // greeted, frames hold hellos and nothing else counts in them.
 func (x *exchange) read(ctx context.Context) error {
+	transit := newTransit(time.Now()) // before the other side hears of this one, and counts
 	hellos := 1
 	if len(x.p.opts.Key) > 0 {
 		hellos = 2
@@ -178,7 +180,11 @@ func (x *exchange) read(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := frame.Cut(f.Data, func(m frame.Message) error { return x.dispatch(ctx, m) }); err != nil {
+		arrived := time.Now()
+		if err := frame.Cut(f.Data, func(m frame.Message) error {
+			transit.note(&m, arrived)
+			return x.dispatch(ctx, m)
+		}); err != nil {
 			return err
 		}
 	}
@@ -234,6 +240,13 @@ func (x *exchange) answer(ctx context.Context, m frame.Message) (answer proto.Me
 	req := new(peerv1.Request)
 	if err := proto.Unmarshal(m.Body, req); err != nil {
 		return refused(refuse(dc.InvalidArgument, reasonMalformed, "request cannot be read: %s", err))
+	}
+	if ms := req.GetBeginMs(); ms > 0 {
+		by := m.At.Add(time.Duration(min(ms, math.MaxInt32)) * time.Millisecond)
+		if !time.Now().Before(by) {
+			return refused(refuse(dc.Unavailable, reasonTooLate, "the write was %v on its way to this node; nothing was done", time.Since(m.At).Round(time.Millisecond)))
+		}
+		ctx = dc.BeginBy(ctx, by)
 	}
 	return x.handler(ctx, x.from, req)
 }

@@ -27,6 +27,7 @@ const (
 	reasonStopping       = "STOPPING"
 	reasonNotSent        = "NOT_SENT"
 	reasonTooLate        = "TOO_LATE"
+	reasonNotBegun       = "NOT_BEGUN"
 )
 
 // ours tells godwit's own methods from health and reflection, which carry no

@@ -31,6 +31,7 @@ type link struct {
 
 	mu      sync.Mutex
 	state   linkState
+	zero    time.Time // from which the session counts
 	out     frame.Outbox
 	lastID  uint64
 	pending map[uint64]*call
@@ -97,13 +98,26 @@ func (l *link) send(req *peerv1.Request, done func(*peerv1.Response, error)) err
 	}
 	l.lastID++
 	id := l.lastID
-	l.out.Put(frame.Message{ID: id, Field: frame.Request, Body: *body})
+	l.out.Put(frame.Message{ID: id, Field: frame.Request, Body: *body, Sent: l.sent(req)})
 	l.pending[id] = &call{done: done, timer: time.AfterFunc(timeout, func() { l.timedOut(id, timeout) })}
 	select {
 	case l.wake <- struct{}{}:
 	default: // it is awake
 	}
 	return nil
+}
+
+// sent is the time of sending as a forwarded write tells it, at least 1; 0 for
+// others. What is queued before the session begins counts as sent then. The caller
+// holds the lock.
+func (l *link) sent(req *peerv1.Request) uint64 {
+	switch {
+	case req.GetBeginMs() == 0:
+		return 0
+	case l.state != connected:
+		return 1
+	}
+	return uint64(time.Since(l.zero).Milliseconds()) + 1
 }
 
 // ready says why nothing can be queued, and begins to connect where that is
@@ -193,7 +207,7 @@ func (l *link) up() {
 	if l.failures > 0 {
 		l.p.opts.Logger.Info("peer connected", "peer", l.to, "failed_attempts", l.failures)
 	}
-	l.state, l.failures = connected, 0
+	l.state, l.failures, l.zero = connected, 0, time.Now()
 	l.retry.Reset()
 	l.detector.Heard(time.Now()) // its hello
 }

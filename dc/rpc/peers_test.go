@@ -87,6 +87,7 @@ func request(key string) *peerv1.Request {
 
 type answer struct {
 	digest string
+	reason string // of a refusal
 	err    error
 }
 
@@ -94,7 +95,7 @@ type answer struct {
 func (p *pair) send(req *peerv1.Request) <-chan answer {
 	ch := make(chan answer, 2) // room for a second call of done, which would be a bug
 	p.a.Send("b", req, func(resp *peerv1.Response, err error) {
-		ch <- answer{string(resp.GetRead().GetDigest()), err}
+		ch <- answer{string(resp.GetRead().GetDigest()), resp.GetStatus().GetReason(), err}
 	})
 	return ch
 }
@@ -427,6 +428,56 @@ func TestCloseEndsCalls(t *testing.T) {
 		t.Errorf("call after Close = %v", a.err)
 	}
 	close(release)
+}
+
+// gated is a listener whose connections deliver nothing while the gate is shut.
+type gated struct {
+	net.Listener
+	gate sync.RWMutex
+}
+
+func (g *gated) Accept() (net.Conn, error) {
+	c, err := g.Listener.Accept()
+	return &gatedConn{c, g}, err
+}
+
+type gatedConn struct {
+	net.Conn
+	g *gated
+}
+
+func (c *gatedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.g.gate.RLock()
+	defer c.g.gate.RUnlock()
+	return n, err
+}
+
+// A forwarded write that was long on its way is not carried out: its client may
+// have gone to another node meanwhile.
+func TestForwardedWriteThatCameTooLate(t *testing.T) {
+	p := newPair(t, echo, nil)
+	p.b.Close()
+	lis := &gated{Listener: listen(t, "127.0.0.1:0")}
+	p.serveB(p.options("b"), echo, lis)
+	p.connected()
+	write := func(within uint64) *peerv1.Request {
+		req := request("k")
+		req.BeginMs = within
+		return req
+	}
+	lis.gate.Lock()
+	late, inTime, untold := p.send(write(50)), p.send(write(20_000)), p.send(request("k"))
+	<-time.After(100 * time.Millisecond) // that they are on their way
+	lis.gate.Unlock()
+	if a := wait(t, late); a.err != nil || a.reason != "TOO_LATE" {
+		t.Errorf("a write that came too late: %+v", a)
+	}
+	for _, ch := range []<-chan answer{inTime, untold} {
+		if a := wait(t, ch); a.err != nil || a.reason != "" {
+			t.Errorf("a write that came in time: %+v", a)
+		}
+	}
 }
 
 func BenchmarkEcho(b *testing.B) {

@@ -76,7 +76,7 @@ func (p *pipeline) read(ctx context.Context) error {
 		}
 		arrived := time.Now()
 		if err := frame.Cut(f.Data, func(m frame.Message) error {
-			m.At = p.transit.sent(m, arrived)
+			p.transit.note(&m, arrived)
 			p.take(ctx, m)
 			return nil
 		}); err != nil {
@@ -168,9 +168,16 @@ func (p *pipeline) answer(ctx context.Context, m frame.Message) proto.Message {
 	}
 	ctx, cancel := context.WithDeadline(ctx, m.At.Add(timeout))
 	defer cancel()
-	began := time.Now()
-	if late := began.Sub(m.At); late >= timeout {
-		return p.refusal(refuse(dc.Unavailable, reasonTooLate, "the request was %v on its way, and %v were given to it; nothing was done", late.Round(time.Millisecond), timeout))
+	began, most := time.Now(), timeout
+	if ms := req.GetBeginMs(); ms > 0 && req.GetUpdate() != nil {
+		most = min(timeout, time.Duration(min(ms, math.MaxInt32))*time.Millisecond)
+		ctx = dc.BeginBy(ctx, m.At.Add(most))
+	}
+	if way := m.Came.Sub(m.At); way >= most {
+		return p.refusal(refuse(dc.Unavailable, reasonTooLate, "the request was %v on its way, and %v were given to it; nothing was done", way.Round(time.Millisecond), most))
+	}
+	if late := began.Sub(m.At); late >= most {
+		return p.refusal(refuse(dc.Unavailable, reasonNotBegun, "the request waited for %v, and was to be begun within %v; nothing was done", late.Round(time.Millisecond), most))
 	}
 	switch of := req.GetOf().(type) {
 	case *v1.PipelineRequest_Get:

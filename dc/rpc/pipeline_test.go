@@ -362,7 +362,14 @@ func TestPipelineDropsWhatCameTooLate(t *testing.T) {
 	if a := p.receive(1)[0]; a.GetReason() != "TOO_LATE" || codes.Code(a.GetCode()) != codes.Unavailable {
 		t.Errorf("a request that came too late: %v", a)
 	}
-	late.TimeoutMs = 20_000
+	late.TimeoutMs, late.BeginMs = 20_000, 50 // it may take its time, but not to begin
+	if err := p.stream.Send(&v1.PipelineFrame{Messages: []*v1.PipelineMessage{{Id: 1, SentMs: 1, Of: &v1.PipelineMessage_Request{Request: late}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if a := p.receive(1)[0]; a.GetReason() != "TOO_LATE" {
+		t.Errorf("a request that came too late to begin: %v", a)
+	}
+	late.BeginMs = 0
 	if err := p.stream.Send(&v1.PipelineFrame{Messages: []*v1.PipelineMessage{{Id: 1, SentMs: 101, Of: &v1.PipelineMessage_Request{Request: getOf(&v1.GetRequest{Bucket: bucket, Key: []byte("late")})}}}}); err != nil {
 		t.Fatal(err)
 	}

@@ -26,8 +26,13 @@ const clockDrift = 200e-6
 
 func newTransit(now time.Time) transit { return transit{zero: now, at: now} }
 
-// sent is when a message was sent that arrives now; now, if it does not tell.
-func (t *transit) sent(m frame.Message, now time.Time) time.Time {
+// note tells a message that arrives now when that is and when it was sent: now, if
+// it does not tell.
+func (t *transit) note(m *frame.Message, now time.Time) {
+	m.Came, m.At = now, t.sent(m, now)
+}
+
+func (t *transit) sent(m *frame.Message, now time.Time) time.Time {
 	if m.Sent == 0 {
 		return now
 	}

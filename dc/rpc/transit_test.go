@@ -26,12 +26,12 @@ func TestTransitTellsWhatWasLate(t *testing.T) {
 		{3_600_100, 3_602_150 * ms, 2 * 1e9}, // but what is late shows against what was not
 	} {
 		now := zero.Add(c.arrived)
-		late := now.Sub(tr.sent(frame.Message{Sent: c.sent}, now))
+		late := now.Sub(tr.sent(&frame.Message{Sent: c.sent}, now))
 		if late < c.late-2*ms || late > c.late+2*ms {
 			t.Errorf("sent at %d, arrived after %v: %v late, want %v", c.sent, c.arrived, late, c.late)
 		}
 	}
-	if at := tr.sent(frame.Message{Sent: 1 << 63}, zero); at.Before(zero) { // nonsense is no harm
+	if at := tr.sent(&frame.Message{Sent: 1 << 63}, zero); at.Before(zero) { // nonsense is no harm
 		t.Errorf("a message from the future was sent at %v, want no earlier than %v", at, zero)
 	}
 }

@@ -53,6 +53,7 @@ type Message struct {
 	Body  []byte
 	Sent  uint64    // milliseconds, see PipelineMessage.sent_ms; 0 where it is not told
 	At    time.Time // when it was sent, by the clock of the reader, where that can tell; it does not travel
+	Came  time.Time // when it arrived; it does not travel
 }
 
 // Cut calls each with every message of a frame, in order, until it fails.

@@ -3779,7 +3779,7 @@ type PipelineMessage struct {
 	Of isPipelineMessage_Of `protobuf_oneof:"of"`
 	// sent_ms tells of a request how many milliseconds before it the node's headers
 	// arrived at the client, and at least 1. A request that took longer on its way
-	// than its timeout_ms is not carried out, so that a client which has gone to
+	// than its timeout_ms or begin_ms is not carried out, so that a client which has gone to
 	// another node meanwhile is not overtaken by itself. 0: nothing is known of it.
 	SentMs        uint64 `protobuf:"varint,5,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -3878,7 +3878,11 @@ type PipelineRequest struct {
 	//
 	//	*PipelineRequest_Get
 	//	*PipelineRequest_Update
-	Of            isPipelineRequest_Of `protobuf_oneof:"of"`
+	Of isPipelineRequest_Of `protobuf_oneof:"of"`
+	// begin_ms is how long after sent_ms a write may be begun; later it is refused
+	// (NOT_BEGUN), with nothing done. It may be less than timeout_ms: a client whose
+	// stream broke then knows soon that another node is not overtaken. 0: no other bound.
+	BeginMs       uint64 `protobuf:"varint,4,opt,name=begin_ms,json=beginMs,proto3" json:"begin_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3943,6 +3947,13 @@ func (x *PipelineRequest) GetUpdate() *UpdateRequest {
 		}
 	}
 	return nil
+}
+
+func (x *PipelineRequest) GetBeginMs() uint64 {
+	if x != nil {
+		return x.BeginMs
+	}
+	return 0
 }
 
 type isPipelineRequest_Of interface {
@@ -4595,12 +4606,13 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\arequest\x18\x02 \x01(\v2\x1a.godwit.v1.PipelineRequestH\x00R\arequest\x123\n" +
 	"\x06answer\x18\x03 \x01(\v2\x19.godwit.v1.PipelineAnswerH\x00R\x06answer\x12\x17\n" +
 	"\asent_ms\x18\x05 \x01(\x04R\x06sentMsB\x04\n" +
-	"\x02of\"\x95\x01\n" +
+	"\x02of\"\xb0\x01\n" +
 	"\x0fPipelineRequest\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x01 \x01(\x04R\ttimeoutMs\x12)\n" +
 	"\x03get\x18\x02 \x01(\v2\x15.godwit.v1.GetRequestH\x00R\x03get\x122\n" +
-	"\x06update\x18\x03 \x01(\v2\x18.godwit.v1.UpdateRequestH\x00R\x06updateB\x04\n" +
+	"\x06update\x18\x03 \x01(\v2\x18.godwit.v1.UpdateRequestH\x00R\x06update\x12\x19\n" +
+	"\bbegin_ms\x18\x04 \x01(\x04R\abeginMsB\x04\n" +
 	"\x02of\"\x83\x03\n" +
 	"\x0ePipelineAnswer\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +

@@ -78,7 +78,10 @@ type Message struct {
 	//	*Message_Request
 	//	*Message_Response
 	//	*Message_Hello
-	Body          isMessage_Body `protobuf_oneof:"body"`
+	Body isMessage_Body `protobuf_oneof:"body"`
+	// sent_ms tells of a forwarded write how many milliseconds before it the answer
+	// to the first hello arrived, and at least 1; see godwit.v1.PipelineMessage.
+	SentMs        uint64 `protobuf:"varint,5,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -152,6 +155,13 @@ func (x *Message) GetHello() *Hello {
 		}
 	}
 	return nil
+}
+
+func (x *Message) GetSentMs() uint64 {
+	if x != nil {
+		return x.SentMs
+	}
+	return 0
 }
 
 type isMessage_Body interface {
@@ -351,7 +361,10 @@ type Request struct {
 	// epoch of the ring that the sender acts under, 0 where it does not matter. A
 	// receiver under a later one refuses with STALE_RING; under an earlier one it
 	// first asks the sender for its document.
-	Epoch         uint64 `protobuf:"varint,20,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch uint64 `protobuf:"varint,20,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// begin_ms is how long after its sending a forwarded write may be begun, see
+	// godwit.v1.PipelineRequest.
+	BeginMs       uint64 `protobuf:"varint,21,opt,name=begin_ms,json=beginMs,proto3" json:"begin_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -547,6 +560,13 @@ func (x *Request) GetHolds() *Holds {
 func (x *Request) GetEpoch() uint64 {
 	if x != nil {
 		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Request) GetBeginMs() uint64 {
+	if x != nil {
+		return x.BeginMs
 	}
 	return 0
 }
@@ -4142,12 +4162,13 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\n" +
 	"\x19godwit/peer/v1/peer.proto\x12\x0egodwit.peer.v1\x1a\x12godwit/v1/kv.proto\x1a\x15godwit/v1/admin.proto\"<\n" +
 	"\x05Frame\x123\n" +
-	"\bmessages\x18\x01 \x03(\v2\x17.godwit.peer.v1.MessageR\bmessages\"\xbd\x01\n" +
+	"\bmessages\x18\x01 \x03(\v2\x17.godwit.peer.v1.MessageR\bmessages\"\xd6\x01\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x123\n" +
 	"\arequest\x18\x02 \x01(\v2\x17.godwit.peer.v1.RequestH\x00R\arequest\x126\n" +
 	"\bresponse\x18\x03 \x01(\v2\x18.godwit.peer.v1.ResponseH\x00R\bresponse\x12-\n" +
-	"\x05hello\x18\x04 \x01(\v2\x15.godwit.peer.v1.HelloH\x00R\x05helloB\x06\n" +
+	"\x05hello\x18\x04 \x01(\v2\x15.godwit.peer.v1.HelloH\x00R\x05hello\x12\x17\n" +
+	"\asent_ms\x18\x05 \x01(\x04R\x06sentMsB\x06\n" +
 	"\x04body\"\xb6\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x0e\n" +
@@ -4159,7 +4180,7 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\aopening\x18\a \x01(\x04R\aopening\"E\n" +
 	"\aReplica\x12\x1c\n" +
 	"\tplacement\x18\x01 \x01(\rR\tplacement\x12\x1c\n" +
-	"\tpartition\x18\x02 \x01(\rR\tpartition\"\xed\x06\n" +
+	"\tpartition\x18\x02 \x01(\rR\tpartition\"\x88\a\n" +
 	"\aRequest\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x01 \x01(\x04R\ttimeoutMs\x12-\n" +
@@ -4180,7 +4201,8 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x06recall\x18\x1e \x01(\v2\x16.godwit.peer.v1.RecallH\x00R\x06recall\x12*\n" +
 	"\x04tail\x18\x1f \x01(\v2\x14.godwit.peer.v1.TailH\x00R\x04tail\x12-\n" +
 	"\x05holds\x18( \x01(\v2\x15.godwit.peer.v1.HoldsH\x00R\x05holds\x12\x14\n" +
-	"\x05epoch\x18\x14 \x01(\x04R\x05epochB\x04\n" +
+	"\x05epoch\x18\x14 \x01(\x04R\x05epoch\x12\x19\n" +
+	"\bbegin_ms\x18\x15 \x01(\x04R\abeginMsB\x04\n" +
 	"\x02of\"\xc1\a\n" +
 	"\bResponse\x12.\n" +
 	"\x06status\x18\x01 \x01(\v2\x16.godwit.peer.v1.StatusR\x06status\x12!\n" +
