@@ -89,7 +89,7 @@ func (c *catalog) rebase() {
 func commonPlacement(t *topology.Topology) (string, bool) {
 	var names []string
 	for _, p := range t.Placements {
-		if len(p.Replicas) == len(t.Datacenters) {
+		if !slices.ContainsFunc(t.Datacenters, func(d topology.Datacenter) bool { return d.State != topology.DCRemoved && p.Replicas[d.Name] == 0 }) {
 			names = append(names, p.Name)
 		}
 	}

@@ -41,6 +41,8 @@ type standing struct {
 	peers  map[string]*heard    // co-owners in this datacenter
 	dcs    map[string]*remoteDC // other datacenters
 	stable crdt.Clock           // what every replica everywhere is known to have; only grows
+	// trimmable is the same without the replicas of datacenters that are fenced.
+	trimmable crdt.Clock
 	settling
 }
 
@@ -210,6 +212,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 	told, again := maps.Clone(c.told[peer]), c.told[peer] != nil && c.met[peer] == l.doc.Epoch
 	c.mu.Unlock()
 	req := &peerv1.Clocks{All: !again, Opening: c.opening}
+	req.TopologyHash, req.Level = c.n.levels.tell()
 	sent := map[storage.ReplicaID]storage.State{}
 	hashes := map[storage.ReplicaID]uint64{}
 	for _, id := range shared {
@@ -218,7 +221,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 			continue
 		}
 		rc := c.tell(id, &state)
-		hash := xxh3.HashSeed(rc.GetClock(), xxh3.HashSeed(rc.GetStable(), xxh3.Hash(rc.GetRoot())))
+		hash := xxh3.HashSeed(rc.GetClock(), xxh3.HashSeed(rc.GetStable(), xxh3.HashSeed(rc.GetTrimmable(), xxh3.Hash(rc.GetRoot()))))
 		if told[id] == hash {
 			continue
 		}
@@ -235,6 +238,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 		return false, err
 	}
 	c.n.walls.heard(peer, before, time.Unix(0, resp.GetClocks().GetWallNs()), c.n.now())
+	c.n.levels.hear(peer, resp.GetClocks().GetTopologyHash(), resp.GetClocks().GetLevel())
 	if c.reopened(peer, resp.GetClocks().GetOpening()) && again {
 		return false, nil // everything is told anew in the next round
 	}
@@ -303,7 +307,14 @@ func (c *catchUp) note(peer string, rc *peerv1.ReplicaClock) error {
 	}
 	id := replicaID(rc.GetReplica())
 	c.hear(peer, id, clock, rc.GetRoot())
-	c.at(id).stable.Union(&stable)
+	trimmable, err := crdt.DecodeClock(rc.GetTrimmable())
+	if len(rc.GetTrimmable()) > 0 && err != nil {
+		return fmt.Errorf("trimmable clock of %s: %w", peer, err)
+	}
+	s := c.at(id)
+	s.stable.Union(&stable)
+	s.trimmable.Union(&stable) // only what it has besides is told
+	s.trimmable.Union(&trimmable)
 	return nil
 }
 
@@ -354,6 +365,8 @@ func (c *catchUp) copiesOf(set []string, id storage.ReplicaID, deltas []*crdt.De
 // serveClocks is the other side of a round.
 func (c *catchUp) serveClocks(from string, req *peerv1.Clocks) (*peerv1.ClocksDone, error) {
 	done := &peerv1.ClocksDone{Opening: c.opening, WallNs: c.n.now().UnixNano()}
+	done.TopologyHash, done.Level = c.n.levels.tell()
+	c.n.levels.hear(from, req.GetTopologyHash(), req.GetLevel())
 	c.reopened(from, req.GetOpening())
 	named := map[storage.ReplicaID]bool{}
 	for _, rc := range req.GetReplicas() {
@@ -385,10 +398,14 @@ func (c *catchUp) serveClocks(from string, req *peerv1.Clocks) (*peerv1.ClocksDo
 }
 
 func (c *catchUp) tell(id storage.ReplicaID, s *storage.State) *peerv1.ReplicaClock {
-	stable := c.stable(id, &s.Clock)
-	return &peerv1.ReplicaClock{
+	stable, trimmable := c.common(id, &s.Clock)
+	rc := &peerv1.ReplicaClock{
 		Replica: wireID(id), Clock: crdt.AppendClock(nil, &s.Clock), Stable: crdt.AppendClock(nil, &stable), Root: rootOf(s),
 	}
+	if !stable.Covers(&trimmable) {
+		rc.Trimmable = crdt.AppendClock(nil, &trimmable)
+	}
+	return rc
 }
 
 // rootOf is the root of a replica's tree, as it is told: nil while it is not

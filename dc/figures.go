@@ -19,6 +19,7 @@ type Figures struct {
 	TopologyVersion uint64
 	TopologyHash    string
 	Elsewhere       []*v1.TopologyOf // what the other datacenters act under
+	Datacenters     []*v1.Datacenter // this one included
 
 	Outbound []*v1.Outbound      // to other datacenters, of what this node speaks for
 	Inbound  []replication.Lag   // from them
@@ -33,6 +34,7 @@ func (n *Node) Figures() (*Figures, error) {
 	}
 	w := n.world()
 	f.TopologyVersion, f.TopologyHash, f.Elsewhere = w.topology.Version, w.hash, n.elsewhere()
+	f.Datacenters = n.Datacenters().GetDatacenters()
 	for name := range n.buckets.now.Load().byName {
 		if forClients(name) == nil {
 			f.Buckets++
@@ -67,5 +69,5 @@ func (n *Node) Ready() error {
 	if _, unsure, _ := n.compareWalls(); unsure {
 		return n.uncompared()
 	}
-	return nil
+	return n.open()
 }

@@ -140,7 +140,7 @@ func (n *Node) status() *v1.NodeStatus {
 	for _, r := range n.store.Replicas() {
 		s.Keys += uint64(max(r.State().Keys, 0))
 		s.Conflicts += uint64(r.Contested())
-		log := r.Log(n.stableOf(r))
+		log := r.Log(n.trimmableOf(r))
 		s.LogEvents += log.Events
 		if !log.Oldest.IsZero() {
 			s.StableLagMs = max(s.StableLagMs, uint64(max(n.opts.Storage.Wall().Sub(log.Oldest), 0).Milliseconds()))

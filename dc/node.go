@@ -179,6 +179,7 @@ type Node struct {
 
 	peers  *catchUp // what is known of the clocks of others
 	moves  *moves
+	levels *levelling
 	walls  walls
 	rights *rightsKeeper
 	agree  *agreement
@@ -222,6 +223,7 @@ func Open(o Options) (*Node, error) {
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers = newCatchUp(n)
+	n.levels = newLevels(n)
 	n.moves = newMoves(n)
 	n.rights = newRightsKeeper()
 	n.tails = newTails(n)
@@ -239,6 +241,12 @@ func Open(o Options) (*Node, error) {
 			return nil, errors.Join(err, n.store.Close())
 		}
 	}
+	n.begin()
+	return n, nil
+}
+
+// begin starts the background work.
+func (n *Node) begin() {
 	n.work.Go(n.peers.run)
 	n.work.Go(n.buckets.follow)
 	n.work.Go(n.hostGuests)
@@ -251,7 +259,7 @@ func Open(o Options) (*Node, error) {
 	n.work.Go(newScrubber(n).run)
 	n.work.Go(n.watchSkew)
 	n.work.Go(n.followTopology)
-	return n, nil
+	n.work.Go(n.levels.follow)
 }
 
 // Close stops background work and closes the data. Requests must have ended.

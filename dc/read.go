@@ -19,6 +19,9 @@ func (n *Node) Get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, er
 	if err := forClients(req.GetBucket()); err != nil {
 		return nil, err
 	}
+	if err := n.open(); err != nil {
+		return nil, err
+	}
 	return n.getAnywhere(ctx, req)
 }
 

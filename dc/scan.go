@@ -22,6 +22,9 @@ const (
 // time, each read from a quorum of its partition's owners. It is no snapshot:
 // keys that change meanwhile may be listed or not.
 func (n *Node) Scan(ctx context.Context, req *v1.ScanRequest, emit func(*v1.ScanResponse) error) error {
+	if err := n.open(); err != nil {
+		return err
+	}
 	t, err := n.target(req.GetBucket(), []byte{0}) // any key: it is the bucket that is checked
 	if err != nil {
 		return err

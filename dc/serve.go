@@ -294,6 +294,9 @@ func (n *Node) serveForward(ctx context.Context, f *peerv1.Forward) (*peerv1.For
 		if err != nil {
 			return nil, err
 		}
+		if err := n.open(); err != nil {
+			return nil, err
+		}
 		if err := n.refuseSkewed(); err != nil {
 			return nil, err
 		}

@@ -25,24 +25,57 @@ func (c *catchUp) least(id storage.ReplicaID, own *crdt.Clock) crdt.Clock {
 }
 
 // stable is what every replica of a partition in every datacenter is known to
-// have. It only grows, so what was once computed or told stays true.
+// have, fenced ones too. It only grows, so what was once computed or told stays true.
 func (c *catchUp) stable(id storage.ReplicaID, own *crdt.Clock) crdt.Clock {
+	stable, _ := c.common(id, own)
+	return stable
+}
+
+// trimmable is what nobody needs this node's log for: what is stable, where
+// datacenters that are fenced do not count. What it lets go of they take over by
+// trees when they are back.
+func (c *catchUp) trimmable(id storage.ReplicaID, own *crdt.Clock) crdt.Clock {
+	_, trimmable := c.common(id, own)
+	return trimmable
+}
+
+// common is what is stable, and what is trimmable.
+func (c *catchUp) common(id storage.ReplicaID, own *crdt.Clock) (stable, trimmable crdt.Clock) {
+	w := c.n.world()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.at(id)
 	all := c.least(id, own)
+	most := all.Clone()
 	for dcName := range c.n.placement(id.Placement).rings {
 		if dcName == c.n.dc {
 			continue
 		}
+		var least crdt.Clock
 		if r := s.dcs[dcName]; r != nil {
-			all = crdt.Intersection(&all, &r.least)
-		} else {
-			all = crdt.Clock{}
+			least = r.least
+		}
+		all = crdt.Intersection(&all, &least)
+		if !w.fenced[dcName] {
+			most = crdt.Intersection(&most, &least)
 		}
 	}
 	s.stable.Union(&all)
-	return s.stable.Clone()
+	if len(w.fenced) == 0 {
+		s.trimmable.Union(&all)
+	} else {
+		s.trimmable.Union(&most)
+	}
+	return s.stable.Clone(), s.trimmable.Clone()
+}
+
+// trimmableOf is what is trimmable of a replica that this node owns, else nothing.
+func (n *Node) trimmableOf(r *storage.Replica) *crdt.Clock {
+	var trimmable crdt.Clock
+	if own := r.Durable(); n.layout().holds(n.id, r.ID()) {
+		trimmable = n.peers.trimmable(r.ID(), &own)
+	}
+	return &trimmable
 }
 
 // stableOf is what is stable of a replica that this node owns, else nothing.
@@ -75,20 +108,20 @@ func (n *Node) trim() {
 			if !n.layout().holds(n.id, r.ID()) || own.Empty() {
 				continue
 			}
-			stable := n.peers.stable(r.ID(), &own)
-			hash := storage.ClockHash(&stable)
+			trimmable := n.peers.trimmable(r.ID(), &own)
+			hash := storage.ClockHash(&trimmable)
 			slow := round%trimSlowly == trimSlowly-1 || n.store.LogTight()
 			if done[r.ID()] == hash && !slow {
 				continue
 			}
 			done[r.ID()] = hash
-			n.trimReplica(r, &stable, slow)
+			n.trimReplica(r, &trimmable, slow)
 		}
 	}
 }
 
-func (n *Node) trimReplica(r *storage.Replica, stable *crdt.Clock, slow bool) {
-	_, forced, err := r.Trim(stable)
+func (n *Node) trimReplica(r *storage.Replica, trimmable *crdt.Clock, slow bool) {
+	_, forced, err := r.Trim(trimmable)
 	if err == nil && slow {
 		err = r.TrimRequests()
 	}
@@ -96,6 +129,6 @@ func (n *Node) trimReplica(r *storage.Replica, stable *crdt.Clock, slow bool) {
 		n.opts.Logger.Error("trim", "replica", r.ID().String(), "error", err)
 	}
 	if forced > 0 {
-		n.opts.Logger.Warn("log trimmed before stable; what it held is owed to a join", "replica", r.ID().String(), "entries", forced)
+		n.opts.Logger.Warn("log trimmed before everybody has it; what it held is owed to a join", "replica", r.ID().String(), "entries", forced)
 	}
 }

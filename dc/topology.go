@@ -52,9 +52,16 @@ func (n *Node) topologyNotices() []replication.Notice {
 		{Name: noticeTopology, Version: w.topology.Version, Content: w.text},
 		{Name: noticeActing + n.dc, Version: w.topology.Version, Content: []byte(w.hash)},
 	}
+	if whole, ok := n.levels.wholeNotice(); ok {
+		out = append(out, whole)
+	}
+	out = append(out, n.levels.known()...)
 	n.acting.mu.Lock()
 	defer n.acting.mu.Unlock()
 	for name, a := range n.acting.of {
+		if w.docs[name] == nil {
+			continue // it was removed
+		}
 		out = append(out, replication.Notice{Name: noticeActing + name, Version: a.version, Content: []byte(a.hash)})
 	}
 	return out
@@ -125,12 +132,20 @@ func (n *Node) ApplyTopology(ctx context.Context, req *v1.ApplyTopologyRequest) 
 		if err := cannotChange(now.topology, next); err != nil {
 			return nil, err
 		}
+		if err := n.tooEarly(now, next, req.GetForce()); err != nil {
+			return nil, err
+		}
 	}
+	return n.makeTopology(ctx, next)
+}
+
+// makeTopology makes a topology, which may be, that of the cluster.
+func (n *Node) makeTopology(ctx context.Context, next *topology.Topology) (*v1.ApplyTopologyResponse, error) {
 	text, err := next.CanonicalYAML()
 	if err != nil {
 		return nil, refuse(InvalidArgument, "BAD_TOPOLOGY", "%s", err)
 	}
-	return n.spreadTopology(ctx, next, append([]byte(hash), text...))
+	return n.spreadTopology(ctx, next, append([]byte(next.Hash()), text...))
 }
 
 func appliedFirst(now *world) error {
@@ -305,10 +320,20 @@ func (n *Node) askTopology(node string) error {
 func cannotChange(now, next *topology.Topology) error {
 	var why []string
 	for _, c := range topology.Diff(now, next) {
-		if because := topology.Fixed(c); because != "" {
+		if because := topology.Fixed(now, next, c); because != "" {
 			why = append(why, fmt.Sprintf("%s (%s)", c.Subject, because))
 		}
 	}
+	if home, some := commonPlacement(now); some {
+		if then, _ := commonPlacement(next); then != home {
+			why = append(why, fmt.Sprintf("placement %s (it keeps the buckets made at run time: every datacenter must hold it)", home))
+		}
+	}
+	return fixed(why)
+}
+
+// fixed refuses changes; nil if there are none.
+func fixed(why []string) error {
 	if len(why) == 0 {
 		return nil
 	}

@@ -114,6 +114,9 @@ type trouble struct {
 }
 
 func (n *Node) openWatch(req *v1.WatchRequest, emit func(*v1.WatchResponse) error) (*watching, error) {
+	if err := n.open(); err != nil {
+		return nil, err
+	}
 	t, err := n.target(req.GetBucket(), []byte{0}) // any key: it is the bucket that is checked
 	if err != nil {
 		return nil, err
@@ -462,6 +465,9 @@ func (w *watching) beat() error {
 	}
 	if w.beats++; w.beats%watchBeats != 0 {
 		return nil
+	}
+	if err := w.n.open(); err != nil {
+		return err
 	}
 	if _, err := w.n.target(w.bucket.Name, []byte{0}); err != nil { // it is no longer there, or not here
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/godwitdb/godwit/replication"
 	"github.com/godwitdb/godwit/ring"
@@ -18,6 +19,7 @@ type world struct {
 	text       []byte // what others are told: the hash and YAML; nil if it cannot be told
 	placements map[uint32]*placement
 	byName     map[string]*placement
+	fenced     map[string]bool           // other datacenters that do not hold this one up
 	docs       map[string]*ring.Document // by datacenter: those of the others, as last told, else as the topology has them
 }
 
@@ -48,13 +50,16 @@ func (n *Node) placement(id uint32) *placement {
 // document it takes that which the topology makes. What is as it was before is
 // not computed again.
 func newWorld(t *topology.Topology, self string, docs map[string]*ring.Document, before *world) (*world, error) {
-	w := &world{topology: t, hash: t.Hash(), placements: map[uint32]*placement{}, byName: map[string]*placement{}, docs: map[string]*ring.Document{}}
+	w := &world{topology: t, hash: t.Hash(), placements: map[uint32]*placement{}, byName: map[string]*placement{}, fenced: map[string]bool{}, docs: map[string]*ring.Document{}}
 	if text, err := t.CanonicalYAML(); err == nil {
 		w.text = append([]byte(w.hash), text...)
 	}
 	for _, d := range t.Datacenters {
-		if d.Name == self {
-			continue // its own document tells
+		if d.Name == self || d.State == topology.DCRemoved {
+			continue // its own document tells, and nobody asks of one that is gone
+		}
+		if d.State == topology.DCFenced {
+			w.fenced[d.Name] = true
 		}
 		doc := docs[d.Name]
 		if doc == nil {
@@ -158,6 +163,9 @@ func (r Remote) Take(notice replication.Notice) error {
 	if dcName, ok := notice.Of(noticeActing); ok {
 		return n.takeActing(dcName, notice)
 	}
+	if strings.HasPrefix(notice.Name, noticeWhole) || strings.HasPrefix(notice.Name, noticeLevel) {
+		return n.levels.take(notice)
+	}
 	dcName, ok := notice.Of(noticeRing)
 	if !ok {
 		return fmt.Errorf("%w: %.80q", errNotice, notice.Name)
@@ -228,7 +236,7 @@ func (n *Node) remember() error {
 // was stopped.
 func (n *Node) keptRings() (map[string]*ring.Document, error) {
 	docs := map[string]*ring.Document{}
-	for _, d := range n.opts.Topology.Datacenters {
+	for _, d := range n.topology().Datacenters {
 		b, err := n.store.Meta(metaNotice + noticeRing + d.Name)
 		if err != nil {
 			return nil, err

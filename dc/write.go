@@ -28,6 +28,9 @@ func (n *Node) Update(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateRes
 
 // updateAnywhere is Update for every bucket.
 func (n *Node) updateAnywhere(ctx context.Context, req *v1.UpdateRequest) (*v1.UpdateResponse, error) {
+	if err := n.open(); err != nil {
+		return nil, err
+	}
 	defer n.moves.pace.request(time.Now)()
 	return underOneRing(ctx, func() (*v1.UpdateResponse, error) { return n.updateOnce(ctx, req) })
 }

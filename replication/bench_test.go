@@ -46,6 +46,7 @@ func (p *pipe) Apply(_ context.Context, r replication.Replica, deltas [][]byte) 
 
 func (p *pipe) Led() []replication.Replica                                { return nil }
 func (p *pipe) Candidates(string, replication.Replica) []string           { return nil }
+func (p *pipe) Compared(string, []replication.Replica)                    {}
 func (p *pipe) Heard(string, replication.Replica, crdt.Clock, crdt.Clock) {}
 
 func (p *pipe) Standing(replication.Replica) (clock, least crdt.Clock, err error) {

@@ -217,11 +217,21 @@ func (a *asker) askClocks(ctx context.Context, to Peer, asked []Replica) error {
 				return err
 			}
 			if !more {
+				a.compared(part)
 				break
 			}
 		}
 	}
 	return nil
+}
+
+// compared tells of replicas that were just asked about, but for those of which
+// nothing was ever reported: whoever was asked may not share them.
+func (a *asker) compared(rs []Replica) {
+	a.mu.Lock()
+	told := slices.DeleteFunc(slices.Clone(rs), func(r Replica) bool { return a.known[r] == nil || a.known[r].at.IsZero() })
+	a.mu.Unlock()
+	a.x.opts.Local.Compared(a.dc, told)
 }
 
 func (a *asker) askSome(ctx context.Context, to Peer, asked []Replica) (more bool, err error) {

@@ -223,6 +223,8 @@ func (n *fakeNode) Standing(r replication.Replica) (clock, least crdt.Clock, err
 }
 
 // Heard is a method of replication.Local.
+func (n *fakeNode) Compared(string, []replication.Replica) {}
+
 func (n *fakeNode) Heard(_ string, r replication.Replica, clock, _ crdt.Clock) {
 	n.dc.mu.Lock()
 	defer n.dc.mu.Unlock()

@@ -37,6 +37,9 @@ type Local interface {
 	// Heard tells what a remote datacenter reported for r. The clocks must not
 	// be changed.
 	Heard(dc string, r Replica, clock, least crdt.Clock)
+	// Compared tells that all that a remote datacenter had to report of these
+	// replicas, when it was just asked, has been told by Heard.
+	Compared(dc string, rs []Replica)
 	// Missing returns logged events that have lacks, as coalesced and encoded
 	// deltas of together at most maxBytes unless the first is larger; trimmed
 	// means that the log no longer reaches back to all of them.

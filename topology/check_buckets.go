@@ -46,6 +46,10 @@ func (c checker) replicas(path string, p Placement, name string) {
 	}
 	i := c.dcs.at[name]
 	dc, n := c.t.Datacenters[i], p.Replicas[name]
+	if dc.State == DCRemoved {
+		c.keyErrorf(at, ruleUnknownDatacenter, "%s: datacenter %s is removed", subject, quote(name))
+		return
+	}
 	if len(dc.Nodes) == 0 {
 		return // that is the error
 	}

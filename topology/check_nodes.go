@@ -32,7 +32,8 @@ func (c checker) datacenters() {
 		}
 		names[dc.Name] = true
 		c.broker(path+".nats", dc)
-		if len(dc.Nodes) == 0 {
+		c.choice(path+".state", ruleBadValue, "datacenter "+quote(dc.Name), dc.State.String(), joinedWord, string(DCJoining), string(DCFenced), string(DCRemoved))
+		if len(dc.Nodes) == 0 && dc.State != DCRemoved {
 			c.errorf(path+".nodes", ruleMissingField, "datacenter %s: it needs at least one node", quote(dc.Name))
 		}
 		for j := range dc.Nodes {

@@ -44,6 +44,9 @@ func (t *Topology) fill(doc *document) {
 		path := fmt.Sprintf("datacenters[%d]", i)
 		dc := &t.Datacenters[i]
 		orElse(doc, path+".nats.mode", &dc.NATS.Mode, ModeEmbedded)
+		if dc.State == joinedWord {
+			dc.State = DCJoined
+		}
 		for j := range dc.Nodes {
 			orElse(doc, fmt.Sprintf("%s.nodes[%d].weight", path, j), &dc.Nodes[j].Weight, 1)
 		}
@@ -66,7 +69,9 @@ func (t *Topology) fill(doc *document) {
 func (t *Topology) globalPlacement() Placement {
 	p := Placement{Name: DefaultPlacement, Replicas: make(map[string]int, len(t.Datacenters))}
 	for _, dc := range t.Datacenters {
-		p.Replicas[dc.Name] = min(defaultReplicas, len(dc.Nodes))
+		if dc.State != DCRemoved {
+			p.Replicas[dc.Name] = min(defaultReplicas, len(dc.Nodes))
+		}
 	}
 	return p
 }

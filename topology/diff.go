@@ -91,7 +91,7 @@ func forbidden(prev, next *Topology, c Change) string {
 		return "the number of partitions is fixed when the cluster is created"
 	case kind == "node" && c.Action == Changed && c.Field == "datacenter":
 		return "a node stays in its datacenter: give it a new id"
-	case kind == "datacenter" && c.Action == Changed && c.Field == "nodes" && disjoint(prev, next, name):
+	case kind == "datacenter" && c.Action == Changed && c.Field == "nodes" && !next.gone(name) && disjoint(prev, next, name):
 		return "none of its nodes remain: the name of a datacenter is never reused"
 	}
 	return ""
@@ -175,7 +175,8 @@ func (t *Topology) dcItems() (items []item) {
 		for i, n := range dc.Nodes {
 			ids[i] = n.ID
 		}
-		items = append(items, item{"datacenter " + dc.Name, append(dc.NATS.attributes(), attribute{"nodes", sequence(ids)})})
+		items = append(items, item{"datacenter " + dc.Name, append(dc.NATS.attributes(), attribute{"nodes", sequence(ids)}).
+			when(dc.State != DCJoined, "state", string(dc.State))})
 	}
 	return items
 }

@@ -86,7 +86,14 @@ func (t *Topology) yaml() string {
 	line("version: %d\ncluster: %s\npartitions: %d\nclock: {max_skew: %s}", t.Version, scalar(t.Cluster), t.Partitions, formatDuration(t.Clock.MaxSkew))
 	line("datacenters:")
 	for _, dc := range t.Datacenters {
-		line("  - name: %s\n    nats: %s\n    nodes:", scalar(dc.Name), dc.NATS.attributes())
+		line("  - name: %s", scalar(dc.Name))
+		if dc.State != DCJoined {
+			line("    state: %s", scalar(string(dc.State)))
+		}
+		line("    nats: %s", dc.NATS.attributes())
+		if len(dc.Nodes) > 0 {
+			line("    nodes:")
+		}
 		for i := range dc.Nodes {
 			line("      - %s", dc.Nodes[i].attributes())
 		}

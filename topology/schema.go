@@ -18,7 +18,8 @@ func (d *document) topology(t *Topology) decoder {
 
 func (d *document) datacenter(dc *Datacenter) decoder {
 	return d.object(fields{
-		"name": d.text(&dc.Name),
+		"name":  d.text(&dc.Name),
+		"state": d.text((*string)(&dc.State)),
 		"nats": d.object(fields{
 			"mode":       d.text(&dc.NATS.Mode),
 			"urls":       each(d, &dc.NATS.URLs, d.text),

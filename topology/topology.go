@@ -44,8 +44,9 @@ type Clock struct {
 // Datacenter is a named group of nodes close to each other.
 type Datacenter struct {
 	Name  string
+	State State // joined
 	NATS  NATS
-	Nodes []Node
+	Nodes []Node // none, if it was removed
 }
 
 // NATS says which broker carries the events that leave a datacenter.

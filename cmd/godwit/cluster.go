@@ -24,6 +24,7 @@ func (s *session) clusterCommands() []*cli.Command {
 			flags: clusterFlags(&cli.StringFlag{Name: "key", Usage: "only the owners of `KEY`"}), run: showRing,
 		}),
 		s.nodeCommands(),
+		s.dcCommands(),
 		s.conflictsCommands(),
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -76,7 +77,7 @@ func planTopology(in *invocation) error {
 	}
 	changes, refused := []plannedChange{}, false
 	for _, ch := range topology.Diff(now, next) {
-		p := plannedChange{ch, topology.Fixed(ch)}
+		p := plannedChange{ch, cmp.Or(topology.Fixed(now, next, ch), topology.Early(now, next, ch))}
 		changes, refused = append(changes, p), refused || p.Fixed != ""
 	}
 	refused = refused || len(changes) > 0 && next.Version <= now.Version

@@ -57,6 +57,11 @@ func (c *clusterService) ApplyTopology(ctx context.Context, req *v1.ApplyTopolog
 	return c.node.ApplyTopology(ctx, req)
 }
 
+// Datacenters implements v1.ClusterServer.
+func (c *clusterService) Datacenters(context.Context, *v1.DatacentersRequest) (*v1.DatacentersResponse, error) {
+	return c.node.Datacenters(), nil
+}
+
 // replicationService is godwit.v1.Replication of a node.
 type replicationService struct {
 	v1.UnimplementedReplicationServer

@@ -66,6 +66,26 @@ func nodeFamilies() []family {
 				}
 			},
 		},
+		{
+			name: prefix + "datacenter_state", help: "Always 1; the label state tells how far the other datacenter takes part: joined, joining, fenced, removed.", kind: prometheus.GaugeValue,
+			labels: []string{"dc", "other", "state"}, read: func(f *dc.Figures, emit emit) {
+				for _, d := range f.Datacenters {
+					emit(1, f.DC, d.GetName(), d.GetState())
+				}
+			},
+		},
+		{
+			name: prefix + "datacenter_behind_partitions", help: "Partitions that dc has yet to catch up with, of what all others had or, where other is fenced, of what that had.", kind: prometheus.GaugeValue,
+			labels: []string{"dc", "other"}, read: func(f *dc.Figures, emit emit) {
+				for _, d := range f.Datacenters {
+					for _, c := range d.GetCaught() {
+						if c.GetDc() == f.DC {
+							emit(float64(c.GetPartitions()-c.GetPartitionsDone()), f.DC, d.GetName())
+						}
+					}
+				}
+			},
+		},
 		gauge("buckets", "Buckets that the node knows.", func(f *dc.Figures) float64 { return float64(f.Buckets) }),
 		gauge("log_events", "Events kept in the log.", func(f *dc.Figures) float64 { return float64(f.Status.GetLogEvents()) }),
 		gauge("stable_lag_seconds", "Age of the oldest event in the log, which not every replica is known to have.", func(f *dc.Figures) float64 {

@@ -125,6 +125,255 @@ func (LinkState) EnumDescriptor() ([]byte, []int) {
 	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{1}
 }
 
+type DatacentersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DatacentersRequest) Reset() {
+	*x = DatacentersRequest{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DatacentersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DatacentersRequest) ProtoMessage() {}
+
+func (x *DatacentersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DatacentersRequest.ProtoReflect.Descriptor instead.
+func (*DatacentersRequest) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{0}
+}
+
+type DatacentersResponse struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Dc              string                 `protobuf:"bytes,1,opt,name=dc,proto3" json:"dc,omitempty"`                                                   // that answers
+	TopologyVersion uint64                 `protobuf:"varint,2,opt,name=topology_version,json=topologyVersion,proto3" json:"topology_version,omitempty"` // that it acts under
+	TopologyHash    string                 `protobuf:"bytes,3,opt,name=topology_hash,json=topologyHash,proto3" json:"topology_hash,omitempty"`
+	Datacenters     []*Datacenter          `protobuf:"bytes,4,rep,name=datacenters,proto3" json:"datacenters,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *DatacentersResponse) Reset() {
+	*x = DatacentersResponse{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DatacentersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DatacentersResponse) ProtoMessage() {}
+
+func (x *DatacentersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DatacentersResponse.ProtoReflect.Descriptor instead.
+func (*DatacentersResponse) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DatacentersResponse) GetDc() string {
+	if x != nil {
+		return x.Dc
+	}
+	return ""
+}
+
+func (x *DatacentersResponse) GetTopologyVersion() uint64 {
+	if x != nil {
+		return x.TopologyVersion
+	}
+	return 0
+}
+
+func (x *DatacentersResponse) GetTopologyHash() string {
+	if x != nil {
+		return x.TopologyHash
+	}
+	return ""
+}
+
+func (x *DatacentersResponse) GetDatacenters() []*Datacenter {
+	if x != nil {
+		return x.Datacenters
+	}
+	return nil
+}
+
+type Datacenter struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Name            string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	State           string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"` // joined, joining, fenced, removed
+	Nodes           uint32                 `protobuf:"varint,3,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	TopologyVersion uint64                 `protobuf:"varint,4,opt,name=topology_version,json=topologyVersion,proto3" json:"topology_version,omitempty"` // that it acts under, as it last told; 0: it has not told
+	TopologyHash    string                 `protobuf:"bytes,5,opt,name=topology_hash,json=topologyHash,proto3" json:"topology_hash,omitempty"`
+	Caught          []*Caught              `protobuf:"bytes,6,rep,name=caught,proto3" json:"caught,omitempty"` // of one that is joining: how far it is; of one that is fenced: how far the others are
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Datacenter) Reset() {
+	*x = Datacenter{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Datacenter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Datacenter) ProtoMessage() {}
+
+func (x *Datacenter) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Datacenter.ProtoReflect.Descriptor instead.
+func (*Datacenter) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Datacenter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Datacenter) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Datacenter) GetNodes() uint32 {
+	if x != nil {
+		return x.Nodes
+	}
+	return 0
+}
+
+func (x *Datacenter) GetTopologyVersion() uint64 {
+	if x != nil {
+		return x.TopologyVersion
+	}
+	return 0
+}
+
+func (x *Datacenter) GetTopologyHash() string {
+	if x != nil {
+		return x.TopologyHash
+	}
+	return ""
+}
+
+func (x *Datacenter) GetCaught() []*Caught {
+	if x != nil {
+		return x.Caught
+	}
+	return nil
+}
+
+// Caught is how many partitions of a datacenter hold all that others had of them.
+type Caught struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Dc             string                 `protobuf:"bytes,1,opt,name=dc,proto3" json:"dc,omitempty"`
+	Partitions     uint32                 `protobuf:"varint,2,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	PartitionsDone uint32                 `protobuf:"varint,3,opt,name=partitions_done,json=partitionsDone,proto3" json:"partitions_done,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Caught) Reset() {
+	*x = Caught{}
+	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Caught) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Caught) ProtoMessage() {}
+
+func (x *Caught) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Caught.ProtoReflect.Descriptor instead.
+func (*Caught) Descriptor() ([]byte, []int) {
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Caught) GetDc() string {
+	if x != nil {
+		return x.Dc
+	}
+	return ""
+}
+
+func (x *Caught) GetPartitions() uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *Caught) GetPartitionsDone() uint32 {
+	if x != nil {
+		return x.PartitionsDone
+	}
+	return 0
+}
+
 type TopologyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -133,7 +382,7 @@ type TopologyRequest struct {
 
 func (x *TopologyRequest) Reset() {
 	*x = TopologyRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[0]
+	mi := &file_godwit_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -145,7 +394,7 @@ func (x *TopologyRequest) String() string {
 func (*TopologyRequest) ProtoMessage() {}
 
 func (x *TopologyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[0]
+	mi := &file_godwit_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -158,7 +407,7 @@ func (x *TopologyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopologyRequest.ProtoReflect.Descriptor instead.
 func (*TopologyRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{0}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 type TopologyResponse struct {
@@ -174,7 +423,7 @@ type TopologyResponse struct {
 
 func (x *TopologyResponse) Reset() {
 	*x = TopologyResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[1]
+	mi := &file_godwit_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -186,7 +435,7 @@ func (x *TopologyResponse) String() string {
 func (*TopologyResponse) ProtoMessage() {}
 
 func (x *TopologyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[1]
+	mi := &file_godwit_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -199,7 +448,7 @@ func (x *TopologyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopologyResponse.ProtoReflect.Descriptor instead.
 func (*TopologyResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{1}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TopologyResponse) GetDc() string {
@@ -249,7 +498,7 @@ type TopologyOf struct {
 
 func (x *TopologyOf) Reset() {
 	*x = TopologyOf{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[2]
+	mi := &file_godwit_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -261,7 +510,7 @@ func (x *TopologyOf) String() string {
 func (*TopologyOf) ProtoMessage() {}
 
 func (x *TopologyOf) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[2]
+	mi := &file_godwit_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -274,7 +523,7 @@ func (x *TopologyOf) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopologyOf.ProtoReflect.Descriptor instead.
 func (*TopologyOf) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TopologyOf) GetDc() string {
@@ -302,13 +551,14 @@ type ApplyTopologyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Text          []byte                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`                            // YAML
 	InsteadOf     string                 `protobuf:"bytes,2,opt,name=instead_of,json=insteadOf,proto3" json:"instead_of,omitempty"` // hash of the one that it was made for; empty: any
+	Force         bool                   `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`                         // a datacenter may be removed that holds what no other does
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApplyTopologyRequest) Reset() {
 	*x = ApplyTopologyRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	mi := &file_godwit_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -320,7 +570,7 @@ func (x *ApplyTopologyRequest) String() string {
 func (*ApplyTopologyRequest) ProtoMessage() {}
 
 func (x *ApplyTopologyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[3]
+	mi := &file_godwit_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -333,7 +583,7 @@ func (x *ApplyTopologyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyTopologyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyTopologyRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ApplyTopologyRequest) GetText() []byte {
@@ -350,6 +600,13 @@ func (x *ApplyTopologyRequest) GetInsteadOf() string {
 	return ""
 }
 
+func (x *ApplyTopologyRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 type ApplyTopologyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -362,7 +619,7 @@ type ApplyTopologyResponse struct {
 
 func (x *ApplyTopologyResponse) Reset() {
 	*x = ApplyTopologyResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[4]
+	mi := &file_godwit_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +631,7 @@ func (x *ApplyTopologyResponse) String() string {
 func (*ApplyTopologyResponse) ProtoMessage() {}
 
 func (x *ApplyTopologyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[4]
+	mi := &file_godwit_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +644,7 @@ func (x *ApplyTopologyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyTopologyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyTopologyResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ApplyTopologyResponse) GetVersion() uint64 {
@@ -426,7 +683,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[5]
+	mi := &file_godwit_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -438,7 +695,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[5]
+	mi := &file_godwit_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -451,7 +708,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 type StatusResponse struct {
@@ -469,7 +726,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[6]
+	mi := &file_godwit_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -481,7 +738,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[6]
+	mi := &file_godwit_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -494,7 +751,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StatusResponse) GetCluster() string {
@@ -578,7 +835,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[7]
+	mi := &file_godwit_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -590,7 +847,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[7]
+	mi := &file_godwit_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -603,7 +860,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NodeStatus) GetId() string {
@@ -782,7 +1039,7 @@ type PeerHealth struct {
 
 func (x *PeerHealth) Reset() {
 	*x = PeerHealth{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[8]
+	mi := &file_godwit_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +1051,7 @@ func (x *PeerHealth) String() string {
 func (*PeerHealth) ProtoMessage() {}
 
 func (x *PeerHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[8]
+	mi := &file_godwit_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +1064,7 @@ func (x *PeerHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerHealth.ProtoReflect.Descriptor instead.
 func (*PeerHealth) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PeerHealth) GetId() string {
@@ -867,7 +1124,7 @@ type Moving struct {
 
 func (x *Moving) Reset() {
 	*x = Moving{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[9]
+	mi := &file_godwit_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +1136,7 @@ func (x *Moving) String() string {
 func (*Moving) ProtoMessage() {}
 
 func (x *Moving) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[9]
+	mi := &file_godwit_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +1149,7 @@ func (x *Moving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moving.ProtoReflect.Descriptor instead.
 func (*Moving) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Moving) GetEpoch() uint64 {
@@ -948,7 +1205,7 @@ type RingRequest struct {
 
 func (x *RingRequest) Reset() {
 	*x = RingRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[10]
+	mi := &file_godwit_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1217,7 @@ func (x *RingRequest) String() string {
 func (*RingRequest) ProtoMessage() {}
 
 func (x *RingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[10]
+	mi := &file_godwit_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1230,7 @@ func (x *RingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingRequest.ProtoReflect.Descriptor instead.
 func (*RingRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RingRequest) GetKey() []byte {
@@ -1003,7 +1260,7 @@ type RingResponse struct {
 
 func (x *RingResponse) Reset() {
 	*x = RingResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[11]
+	mi := &file_godwit_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1272,7 @@ func (x *RingResponse) String() string {
 func (*RingResponse) ProtoMessage() {}
 
 func (x *RingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[11]
+	mi := &file_godwit_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1285,7 @@ func (x *RingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingResponse.ProtoReflect.Descriptor instead.
 func (*RingResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RingResponse) GetPartitions() uint32 {
@@ -1076,7 +1333,7 @@ type PartitionOwners struct {
 
 func (x *PartitionOwners) Reset() {
 	*x = PartitionOwners{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[12]
+	mi := &file_godwit_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1345,7 @@ func (x *PartitionOwners) String() string {
 func (*PartitionOwners) ProtoMessage() {}
 
 func (x *PartitionOwners) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[12]
+	mi := &file_godwit_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1358,7 @@ func (x *PartitionOwners) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionOwners.ProtoReflect.Descriptor instead.
 func (*PartitionOwners) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PartitionOwners) GetPartition() uint32 {
@@ -1132,7 +1389,7 @@ type NodeShare struct {
 
 func (x *NodeShare) Reset() {
 	*x = NodeShare{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	mi := &file_godwit_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1401,7 @@ func (x *NodeShare) String() string {
 func (*NodeShare) ProtoMessage() {}
 
 func (x *NodeShare) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[13]
+	mi := &file_godwit_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1414,7 @@ func (x *NodeShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeShare.ProtoReflect.Descriptor instead.
 func (*NodeShare) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NodeShare) GetNode() string {
@@ -1210,7 +1467,7 @@ type LagRequest struct {
 
 func (x *LagRequest) Reset() {
 	*x = LagRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	mi := &file_godwit_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1479,7 @@ func (x *LagRequest) String() string {
 func (*LagRequest) ProtoMessage() {}
 
 func (x *LagRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[14]
+	mi := &file_godwit_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1492,7 @@ func (x *LagRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LagRequest.ProtoReflect.Descriptor instead.
 func (*LagRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 type LagResponse struct {
@@ -1249,7 +1506,7 @@ type LagResponse struct {
 
 func (x *LagResponse) Reset() {
 	*x = LagResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	mi := &file_godwit_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1518,7 @@ func (x *LagResponse) String() string {
 func (*LagResponse) ProtoMessage() {}
 
 func (x *LagResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[15]
+	mi := &file_godwit_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +1531,7 @@ func (x *LagResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LagResponse.ProtoReflect.Descriptor instead.
 func (*LagResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LagResponse) GetDc() string {
@@ -1313,7 +1570,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	mi := &file_godwit_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1582,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[16]
+	mi := &file_godwit_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1595,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Inbound) GetFrom() string {
@@ -1402,7 +1659,7 @@ type Outbound struct {
 
 func (x *Outbound) Reset() {
 	*x = Outbound{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1671,7 @@ func (x *Outbound) String() string {
 func (*Outbound) ProtoMessage() {}
 
 func (x *Outbound) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[17]
+	mi := &file_godwit_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1684,7 @@ func (x *Outbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outbound.ProtoReflect.Descriptor instead.
 func (*Outbound) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Outbound) GetTo() string {
@@ -1469,7 +1726,7 @@ type RepairRequest struct {
 
 func (x *RepairRequest) Reset() {
 	*x = RepairRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1738,7 @@ func (x *RepairRequest) String() string {
 func (*RepairRequest) ProtoMessage() {}
 
 func (x *RepairRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[18]
+	mi := &file_godwit_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1751,7 @@ func (x *RepairRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairRequest.ProtoReflect.Descriptor instead.
 func (*RepairRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RepairRequest) GetFrom() []string {
@@ -1531,7 +1788,7 @@ type RepairResponse struct {
 
 func (x *RepairResponse) Reset() {
 	*x = RepairResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[19]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1800,7 @@ func (x *RepairResponse) String() string {
 func (*RepairResponse) ProtoMessage() {}
 
 func (x *RepairResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[19]
+	mi := &file_godwit_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1813,7 @@ func (x *RepairResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairResponse.ProtoReflect.Descriptor instead.
 func (*RepairResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RepairResponse) GetDc() string {
@@ -1613,7 +1870,7 @@ type RepairPair struct {
 
 func (x *RepairPair) Reset() {
 	*x = RepairPair{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[20]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1882,7 @@ func (x *RepairPair) String() string {
 func (*RepairPair) ProtoMessage() {}
 
 func (x *RepairPair) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[20]
+	mi := &file_godwit_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1895,7 @@ func (x *RepairPair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairPair.ProtoReflect.Descriptor instead.
 func (*RepairPair) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RepairPair) GetFrom() string {
@@ -1721,7 +1978,7 @@ type ParkedRequest struct {
 
 func (x *ParkedRequest) Reset() {
 	*x = ParkedRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1733,7 +1990,7 @@ func (x *ParkedRequest) String() string {
 func (*ParkedRequest) ProtoMessage() {}
 
 func (x *ParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[21]
+	mi := &file_godwit_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1746,7 +2003,7 @@ func (x *ParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkedRequest.ProtoReflect.Descriptor instead.
 func (*ParkedRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ParkedRequest) GetId() string {
@@ -1774,7 +2031,7 @@ type ParkedResponse struct {
 
 func (x *ParkedResponse) Reset() {
 	*x = ParkedResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +2043,7 @@ func (x *ParkedResponse) String() string {
 func (*ParkedResponse) ProtoMessage() {}
 
 func (x *ParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[22]
+	mi := &file_godwit_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +2056,7 @@ func (x *ParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkedResponse.ProtoReflect.Descriptor instead.
 func (*ParkedResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ParkedResponse) GetDc() string {
@@ -1844,7 +2101,7 @@ type ParkedItem struct {
 
 func (x *ParkedItem) Reset() {
 	*x = ParkedItem{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +2113,7 @@ func (x *ParkedItem) String() string {
 func (*ParkedItem) ProtoMessage() {}
 
 func (x *ParkedItem) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[23]
+	mi := &file_godwit_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +2126,7 @@ func (x *ParkedItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkedItem.ProtoReflect.Descriptor instead.
 func (*ParkedItem) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ParkedItem) GetId() string {
@@ -1977,7 +2234,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2246,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[24]
+	mi := &file_godwit_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2259,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *VerifyRequest) GetWait() []*PartitionClock {
@@ -2037,7 +2294,7 @@ type PartitionClock struct {
 
 func (x *PartitionClock) Reset() {
 	*x = PartitionClock{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2049,7 +2306,7 @@ func (x *PartitionClock) String() string {
 func (*PartitionClock) ProtoMessage() {}
 
 func (x *PartitionClock) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[25]
+	mi := &file_godwit_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2062,7 +2319,7 @@ func (x *PartitionClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionClock.ProtoReflect.Descriptor instead.
 func (*PartitionClock) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PartitionClock) GetPlacement() uint32 {
@@ -2098,7 +2355,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2110,7 +2367,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[26]
+	mi := &file_godwit_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2123,7 +2380,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *VerifyResponse) GetDc() string {
@@ -2164,7 +2421,7 @@ type ReplicaDigest struct {
 
 func (x *ReplicaDigest) Reset() {
 	*x = ReplicaDigest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2176,7 +2433,7 @@ func (x *ReplicaDigest) String() string {
 func (*ReplicaDigest) ProtoMessage() {}
 
 func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[27]
+	mi := &file_godwit_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2189,7 +2446,7 @@ func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaDigest.ProtoReflect.Descriptor instead.
 func (*ReplicaDigest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReplicaDigest) GetNode() string {
@@ -2265,7 +2522,7 @@ type LeavesRequest struct {
 
 func (x *LeavesRequest) Reset() {
 	*x = LeavesRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[28]
+	mi := &file_godwit_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2277,7 +2534,7 @@ func (x *LeavesRequest) String() string {
 func (*LeavesRequest) ProtoMessage() {}
 
 func (x *LeavesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[28]
+	mi := &file_godwit_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2290,7 +2547,7 @@ func (x *LeavesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeavesRequest.ProtoReflect.Descriptor instead.
 func (*LeavesRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LeavesRequest) GetPlacement() uint32 {
@@ -2317,7 +2574,7 @@ type LeavesResponse struct {
 
 func (x *LeavesResponse) Reset() {
 	*x = LeavesResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[29]
+	mi := &file_godwit_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2586,7 @@ func (x *LeavesResponse) String() string {
 func (*LeavesResponse) ProtoMessage() {}
 
 func (x *LeavesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[29]
+	mi := &file_godwit_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2599,7 @@ func (x *LeavesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeavesResponse.ProtoReflect.Descriptor instead.
 func (*LeavesResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LeavesResponse) GetNode() string {
@@ -2370,7 +2627,7 @@ type KeysRequest struct {
 
 func (x *KeysRequest) Reset() {
 	*x = KeysRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[30]
+	mi := &file_godwit_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2382,7 +2639,7 @@ func (x *KeysRequest) String() string {
 func (*KeysRequest) ProtoMessage() {}
 
 func (x *KeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[30]
+	mi := &file_godwit_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2395,7 +2652,7 @@ func (x *KeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
 func (*KeysRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *KeysRequest) GetPlacement() uint32 {
@@ -2428,7 +2685,7 @@ type KeysResponse struct {
 
 func (x *KeysResponse) Reset() {
 	*x = KeysResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[31]
+	mi := &file_godwit_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2440,7 +2697,7 @@ func (x *KeysResponse) String() string {
 func (*KeysResponse) ProtoMessage() {}
 
 func (x *KeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[31]
+	mi := &file_godwit_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2453,7 +2710,7 @@ func (x *KeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
 func (*KeysResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *KeysResponse) GetItems() []*KeysResponse_Item {
@@ -2474,7 +2731,7 @@ type CellsRequest struct {
 
 func (x *CellsRequest) Reset() {
 	*x = CellsRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[32]
+	mi := &file_godwit_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2486,7 +2743,7 @@ func (x *CellsRequest) String() string {
 func (*CellsRequest) ProtoMessage() {}
 
 func (x *CellsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[32]
+	mi := &file_godwit_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2499,7 +2756,7 @@ func (x *CellsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellsRequest.ProtoReflect.Descriptor instead.
 func (*CellsRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CellsRequest) GetBucket() string {
@@ -2536,7 +2793,7 @@ type CellsResponse struct {
 
 func (x *CellsResponse) Reset() {
 	*x = CellsResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[33]
+	mi := &file_godwit_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2548,7 +2805,7 @@ func (x *CellsResponse) String() string {
 func (*CellsResponse) ProtoMessage() {}
 
 func (x *CellsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[33]
+	mi := &file_godwit_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2561,7 +2818,7 @@ func (x *CellsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellsResponse.ProtoReflect.Descriptor instead.
 func (*CellsResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CellsResponse) GetSnapshot() []byte {
@@ -2612,7 +2869,7 @@ type ActorName struct {
 
 func (x *ActorName) Reset() {
 	*x = ActorName{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[34]
+	mi := &file_godwit_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2624,7 +2881,7 @@ func (x *ActorName) String() string {
 func (*ActorName) ProtoMessage() {}
 
 func (x *ActorName) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[34]
+	mi := &file_godwit_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2637,7 +2894,7 @@ func (x *ActorName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorName.ProtoReflect.Descriptor instead.
 func (*ActorName) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ActorName) GetActor() uint64 {
@@ -2672,7 +2929,7 @@ type ConflictsRequest struct {
 
 func (x *ConflictsRequest) Reset() {
 	*x = ConflictsRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[35]
+	mi := &file_godwit_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2684,7 +2941,7 @@ func (x *ConflictsRequest) String() string {
 func (*ConflictsRequest) ProtoMessage() {}
 
 func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[35]
+	mi := &file_godwit_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2697,7 +2954,7 @@ func (x *ConflictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsRequest.ProtoReflect.Descriptor instead.
 func (*ConflictsRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ConflictsRequest) GetBucket() string {
@@ -2735,7 +2992,7 @@ type ConflictsResponse struct {
 
 func (x *ConflictsResponse) Reset() {
 	*x = ConflictsResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[36]
+	mi := &file_godwit_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2747,7 +3004,7 @@ func (x *ConflictsResponse) String() string {
 func (*ConflictsResponse) ProtoMessage() {}
 
 func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[36]
+	mi := &file_godwit_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2760,7 +3017,7 @@ func (x *ConflictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsResponse.ProtoReflect.Descriptor instead.
 func (*ConflictsResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ConflictsResponse) GetBucket() string {
@@ -2813,7 +3070,7 @@ type LinksRequest struct {
 
 func (x *LinksRequest) Reset() {
 	*x = LinksRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[37]
+	mi := &file_godwit_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2825,7 +3082,7 @@ func (x *LinksRequest) String() string {
 func (*LinksRequest) ProtoMessage() {}
 
 func (x *LinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[37]
+	mi := &file_godwit_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2838,7 +3095,7 @@ func (x *LinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksRequest.ProtoReflect.Descriptor instead.
 func (*LinksRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 type LinksResponse struct {
@@ -2851,7 +3108,7 @@ type LinksResponse struct {
 
 func (x *LinksResponse) Reset() {
 	*x = LinksResponse{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[38]
+	mi := &file_godwit_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +3120,7 @@ func (x *LinksResponse) String() string {
 func (*LinksResponse) ProtoMessage() {}
 
 func (x *LinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[38]
+	mi := &file_godwit_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2876,7 +3133,7 @@ func (x *LinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinksResponse.ProtoReflect.Descriptor instead.
 func (*LinksResponse) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *LinksResponse) GetEmulated() bool {
@@ -2909,7 +3166,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[39]
+	mi := &file_godwit_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3178,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[39]
+	mi := &file_godwit_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3191,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Link) GetFrom() string {
@@ -3001,7 +3258,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[40]
+	mi := &file_godwit_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3013,7 +3270,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[40]
+	mi := &file_godwit_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3026,7 +3283,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SetLinkRequest) GetFrom() string {
@@ -3089,7 +3346,7 @@ type KeysResponse_Item struct {
 
 func (x *KeysResponse_Item) Reset() {
 	*x = KeysResponse_Item{}
-	mi := &file_godwit_v1_admin_proto_msgTypes[41]
+	mi := &file_godwit_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3101,7 +3358,7 @@ func (x *KeysResponse_Item) String() string {
 func (*KeysResponse_Item) ProtoMessage() {}
 
 func (x *KeysResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_v1_admin_proto_msgTypes[41]
+	mi := &file_godwit_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3114,7 +3371,7 @@ func (x *KeysResponse_Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse_Item.ProtoReflect.Descriptor instead.
 func (*KeysResponse_Item) Descriptor() ([]byte, []int) {
-	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{31, 0}
+	return file_godwit_v1_admin_proto_rawDescGZIP(), []int{35, 0}
 }
 
 func (x *KeysResponse_Item) GetBucket() string {
@@ -3142,7 +3399,27 @@ var File_godwit_v1_admin_proto protoreflect.FileDescriptor
 
 const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x15godwit/v1/admin.proto\x12\tgodwit.v1\x1a\x12godwit/v1/kv.proto\x1a\x17godwit/v1/members.proto\"\x11\n" +
+	"\x15godwit/v1/admin.proto\x12\tgodwit.v1\x1a\x12godwit/v1/kv.proto\x1a\x17godwit/v1/members.proto\"\x14\n" +
+	"\x12DatacentersRequest\"\xae\x01\n" +
+	"\x13DatacentersResponse\x12\x0e\n" +
+	"\x02dc\x18\x01 \x01(\tR\x02dc\x12)\n" +
+	"\x10topology_version\x18\x02 \x01(\x04R\x0ftopologyVersion\x12#\n" +
+	"\rtopology_hash\x18\x03 \x01(\tR\ftopologyHash\x127\n" +
+	"\vdatacenters\x18\x04 \x03(\v2\x15.godwit.v1.DatacenterR\vdatacenters\"\xc7\x01\n" +
+	"\n" +
+	"Datacenter\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
+	"\x05nodes\x18\x03 \x01(\rR\x05nodes\x12)\n" +
+	"\x10topology_version\x18\x04 \x01(\x04R\x0ftopologyVersion\x12#\n" +
+	"\rtopology_hash\x18\x05 \x01(\tR\ftopologyHash\x12)\n" +
+	"\x06caught\x18\x06 \x03(\v2\x11.godwit.v1.CaughtR\x06caught\"a\n" +
+	"\x06Caught\x12\x0e\n" +
+	"\x02dc\x18\x01 \x01(\tR\x02dc\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x02 \x01(\rR\n" +
+	"partitions\x12'\n" +
+	"\x0fpartitions_done\x18\x03 \x01(\rR\x0epartitionsDone\"\x11\n" +
 	"\x0fTopologyRequest\"\x93\x01\n" +
 	"\x10TopologyResponse\x12\x0e\n" +
 	"\x02dc\x18\x01 \x01(\tR\x02dc\x12\x18\n" +
@@ -3154,11 +3431,12 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"TopologyOf\x12\x0e\n" +
 	"\x02dc\x18\x01 \x01(\tR\x02dc\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x12\n" +
-	"\x04hash\x18\x03 \x01(\tR\x04hash\"I\n" +
+	"\x04hash\x18\x03 \x01(\tR\x04hash\"_\n" +
 	"\x14ApplyTopologyRequest\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\fR\x04text\x12\x1d\n" +
 	"\n" +
-	"instead_of\x18\x02 \x01(\tR\tinsteadOf\"u\n" +
+	"instead_of\x18\x02 \x01(\tR\tinsteadOf\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"u\n" +
 	"\x15ApplyTopologyResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\tR\x04hash\x12\x14\n" +
@@ -3424,7 +3702,7 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\rLINK_STATE_UP\x10\x01\x12\x12\n" +
 	"\x0eLINK_STATE_CUT\x10\x02\x12\x14\n" +
 	"\x10LINK_STATE_RESET\x10\x03\x12\x15\n" +
-	"\x11LINK_STATE_FROZEN\x10\x042\x96\x04\n" +
+	"\x11LINK_STATE_FROZEN\x10\x042\xe4\x04\n" +
 	"\aCluster\x12=\n" +
 	"\x06Status\x12\x18.godwit.v1.StatusRequest\x1a\x19.godwit.v1.StatusResponse\x127\n" +
 	"\x04Ring\x12\x16.godwit.v1.RingRequest\x1a\x17.godwit.v1.RingResponse\x12:\n" +
@@ -3433,7 +3711,8 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\x06Commit\x12\x18.godwit.v1.CommitRequest\x1a\x19.godwit.v1.CommitResponse\x12F\n" +
 	"\tIntroduce\x12\x1b.godwit.v1.IntroduceRequest\x1a\x1c.godwit.v1.IntroduceResponse\x12C\n" +
 	"\bTopology\x12\x1a.godwit.v1.TopologyRequest\x1a\x1b.godwit.v1.TopologyResponse\x12R\n" +
-	"\rApplyTopology\x12\x1f.godwit.v1.ApplyTopologyRequest\x1a .godwit.v1.ApplyTopologyResponse2\xfc\x04\n" +
+	"\rApplyTopology\x12\x1f.godwit.v1.ApplyTopologyRequest\x1a .godwit.v1.ApplyTopologyResponse\x12L\n" +
+	"\vDatacenters\x12\x1d.godwit.v1.DatacentersRequest\x1a\x1e.godwit.v1.DatacentersResponse2\xfc\x04\n" +
 	"\vReplication\x124\n" +
 	"\x03Lag\x12\x15.godwit.v1.LagRequest\x1a\x16.godwit.v1.LagResponse\x12=\n" +
 	"\x06Verify\x12\x18.godwit.v1.VerifyRequest\x1a\x19.godwit.v1.VerifyResponse\x12=\n" +
@@ -3459,129 +3738,137 @@ func file_godwit_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_godwit_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_godwit_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_godwit_v1_admin_proto_goTypes = []any{
 	(ParkedAction)(0),             // 0: godwit.v1.ParkedAction
 	(LinkState)(0),                // 1: godwit.v1.LinkState
-	(*TopologyRequest)(nil),       // 2: godwit.v1.TopologyRequest
-	(*TopologyResponse)(nil),      // 3: godwit.v1.TopologyResponse
-	(*TopologyOf)(nil),            // 4: godwit.v1.TopologyOf
-	(*ApplyTopologyRequest)(nil),  // 5: godwit.v1.ApplyTopologyRequest
-	(*ApplyTopologyResponse)(nil), // 6: godwit.v1.ApplyTopologyResponse
-	(*StatusRequest)(nil),         // 7: godwit.v1.StatusRequest
-	(*StatusResponse)(nil),        // 8: godwit.v1.StatusResponse
-	(*NodeStatus)(nil),            // 9: godwit.v1.NodeStatus
-	(*PeerHealth)(nil),            // 10: godwit.v1.PeerHealth
-	(*Moving)(nil),                // 11: godwit.v1.Moving
-	(*RingRequest)(nil),           // 12: godwit.v1.RingRequest
-	(*RingResponse)(nil),          // 13: godwit.v1.RingResponse
-	(*PartitionOwners)(nil),       // 14: godwit.v1.PartitionOwners
-	(*NodeShare)(nil),             // 15: godwit.v1.NodeShare
-	(*LagRequest)(nil),            // 16: godwit.v1.LagRequest
-	(*LagResponse)(nil),           // 17: godwit.v1.LagResponse
-	(*Inbound)(nil),               // 18: godwit.v1.Inbound
-	(*Outbound)(nil),              // 19: godwit.v1.Outbound
-	(*RepairRequest)(nil),         // 20: godwit.v1.RepairRequest
-	(*RepairResponse)(nil),        // 21: godwit.v1.RepairResponse
-	(*RepairPair)(nil),            // 22: godwit.v1.RepairPair
-	(*ParkedRequest)(nil),         // 23: godwit.v1.ParkedRequest
-	(*ParkedResponse)(nil),        // 24: godwit.v1.ParkedResponse
-	(*ParkedItem)(nil),            // 25: godwit.v1.ParkedItem
-	(*VerifyRequest)(nil),         // 26: godwit.v1.VerifyRequest
-	(*PartitionClock)(nil),        // 27: godwit.v1.PartitionClock
-	(*VerifyResponse)(nil),        // 28: godwit.v1.VerifyResponse
-	(*ReplicaDigest)(nil),         // 29: godwit.v1.ReplicaDigest
-	(*LeavesRequest)(nil),         // 30: godwit.v1.LeavesRequest
-	(*LeavesResponse)(nil),        // 31: godwit.v1.LeavesResponse
-	(*KeysRequest)(nil),           // 32: godwit.v1.KeysRequest
-	(*KeysResponse)(nil),          // 33: godwit.v1.KeysResponse
-	(*CellsRequest)(nil),          // 34: godwit.v1.CellsRequest
-	(*CellsResponse)(nil),         // 35: godwit.v1.CellsResponse
-	(*ActorName)(nil),             // 36: godwit.v1.ActorName
-	(*ConflictsRequest)(nil),      // 37: godwit.v1.ConflictsRequest
-	(*ConflictsResponse)(nil),     // 38: godwit.v1.ConflictsResponse
-	(*LinksRequest)(nil),          // 39: godwit.v1.LinksRequest
-	(*LinksResponse)(nil),         // 40: godwit.v1.LinksResponse
-	(*Link)(nil),                  // 41: godwit.v1.Link
-	(*SetLinkRequest)(nil),        // 42: godwit.v1.SetLinkRequest
-	(*KeysResponse_Item)(nil),     // 43: godwit.v1.KeysResponse.Item
-	(Kind)(0),                     // 44: godwit.v1.Kind
-	(*Sibling)(nil),               // 45: godwit.v1.Sibling
-	(*FieldName)(nil),             // 46: godwit.v1.FieldName
-	(*NodesRequest)(nil),          // 47: godwit.v1.NodesRequest
-	(*PlanRequest)(nil),           // 48: godwit.v1.PlanRequest
-	(*CommitRequest)(nil),         // 49: godwit.v1.CommitRequest
-	(*IntroduceRequest)(nil),      // 50: godwit.v1.IntroduceRequest
-	(*NodesResponse)(nil),         // 51: godwit.v1.NodesResponse
-	(*PlanResponse)(nil),          // 52: godwit.v1.PlanResponse
-	(*CommitResponse)(nil),        // 53: godwit.v1.CommitResponse
-	(*IntroduceResponse)(nil),     // 54: godwit.v1.IntroduceResponse
+	(*DatacentersRequest)(nil),    // 2: godwit.v1.DatacentersRequest
+	(*DatacentersResponse)(nil),   // 3: godwit.v1.DatacentersResponse
+	(*Datacenter)(nil),            // 4: godwit.v1.Datacenter
+	(*Caught)(nil),                // 5: godwit.v1.Caught
+	(*TopologyRequest)(nil),       // 6: godwit.v1.TopologyRequest
+	(*TopologyResponse)(nil),      // 7: godwit.v1.TopologyResponse
+	(*TopologyOf)(nil),            // 8: godwit.v1.TopologyOf
+	(*ApplyTopologyRequest)(nil),  // 9: godwit.v1.ApplyTopologyRequest
+	(*ApplyTopologyResponse)(nil), // 10: godwit.v1.ApplyTopologyResponse
+	(*StatusRequest)(nil),         // 11: godwit.v1.StatusRequest
+	(*StatusResponse)(nil),        // 12: godwit.v1.StatusResponse
+	(*NodeStatus)(nil),            // 13: godwit.v1.NodeStatus
+	(*PeerHealth)(nil),            // 14: godwit.v1.PeerHealth
+	(*Moving)(nil),                // 15: godwit.v1.Moving
+	(*RingRequest)(nil),           // 16: godwit.v1.RingRequest
+	(*RingResponse)(nil),          // 17: godwit.v1.RingResponse
+	(*PartitionOwners)(nil),       // 18: godwit.v1.PartitionOwners
+	(*NodeShare)(nil),             // 19: godwit.v1.NodeShare
+	(*LagRequest)(nil),            // 20: godwit.v1.LagRequest
+	(*LagResponse)(nil),           // 21: godwit.v1.LagResponse
+	(*Inbound)(nil),               // 22: godwit.v1.Inbound
+	(*Outbound)(nil),              // 23: godwit.v1.Outbound
+	(*RepairRequest)(nil),         // 24: godwit.v1.RepairRequest
+	(*RepairResponse)(nil),        // 25: godwit.v1.RepairResponse
+	(*RepairPair)(nil),            // 26: godwit.v1.RepairPair
+	(*ParkedRequest)(nil),         // 27: godwit.v1.ParkedRequest
+	(*ParkedResponse)(nil),        // 28: godwit.v1.ParkedResponse
+	(*ParkedItem)(nil),            // 29: godwit.v1.ParkedItem
+	(*VerifyRequest)(nil),         // 30: godwit.v1.VerifyRequest
+	(*PartitionClock)(nil),        // 31: godwit.v1.PartitionClock
+	(*VerifyResponse)(nil),        // 32: godwit.v1.VerifyResponse
+	(*ReplicaDigest)(nil),         // 33: godwit.v1.ReplicaDigest
+	(*LeavesRequest)(nil),         // 34: godwit.v1.LeavesRequest
+	(*LeavesResponse)(nil),        // 35: godwit.v1.LeavesResponse
+	(*KeysRequest)(nil),           // 36: godwit.v1.KeysRequest
+	(*KeysResponse)(nil),          // 37: godwit.v1.KeysResponse
+	(*CellsRequest)(nil),          // 38: godwit.v1.CellsRequest
+	(*CellsResponse)(nil),         // 39: godwit.v1.CellsResponse
+	(*ActorName)(nil),             // 40: godwit.v1.ActorName
+	(*ConflictsRequest)(nil),      // 41: godwit.v1.ConflictsRequest
+	(*ConflictsResponse)(nil),     // 42: godwit.v1.ConflictsResponse
+	(*LinksRequest)(nil),          // 43: godwit.v1.LinksRequest
+	(*LinksResponse)(nil),         // 44: godwit.v1.LinksResponse
+	(*Link)(nil),                  // 45: godwit.v1.Link
+	(*SetLinkRequest)(nil),        // 46: godwit.v1.SetLinkRequest
+	(*KeysResponse_Item)(nil),     // 47: godwit.v1.KeysResponse.Item
+	(Kind)(0),                     // 48: godwit.v1.Kind
+	(*Sibling)(nil),               // 49: godwit.v1.Sibling
+	(*FieldName)(nil),             // 50: godwit.v1.FieldName
+	(*NodesRequest)(nil),          // 51: godwit.v1.NodesRequest
+	(*PlanRequest)(nil),           // 52: godwit.v1.PlanRequest
+	(*CommitRequest)(nil),         // 53: godwit.v1.CommitRequest
+	(*IntroduceRequest)(nil),      // 54: godwit.v1.IntroduceRequest
+	(*NodesResponse)(nil),         // 55: godwit.v1.NodesResponse
+	(*PlanResponse)(nil),          // 56: godwit.v1.PlanResponse
+	(*CommitResponse)(nil),        // 57: godwit.v1.CommitResponse
+	(*IntroduceResponse)(nil),     // 58: godwit.v1.IntroduceResponse
 }
 var file_godwit_v1_admin_proto_depIdxs = []int32{
-	4,  // 0: godwit.v1.TopologyResponse.others:type_name -> godwit.v1.TopologyOf
-	9,  // 1: godwit.v1.StatusResponse.nodes:type_name -> godwit.v1.NodeStatus
-	11, // 2: godwit.v1.NodeStatus.moving:type_name -> godwit.v1.Moving
-	10, // 3: godwit.v1.NodeStatus.peers:type_name -> godwit.v1.PeerHealth
-	14, // 4: godwit.v1.RingResponse.owners:type_name -> godwit.v1.PartitionOwners
-	15, // 5: godwit.v1.RingResponse.shares:type_name -> godwit.v1.NodeShare
-	18, // 6: godwit.v1.LagResponse.inbound:type_name -> godwit.v1.Inbound
-	19, // 7: godwit.v1.LagResponse.outbound:type_name -> godwit.v1.Outbound
-	22, // 8: godwit.v1.RepairResponse.pairs:type_name -> godwit.v1.RepairPair
-	0,  // 9: godwit.v1.ParkedRequest.action:type_name -> godwit.v1.ParkedAction
-	25, // 10: godwit.v1.ParkedResponse.items:type_name -> godwit.v1.ParkedItem
-	27, // 11: godwit.v1.VerifyRequest.wait:type_name -> godwit.v1.PartitionClock
-	29, // 12: godwit.v1.VerifyResponse.replicas:type_name -> godwit.v1.ReplicaDigest
-	43, // 13: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
-	36, // 14: godwit.v1.CellsResponse.actors:type_name -> godwit.v1.ActorName
-	35, // 15: godwit.v1.CellsResponse.others:type_name -> godwit.v1.CellsResponse
-	44, // 16: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
-	45, // 17: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
-	44, // 18: godwit.v1.ConflictsResponse.kinds:type_name -> godwit.v1.Kind
-	46, // 19: godwit.v1.ConflictsResponse.field:type_name -> godwit.v1.FieldName
-	41, // 20: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
-	1,  // 21: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
-	1,  // 22: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
-	7,  // 23: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
-	12, // 24: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
-	47, // 25: godwit.v1.Cluster.Nodes:input_type -> godwit.v1.NodesRequest
-	48, // 26: godwit.v1.Cluster.Plan:input_type -> godwit.v1.PlanRequest
-	49, // 27: godwit.v1.Cluster.Commit:input_type -> godwit.v1.CommitRequest
-	50, // 28: godwit.v1.Cluster.Introduce:input_type -> godwit.v1.IntroduceRequest
-	2,  // 29: godwit.v1.Cluster.Topology:input_type -> godwit.v1.TopologyRequest
-	5,  // 30: godwit.v1.Cluster.ApplyTopology:input_type -> godwit.v1.ApplyTopologyRequest
-	16, // 31: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
-	26, // 32: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
-	30, // 33: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
-	32, // 34: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
-	34, // 35: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
-	37, // 36: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
-	20, // 37: godwit.v1.Replication.Repair:input_type -> godwit.v1.RepairRequest
-	23, // 38: godwit.v1.Replication.Parked:input_type -> godwit.v1.ParkedRequest
-	39, // 39: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
-	42, // 40: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
-	8,  // 41: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
-	13, // 42: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
-	51, // 43: godwit.v1.Cluster.Nodes:output_type -> godwit.v1.NodesResponse
-	52, // 44: godwit.v1.Cluster.Plan:output_type -> godwit.v1.PlanResponse
-	53, // 45: godwit.v1.Cluster.Commit:output_type -> godwit.v1.CommitResponse
-	54, // 46: godwit.v1.Cluster.Introduce:output_type -> godwit.v1.IntroduceResponse
-	3,  // 47: godwit.v1.Cluster.Topology:output_type -> godwit.v1.TopologyResponse
-	6,  // 48: godwit.v1.Cluster.ApplyTopology:output_type -> godwit.v1.ApplyTopologyResponse
-	17, // 49: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
-	28, // 50: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
-	31, // 51: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
-	33, // 52: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
-	35, // 53: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
-	38, // 54: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
-	21, // 55: godwit.v1.Replication.Repair:output_type -> godwit.v1.RepairResponse
-	24, // 56: godwit.v1.Replication.Parked:output_type -> godwit.v1.ParkedResponse
-	40, // 57: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
-	40, // 58: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
-	41, // [41:59] is the sub-list for method output_type
-	23, // [23:41] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	4,  // 0: godwit.v1.DatacentersResponse.datacenters:type_name -> godwit.v1.Datacenter
+	5,  // 1: godwit.v1.Datacenter.caught:type_name -> godwit.v1.Caught
+	8,  // 2: godwit.v1.TopologyResponse.others:type_name -> godwit.v1.TopologyOf
+	13, // 3: godwit.v1.StatusResponse.nodes:type_name -> godwit.v1.NodeStatus
+	15, // 4: godwit.v1.NodeStatus.moving:type_name -> godwit.v1.Moving
+	14, // 5: godwit.v1.NodeStatus.peers:type_name -> godwit.v1.PeerHealth
+	18, // 6: godwit.v1.RingResponse.owners:type_name -> godwit.v1.PartitionOwners
+	19, // 7: godwit.v1.RingResponse.shares:type_name -> godwit.v1.NodeShare
+	22, // 8: godwit.v1.LagResponse.inbound:type_name -> godwit.v1.Inbound
+	23, // 9: godwit.v1.LagResponse.outbound:type_name -> godwit.v1.Outbound
+	26, // 10: godwit.v1.RepairResponse.pairs:type_name -> godwit.v1.RepairPair
+	0,  // 11: godwit.v1.ParkedRequest.action:type_name -> godwit.v1.ParkedAction
+	29, // 12: godwit.v1.ParkedResponse.items:type_name -> godwit.v1.ParkedItem
+	31, // 13: godwit.v1.VerifyRequest.wait:type_name -> godwit.v1.PartitionClock
+	33, // 14: godwit.v1.VerifyResponse.replicas:type_name -> godwit.v1.ReplicaDigest
+	47, // 15: godwit.v1.KeysResponse.items:type_name -> godwit.v1.KeysResponse.Item
+	40, // 16: godwit.v1.CellsResponse.actors:type_name -> godwit.v1.ActorName
+	39, // 17: godwit.v1.CellsResponse.others:type_name -> godwit.v1.CellsResponse
+	48, // 18: godwit.v1.ConflictsResponse.kind:type_name -> godwit.v1.Kind
+	49, // 19: godwit.v1.ConflictsResponse.siblings:type_name -> godwit.v1.Sibling
+	48, // 20: godwit.v1.ConflictsResponse.kinds:type_name -> godwit.v1.Kind
+	50, // 21: godwit.v1.ConflictsResponse.field:type_name -> godwit.v1.FieldName
+	45, // 22: godwit.v1.LinksResponse.links:type_name -> godwit.v1.Link
+	1,  // 23: godwit.v1.Link.state:type_name -> godwit.v1.LinkState
+	1,  // 24: godwit.v1.SetLinkRequest.state:type_name -> godwit.v1.LinkState
+	11, // 25: godwit.v1.Cluster.Status:input_type -> godwit.v1.StatusRequest
+	16, // 26: godwit.v1.Cluster.Ring:input_type -> godwit.v1.RingRequest
+	51, // 27: godwit.v1.Cluster.Nodes:input_type -> godwit.v1.NodesRequest
+	52, // 28: godwit.v1.Cluster.Plan:input_type -> godwit.v1.PlanRequest
+	53, // 29: godwit.v1.Cluster.Commit:input_type -> godwit.v1.CommitRequest
+	54, // 30: godwit.v1.Cluster.Introduce:input_type -> godwit.v1.IntroduceRequest
+	6,  // 31: godwit.v1.Cluster.Topology:input_type -> godwit.v1.TopologyRequest
+	9,  // 32: godwit.v1.Cluster.ApplyTopology:input_type -> godwit.v1.ApplyTopologyRequest
+	2,  // 33: godwit.v1.Cluster.Datacenters:input_type -> godwit.v1.DatacentersRequest
+	20, // 34: godwit.v1.Replication.Lag:input_type -> godwit.v1.LagRequest
+	30, // 35: godwit.v1.Replication.Verify:input_type -> godwit.v1.VerifyRequest
+	34, // 36: godwit.v1.Replication.Leaves:input_type -> godwit.v1.LeavesRequest
+	36, // 37: godwit.v1.Replication.Keys:input_type -> godwit.v1.KeysRequest
+	38, // 38: godwit.v1.Replication.Cells:input_type -> godwit.v1.CellsRequest
+	41, // 39: godwit.v1.Replication.Conflicts:input_type -> godwit.v1.ConflictsRequest
+	24, // 40: godwit.v1.Replication.Repair:input_type -> godwit.v1.RepairRequest
+	27, // 41: godwit.v1.Replication.Parked:input_type -> godwit.v1.ParkedRequest
+	43, // 42: godwit.v1.Replication.Links:input_type -> godwit.v1.LinksRequest
+	46, // 43: godwit.v1.Replication.SetLink:input_type -> godwit.v1.SetLinkRequest
+	12, // 44: godwit.v1.Cluster.Status:output_type -> godwit.v1.StatusResponse
+	17, // 45: godwit.v1.Cluster.Ring:output_type -> godwit.v1.RingResponse
+	55, // 46: godwit.v1.Cluster.Nodes:output_type -> godwit.v1.NodesResponse
+	56, // 47: godwit.v1.Cluster.Plan:output_type -> godwit.v1.PlanResponse
+	57, // 48: godwit.v1.Cluster.Commit:output_type -> godwit.v1.CommitResponse
+	58, // 49: godwit.v1.Cluster.Introduce:output_type -> godwit.v1.IntroduceResponse
+	7,  // 50: godwit.v1.Cluster.Topology:output_type -> godwit.v1.TopologyResponse
+	10, // 51: godwit.v1.Cluster.ApplyTopology:output_type -> godwit.v1.ApplyTopologyResponse
+	3,  // 52: godwit.v1.Cluster.Datacenters:output_type -> godwit.v1.DatacentersResponse
+	21, // 53: godwit.v1.Replication.Lag:output_type -> godwit.v1.LagResponse
+	32, // 54: godwit.v1.Replication.Verify:output_type -> godwit.v1.VerifyResponse
+	35, // 55: godwit.v1.Replication.Leaves:output_type -> godwit.v1.LeavesResponse
+	37, // 56: godwit.v1.Replication.Keys:output_type -> godwit.v1.KeysResponse
+	39, // 57: godwit.v1.Replication.Cells:output_type -> godwit.v1.CellsResponse
+	42, // 58: godwit.v1.Replication.Conflicts:output_type -> godwit.v1.ConflictsResponse
+	25, // 59: godwit.v1.Replication.Repair:output_type -> godwit.v1.RepairResponse
+	28, // 60: godwit.v1.Replication.Parked:output_type -> godwit.v1.ParkedResponse
+	44, // 61: godwit.v1.Replication.Links:output_type -> godwit.v1.LinksResponse
+	44, // 62: godwit.v1.Replication.SetLink:output_type -> godwit.v1.LinksResponse
+	44, // [44:63] is the sub-list for method output_type
+	25, // [25:44] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_admin_proto_init() }
@@ -3591,16 +3878,16 @@ func file_godwit_v1_admin_proto_init() {
 	}
 	file_godwit_v1_kv_proto_init()
 	file_godwit_v1_members_proto_init()
-	file_godwit_v1_admin_proto_msgTypes[10].OneofWrappers = []any{}
-	file_godwit_v1_admin_proto_msgTypes[18].OneofWrappers = []any{}
-	file_godwit_v1_admin_proto_msgTypes[40].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[14].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[22].OneofWrappers = []any{}
+	file_godwit_v1_admin_proto_msgTypes[44].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_v1_admin_proto_rawDesc), len(file_godwit_v1_admin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   42,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -27,6 +27,7 @@ const (
 	Cluster_Introduce_FullMethodName     = "/godwit.v1.Cluster/Introduce"
 	Cluster_Topology_FullMethodName      = "/godwit.v1.Cluster/Topology"
 	Cluster_ApplyTopology_FullMethodName = "/godwit.v1.Cluster/ApplyTopology"
+	Cluster_Datacenters_FullMethodName   = "/godwit.v1.Cluster/Datacenters"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -52,6 +53,8 @@ type ClusterClient interface {
 	// ApplyTopology makes a topology that of the cluster: once a majority of the
 	// members of the datacenter asked has it durably. The others hear of it.
 	ApplyTopology(ctx context.Context, in *ApplyTopologyRequest, opts ...grpc.CallOption) (*ApplyTopologyResponse, error)
+	// Datacenters tells how far each datacenter takes part in the cluster.
+	Datacenters(ctx context.Context, in *DatacentersRequest, opts ...grpc.CallOption) (*DatacentersResponse, error)
 }
 
 type clusterClient struct {
@@ -142,6 +145,16 @@ func (c *clusterClient) ApplyTopology(ctx context.Context, in *ApplyTopologyRequ
 	return out, nil
 }
 
+func (c *clusterClient) Datacenters(ctx context.Context, in *DatacentersRequest, opts ...grpc.CallOption) (*DatacentersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DatacentersResponse)
+	err := c.cc.Invoke(ctx, Cluster_Datacenters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -165,6 +178,8 @@ type ClusterServer interface {
 	// ApplyTopology makes a topology that of the cluster: once a majority of the
 	// members of the datacenter asked has it durably. The others hear of it.
 	ApplyTopology(context.Context, *ApplyTopologyRequest) (*ApplyTopologyResponse, error)
+	// Datacenters tells how far each datacenter takes part in the cluster.
+	Datacenters(context.Context, *DatacentersRequest) (*DatacentersResponse, error)
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -198,6 +213,9 @@ func (UnimplementedClusterServer) Topology(context.Context, *TopologyRequest) (*
 }
 func (UnimplementedClusterServer) ApplyTopology(context.Context, *ApplyTopologyRequest) (*ApplyTopologyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ApplyTopology not implemented")
+}
+func (UnimplementedClusterServer) Datacenters(context.Context, *DatacentersRequest) (*DatacentersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Datacenters not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -364,6 +382,24 @@ func _Cluster_ApplyTopology_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_Datacenters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DatacentersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).Datacenters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_Datacenters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).Datacenters(ctx, req.(*DatacentersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -402,6 +438,10 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ApplyTopology",
 			Handler:    _Cluster_ApplyTopology_Handler,
+		},
+		{
+			MethodName: "Datacenters",
+			Handler:    _Cluster_Datacenters_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1745,8 +1745,10 @@ func (*RepairDone) Descriptor() ([]byte, []int) {
 type Clocks struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Replicas      []*ReplicaClock        `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	All           bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`         // of replicas that are not named the sender has nothing: tell them as well
-	Opening       uint64                 `protobuf:"varint,3,opt,name=opening,proto3" json:"opening,omitempty"` // changes with every start of the sender
+	All           bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`                                      // of replicas that are not named the sender has nothing: tell them as well
+	Opening       uint64                 `protobuf:"varint,3,opt,name=opening,proto3" json:"opening,omitempty"`                              // changes with every start of the sender
+	TopologyHash  string                 `protobuf:"bytes,4,opt,name=topology_hash,json=topologyHash,proto3" json:"topology_hash,omitempty"` // of the topology that the sender acts under
+	Level         []*Level               `protobuf:"bytes,5,rep,name=level,proto3" json:"level,omitempty"`                                   // what the datacenter has all of, as the sender knows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1802,19 +1804,96 @@ func (x *Clocks) GetOpening() uint64 {
 	return 0
 }
 
+func (x *Clocks) GetTopologyHash() string {
+	if x != nil {
+		return x.TopologyHash
+	}
+	return ""
+}
+
+func (x *Clocks) GetLevel() []*Level {
+	if x != nil {
+		return x.Level
+	}
+	return nil
+}
+
+// Level says which partitions of a placement hold all that another datacenter
+// had of them when the topology of the message had come to both.
+type Level struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dc            string                 `protobuf:"bytes,1,opt,name=dc,proto3" json:"dc,omitempty"`
+	Placement     uint32                 `protobuf:"varint,2,opt,name=placement,proto3" json:"placement,omitempty"`
+	Partitions    []byte                 `protobuf:"bytes,3,opt,name=partitions,proto3" json:"partitions,omitempty"` // a bit for each, the lowest of a byte first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Level) Reset() {
+	*x = Level{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Level) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Level) ProtoMessage() {}
+
+func (x *Level) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Level.ProtoReflect.Descriptor instead.
+func (*Level) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Level) GetDc() string {
+	if x != nil {
+		return x.Dc
+	}
+	return ""
+}
+
+func (x *Level) GetPlacement() uint32 {
+	if x != nil {
+		return x.Placement
+	}
+	return 0
+}
+
+func (x *Level) GetPartitions() []byte {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
 type ReplicaClock struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Replica       *Replica               `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
-	Clock         []byte                 `protobuf:"bytes,3,opt,name=clock,proto3" json:"clock,omitempty"`   // the durable clock, where it is told
-	Stable        []byte                 `protobuf:"bytes,4,opt,name=stable,proto3" json:"stable,omitempty"` // what every replica of every datacenter is known to have
-	Root          []byte                 `protobuf:"bytes,5,opt,name=root,proto3" json:"root,omitempty"`     // of the replica's Merkle tree; empty while it changes or is being built
+	Clock         []byte                 `protobuf:"bytes,3,opt,name=clock,proto3" json:"clock,omitempty"`         // the durable clock, where it is told
+	Stable        []byte                 `protobuf:"bytes,4,opt,name=stable,proto3" json:"stable,omitempty"`       // what every replica of every datacenter is known to have
+	Root          []byte                 `protobuf:"bytes,5,opt,name=root,proto3" json:"root,omitempty"`           // of the replica's Merkle tree; empty while it changes or is being built
+	Trimmable     []byte                 `protobuf:"bytes,6,opt,name=trimmable,proto3" json:"trimmable,omitempty"` // what every replica has of every datacenter that is not fenced
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReplicaClock) Reset() {
 	*x = ReplicaClock{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +1905,7 @@ func (x *ReplicaClock) String() string {
 func (*ReplicaClock) ProtoMessage() {}
 
 func (x *ReplicaClock) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +1918,7 @@ func (x *ReplicaClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaClock.ProtoReflect.Descriptor instead.
 func (*ReplicaClock) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{19}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReplicaClock) GetReplica() *Replica {
@@ -1870,19 +1949,28 @@ func (x *ReplicaClock) GetRoot() []byte {
 	return nil
 }
 
+func (x *ReplicaClock) GetTrimmable() []byte {
+	if x != nil {
+		return x.Trimmable
+	}
+	return nil
+}
+
 type ClocksDone struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// replicas whose clock or root differs from the one that was sent.
 	Replicas      []*ReplicaClock `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	Opening       uint64          `protobuf:"varint,2,opt,name=opening,proto3" json:"opening,omitempty"`             // changes with every start of the answering node
-	WallNs        int64           `protobuf:"varint,3,opt,name=wall_ns,json=wallNs,proto3" json:"wall_ns,omitempty"` // the answering node's wall clock, nanoseconds since 1970
+	Opening       uint64          `protobuf:"varint,2,opt,name=opening,proto3" json:"opening,omitempty"`                              // changes with every start of the answering node
+	WallNs        int64           `protobuf:"varint,3,opt,name=wall_ns,json=wallNs,proto3" json:"wall_ns,omitempty"`                  // the answering node's wall clock, nanoseconds since 1970
+	TopologyHash  string          `protobuf:"bytes,4,opt,name=topology_hash,json=topologyHash,proto3" json:"topology_hash,omitempty"` // as in Clocks
+	Level         []*Level        `protobuf:"bytes,5,rep,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClocksDone) Reset() {
 	*x = ClocksDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +1982,7 @@ func (x *ClocksDone) String() string {
 func (*ClocksDone) ProtoMessage() {}
 
 func (x *ClocksDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +1995,7 @@ func (x *ClocksDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClocksDone.ProtoReflect.Descriptor instead.
 func (*ClocksDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{20}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ClocksDone) GetReplicas() []*ReplicaClock {
@@ -1931,6 +2019,20 @@ func (x *ClocksDone) GetWallNs() int64 {
 	return 0
 }
 
+func (x *ClocksDone) GetTopologyHash() string {
+	if x != nil {
+		return x.TopologyHash
+	}
+	return ""
+}
+
+func (x *ClocksDone) GetLevel() []*Level {
+	if x != nil {
+		return x.Level
+	}
+	return nil
+}
+
 // Missing asks for events that the sender's clock lacks, from the log.
 type Missing struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1945,7 +2047,7 @@ type Missing struct {
 
 func (x *Missing) Reset() {
 	*x = Missing{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1957,7 +2059,7 @@ func (x *Missing) String() string {
 func (*Missing) ProtoMessage() {}
 
 func (x *Missing) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1970,7 +2072,7 @@ func (x *Missing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Missing.ProtoReflect.Descriptor instead.
 func (*Missing) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Missing) GetReplica() *Replica {
@@ -2020,7 +2122,7 @@ type MissingDone struct {
 
 func (x *MissingDone) Reset() {
 	*x = MissingDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2134,7 @@ func (x *MissingDone) String() string {
 func (*MissingDone) ProtoMessage() {}
 
 func (x *MissingDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2147,7 @@ func (x *MissingDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingDone.ProtoReflect.Descriptor instead.
 func (*MissingDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{22}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MissingDone) GetDeltas() [][]byte {
@@ -2088,7 +2190,7 @@ type SnapshotPage struct {
 
 func (x *SnapshotPage) Reset() {
 	*x = SnapshotPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2100,7 +2202,7 @@ func (x *SnapshotPage) String() string {
 func (*SnapshotPage) ProtoMessage() {}
 
 func (x *SnapshotPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2113,7 +2215,7 @@ func (x *SnapshotPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPage.ProtoReflect.Descriptor instead.
 func (*SnapshotPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{23}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SnapshotPage) GetReplica() *Replica {
@@ -2147,7 +2249,7 @@ type SnapshotDone struct {
 
 func (x *SnapshotDone) Reset() {
 	*x = SnapshotDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2261,7 @@ func (x *SnapshotDone) String() string {
 func (*SnapshotDone) ProtoMessage() {}
 
 func (x *SnapshotDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2274,7 @@ func (x *SnapshotDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotDone.ProtoReflect.Descriptor instead.
 func (*SnapshotDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{24}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SnapshotDone) GetPage() []byte {
@@ -2202,7 +2304,7 @@ type HandOver struct {
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2316,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2329,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{25}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *HandOver) GetReplica() *Replica {
@@ -2260,7 +2362,7 @@ type HandOverDone struct {
 
 func (x *HandOverDone) Reset() {
 	*x = HandOverDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2374,7 @@ func (x *HandOverDone) String() string {
 func (*HandOverDone) ProtoMessage() {}
 
 func (x *HandOverDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2387,7 @@ func (x *HandOverDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverDone.ProtoReflect.Descriptor instead.
 func (*HandOverDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{26}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *HandOverDone) GetClock() []byte {
@@ -2306,7 +2408,7 @@ type DocumentAsk struct {
 
 func (x *DocumentAsk) Reset() {
 	*x = DocumentAsk{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2318,7 +2420,7 @@ func (x *DocumentAsk) String() string {
 func (*DocumentAsk) ProtoMessage() {}
 
 func (x *DocumentAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2331,7 +2433,7 @@ func (x *DocumentAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentAsk.ProtoReflect.Descriptor instead.
 func (*DocumentAsk) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{27}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DocumentAsk) GetTopologyVersion() uint64 {
@@ -2358,7 +2460,7 @@ type DocumentDone struct {
 
 func (x *DocumentDone) Reset() {
 	*x = DocumentDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2472,7 @@ func (x *DocumentDone) String() string {
 func (*DocumentDone) ProtoMessage() {}
 
 func (x *DocumentDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2485,7 @@ func (x *DocumentDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentDone.ProtoReflect.Descriptor instead.
 func (*DocumentDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{28}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DocumentDone) GetDocument() []byte {
@@ -2414,7 +2516,7 @@ type Forward struct {
 
 func (x *Forward) Reset() {
 	*x = Forward{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2426,7 +2528,7 @@ func (x *Forward) String() string {
 func (*Forward) ProtoMessage() {}
 
 func (x *Forward) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2439,7 +2541,7 @@ func (x *Forward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forward.ProtoReflect.Descriptor instead.
 func (*Forward) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{29}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Forward) GetOf() isForward_Of {
@@ -2496,7 +2598,7 @@ type ForwardDone struct {
 
 func (x *ForwardDone) Reset() {
 	*x = ForwardDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2610,7 @@ func (x *ForwardDone) String() string {
 func (*ForwardDone) ProtoMessage() {}
 
 func (x *ForwardDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2623,7 @@ func (x *ForwardDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardDone.ProtoReflect.Descriptor instead.
 func (*ForwardDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{30}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ForwardDone) GetOf() isForwardDone_Of {
@@ -2579,7 +2681,7 @@ type ScanPage struct {
 
 func (x *ScanPage) Reset() {
 	*x = ScanPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +2693,7 @@ func (x *ScanPage) String() string {
 func (*ScanPage) ProtoMessage() {}
 
 func (x *ScanPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +2706,7 @@ func (x *ScanPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanPage.ProtoReflect.Descriptor instead.
 func (*ScanPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{31}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ScanPage) GetReplica() *Replica {
@@ -2652,7 +2754,7 @@ type ScanDone struct {
 
 func (x *ScanDone) Reset() {
 	*x = ScanDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2664,7 +2766,7 @@ func (x *ScanDone) String() string {
 func (*ScanDone) ProtoMessage() {}
 
 func (x *ScanDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2677,7 +2779,7 @@ func (x *ScanDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanDone.ProtoReflect.Descriptor instead.
 func (*ScanDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{32}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ScanDone) GetItems() []*ScanItem {
@@ -2705,7 +2807,7 @@ type ScanItem struct {
 
 func (x *ScanItem) Reset() {
 	*x = ScanItem{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2717,7 +2819,7 @@ func (x *ScanItem) String() string {
 func (*ScanItem) ProtoMessage() {}
 
 func (x *ScanItem) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2730,7 +2832,7 @@ func (x *ScanItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanItem.ProtoReflect.Descriptor instead.
 func (*ScanItem) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{33}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ScanItem) GetPosition() []byte {
@@ -2776,7 +2878,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +2890,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +2903,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{34}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Inspect) GetOf() isInspect_Of {
@@ -2986,7 +3088,7 @@ type InspectDone struct {
 
 func (x *InspectDone) Reset() {
 	*x = InspectDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2998,7 +3100,7 @@ func (x *InspectDone) String() string {
 func (*InspectDone) ProtoMessage() {}
 
 func (x *InspectDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3011,7 +3113,7 @@ func (x *InspectDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectDone.ProtoReflect.Descriptor instead.
 func (*InspectDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{35}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *InspectDone) GetOf() isInspectDone_Of {
@@ -3186,7 +3288,7 @@ type RepairJob struct {
 
 func (x *RepairJob) Reset() {
 	*x = RepairJob{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3198,7 +3300,7 @@ func (x *RepairJob) String() string {
 func (*RepairJob) ProtoMessage() {}
 
 func (x *RepairJob) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3211,7 +3313,7 @@ func (x *RepairJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairJob.ProtoReflect.Descriptor instead.
 func (*RepairJob) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RepairJob) GetId() uint64 {
@@ -3238,7 +3340,7 @@ type RepairJobDone struct {
 
 func (x *RepairJobDone) Reset() {
 	*x = RepairJobDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3250,7 +3352,7 @@ func (x *RepairJobDone) String() string {
 func (*RepairJobDone) ProtoMessage() {}
 
 func (x *RepairJobDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3263,7 +3365,7 @@ func (x *RepairJobDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairJobDone.ProtoReflect.Descriptor instead.
 func (*RepairJobDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RepairJobDone) GetPairs() []*v1.RepairPair {
@@ -3292,7 +3394,7 @@ type ConflictsAsk struct {
 
 func (x *ConflictsAsk) Reset() {
 	*x = ConflictsAsk{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3304,7 +3406,7 @@ func (x *ConflictsAsk) String() string {
 func (*ConflictsAsk) ProtoMessage() {}
 
 func (x *ConflictsAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3317,7 +3419,7 @@ func (x *ConflictsAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsAsk.ProtoReflect.Descriptor instead.
 func (*ConflictsAsk) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ConflictsAsk) GetBucket() string {
@@ -3352,7 +3454,7 @@ type ConflictsPage struct {
 
 func (x *ConflictsPage) Reset() {
 	*x = ConflictsPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3364,7 +3466,7 @@ func (x *ConflictsPage) String() string {
 func (*ConflictsPage) ProtoMessage() {}
 
 func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3377,7 +3479,7 @@ func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsPage.ProtoReflect.Descriptor instead.
 func (*ConflictsPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{39}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ConflictsPage) GetConflicts() []*v1.ConflictsResponse {
@@ -3413,7 +3515,7 @@ type Arisen struct {
 
 func (x *Arisen) Reset() {
 	*x = Arisen{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3425,7 +3527,7 @@ func (x *Arisen) String() string {
 func (*Arisen) ProtoMessage() {}
 
 func (x *Arisen) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3438,7 +3540,7 @@ func (x *Arisen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arisen.ProtoReflect.Descriptor instead.
 func (*Arisen) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{40}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Arisen) GetBucket() string {
@@ -3473,7 +3575,7 @@ type ArisenDone struct {
 
 func (x *ArisenDone) Reset() {
 	*x = ArisenDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3485,7 +3587,7 @@ func (x *ArisenDone) String() string {
 func (*ArisenDone) ProtoMessage() {}
 
 func (x *ArisenDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3498,7 +3600,7 @@ func (x *ArisenDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArisenDone.ProtoReflect.Descriptor instead.
 func (*ArisenDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ArisenDone) GetOpening() uint64 {
@@ -3536,7 +3638,7 @@ type Agree struct {
 
 func (x *Agree) Reset() {
 	*x = Agree{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3548,7 +3650,7 @@ func (x *Agree) String() string {
 func (*Agree) ProtoMessage() {}
 
 func (x *Agree) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3561,7 +3663,7 @@ func (x *Agree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agree.ProtoReflect.Descriptor instead.
 func (*Agree) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{42}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Agree) GetEpoch() uint64 {
@@ -3607,7 +3709,7 @@ type AgreeDone struct {
 
 func (x *AgreeDone) Reset() {
 	*x = AgreeDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3619,7 +3721,7 @@ func (x *AgreeDone) String() string {
 func (*AgreeDone) ProtoMessage() {}
 
 func (x *AgreeDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3632,7 +3734,7 @@ func (x *AgreeDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgreeDone.ProtoReflect.Descriptor instead.
 func (*AgreeDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{43}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AgreeDone) GetOk() bool {
@@ -3694,7 +3796,7 @@ type Ballot struct {
 
 func (x *Ballot) Reset() {
 	*x = Ballot{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3706,7 +3808,7 @@ func (x *Ballot) String() string {
 func (*Ballot) ProtoMessage() {}
 
 func (x *Ballot) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3719,7 +3821,7 @@ func (x *Ballot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ballot.ProtoReflect.Descriptor instead.
 func (*Ballot) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{44}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Ballot) GetRound() uint64 {
@@ -3747,7 +3849,7 @@ type Learn struct {
 
 func (x *Learn) Reset() {
 	*x = Learn{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3759,7 +3861,7 @@ func (x *Learn) String() string {
 func (*Learn) ProtoMessage() {}
 
 func (x *Learn) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3772,7 +3874,7 @@ func (x *Learn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Learn.ProtoReflect.Descriptor instead.
 func (*Learn) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{45}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Learn) GetDocument() []byte {
@@ -3797,7 +3899,7 @@ type LearnDone struct {
 
 func (x *LearnDone) Reset() {
 	*x = LearnDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3809,7 +3911,7 @@ func (x *LearnDone) String() string {
 func (*LearnDone) ProtoMessage() {}
 
 func (x *LearnDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3822,7 +3924,7 @@ func (x *LearnDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnDone.ProtoReflect.Descriptor instead.
 func (*LearnDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{46}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{47}
 }
 
 // Tail asks which keys events have touched that clocks do not hold, for watches.
@@ -3841,7 +3943,7 @@ type Tail struct {
 
 func (x *Tail) Reset() {
 	*x = Tail{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3853,7 +3955,7 @@ func (x *Tail) String() string {
 func (*Tail) ProtoMessage() {}
 
 func (x *Tail) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3866,7 +3968,7 @@ func (x *Tail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tail.ProtoReflect.Descriptor instead.
 func (*Tail) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{47}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Tail) GetParts() []*TailPart {
@@ -3924,7 +4026,7 @@ type TailPart struct {
 
 func (x *TailPart) Reset() {
 	*x = TailPart{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3936,7 +4038,7 @@ func (x *TailPart) String() string {
 func (*TailPart) ProtoMessage() {}
 
 func (x *TailPart) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3949,7 +4051,7 @@ func (x *TailPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailPart.ProtoReflect.Descriptor instead.
 func (*TailPart) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{48}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *TailPart) GetReplica() *Replica {
@@ -3998,7 +4100,7 @@ type TailDone struct {
 
 func (x *TailDone) Reset() {
 	*x = TailDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[49]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4010,7 +4112,7 @@ func (x *TailDone) String() string {
 func (*TailDone) ProtoMessage() {}
 
 func (x *TailDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[49]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4023,7 +4125,7 @@ func (x *TailDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailDone.ProtoReflect.Descriptor instead.
 func (*TailDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{49}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TailDone) GetParts() []*TailPartDone {
@@ -4058,7 +4160,7 @@ type TailPartDone struct {
 
 func (x *TailPartDone) Reset() {
 	*x = TailPartDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[50]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4070,7 +4172,7 @@ func (x *TailPartDone) String() string {
 func (*TailPartDone) ProtoMessage() {}
 
 func (x *TailPartDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[50]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4083,7 +4185,7 @@ func (x *TailPartDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailPartDone.ProtoReflect.Descriptor instead.
 func (*TailPartDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{50}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *TailPartDone) GetReplica() *Replica {
@@ -4283,21 +4385,32 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x06bucket\x18\x03 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\fR\x03key\"\f\n" +
 	"\n" +
-	"RepairDone\"n\n" +
+	"RepairDone\"\xc0\x01\n" +
 	"\x06Clocks\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\x12\x18\n" +
-	"\aopening\x18\x03 \x01(\x04R\aopening\"\x83\x01\n" +
+	"\aopening\x18\x03 \x01(\x04R\aopening\x12#\n" +
+	"\rtopology_hash\x18\x04 \x01(\tR\ftopologyHash\x12+\n" +
+	"\x05level\x18\x05 \x03(\v2\x15.godwit.peer.v1.LevelR\x05level\"U\n" +
+	"\x05Level\x12\x0e\n" +
+	"\x02dc\x18\x01 \x01(\tR\x02dc\x12\x1c\n" +
+	"\tplacement\x18\x02 \x01(\rR\tplacement\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x03 \x01(\fR\n" +
+	"partitions\"\xa1\x01\n" +
 	"\fReplicaClock\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
 	"\x05clock\x18\x03 \x01(\fR\x05clock\x12\x16\n" +
 	"\x06stable\x18\x04 \x01(\fR\x06stable\x12\x12\n" +
-	"\x04root\x18\x05 \x01(\fR\x04root\"y\n" +
+	"\x04root\x18\x05 \x01(\fR\x04root\x12\x1c\n" +
+	"\ttrimmable\x18\x06 \x01(\fR\ttrimmable\"\xcb\x01\n" +
 	"\n" +
 	"ClocksDone\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x18\n" +
 	"\aopening\x18\x02 \x01(\x04R\aopening\x12\x17\n" +
-	"\awall_ns\x18\x03 \x01(\x03R\x06wallNs\"\x9d\x01\n" +
+	"\awall_ns\x18\x03 \x01(\x03R\x06wallNs\x12#\n" +
+	"\rtopology_hash\x18\x04 \x01(\tR\ftopologyHash\x12+\n" +
+	"\x05level\x18\x05 \x03(\v2\x15.godwit.peer.v1.LevelR\x05level\"\x9d\x01\n" +
 	"\aMissing\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\fR\x05clock\x12\x1b\n" +
@@ -4462,7 +4575,7 @@ func file_godwit_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_godwit_peer_v1_peer_proto_rawDescData
 }
 
-var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Frame)(nil),                // 0: godwit.peer.v1.Frame
 	(*Message)(nil),              // 1: godwit.peer.v1.Message
@@ -4483,63 +4596,64 @@ var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Repair)(nil),               // 16: godwit.peer.v1.Repair
 	(*RepairDone)(nil),           // 17: godwit.peer.v1.RepairDone
 	(*Clocks)(nil),               // 18: godwit.peer.v1.Clocks
-	(*ReplicaClock)(nil),         // 19: godwit.peer.v1.ReplicaClock
-	(*ClocksDone)(nil),           // 20: godwit.peer.v1.ClocksDone
-	(*Missing)(nil),              // 21: godwit.peer.v1.Missing
-	(*MissingDone)(nil),          // 22: godwit.peer.v1.MissingDone
-	(*SnapshotPage)(nil),         // 23: godwit.peer.v1.SnapshotPage
-	(*SnapshotDone)(nil),         // 24: godwit.peer.v1.SnapshotDone
-	(*HandOver)(nil),             // 25: godwit.peer.v1.HandOver
-	(*HandOverDone)(nil),         // 26: godwit.peer.v1.HandOverDone
-	(*DocumentAsk)(nil),          // 27: godwit.peer.v1.DocumentAsk
-	(*DocumentDone)(nil),         // 28: godwit.peer.v1.DocumentDone
-	(*Forward)(nil),              // 29: godwit.peer.v1.Forward
-	(*ForwardDone)(nil),          // 30: godwit.peer.v1.ForwardDone
-	(*ScanPage)(nil),             // 31: godwit.peer.v1.ScanPage
-	(*ScanDone)(nil),             // 32: godwit.peer.v1.ScanDone
-	(*ScanItem)(nil),             // 33: godwit.peer.v1.ScanItem
-	(*Inspect)(nil),              // 34: godwit.peer.v1.Inspect
-	(*InspectDone)(nil),          // 35: godwit.peer.v1.InspectDone
-	(*RepairJob)(nil),            // 36: godwit.peer.v1.RepairJob
-	(*RepairJobDone)(nil),        // 37: godwit.peer.v1.RepairJobDone
-	(*ConflictsAsk)(nil),         // 38: godwit.peer.v1.ConflictsAsk
-	(*ConflictsPage)(nil),        // 39: godwit.peer.v1.ConflictsPage
-	(*Arisen)(nil),               // 40: godwit.peer.v1.Arisen
-	(*ArisenDone)(nil),           // 41: godwit.peer.v1.ArisenDone
-	(*Agree)(nil),                // 42: godwit.peer.v1.Agree
-	(*AgreeDone)(nil),            // 43: godwit.peer.v1.AgreeDone
-	(*Ballot)(nil),               // 44: godwit.peer.v1.Ballot
-	(*Learn)(nil),                // 45: godwit.peer.v1.Learn
-	(*LearnDone)(nil),            // 46: godwit.peer.v1.LearnDone
-	(*Tail)(nil),                 // 47: godwit.peer.v1.Tail
-	(*TailPart)(nil),             // 48: godwit.peer.v1.TailPart
-	(*TailDone)(nil),             // 49: godwit.peer.v1.TailDone
-	(*TailPartDone)(nil),         // 50: godwit.peer.v1.TailPartDone
-	nil,                          // 51: godwit.peer.v1.Status.MetadataEntry
-	(*v1.Session)(nil),           // 52: godwit.v1.Session
-	(v1.Kind)(0),                 // 53: godwit.v1.Kind
-	(*v1.GetRequest)(nil),        // 54: godwit.v1.GetRequest
-	(*v1.UpdateRequest)(nil),     // 55: godwit.v1.UpdateRequest
-	(*v1.GetResponse)(nil),       // 56: godwit.v1.GetResponse
-	(*v1.UpdateResponse)(nil),    // 57: godwit.v1.UpdateResponse
-	(*v1.StatusRequest)(nil),     // 58: godwit.v1.StatusRequest
-	(*v1.VerifyRequest)(nil),     // 59: godwit.v1.VerifyRequest
-	(*v1.LagRequest)(nil),        // 60: godwit.v1.LagRequest
-	(*v1.LeavesRequest)(nil),     // 61: godwit.v1.LeavesRequest
-	(*v1.KeysRequest)(nil),       // 62: godwit.v1.KeysRequest
-	(*v1.CellsRequest)(nil),      // 63: godwit.v1.CellsRequest
-	(*v1.ParkedRequest)(nil),     // 64: godwit.v1.ParkedRequest
-	(*v1.NodeStatus)(nil),        // 65: godwit.v1.NodeStatus
-	(*v1.VerifyResponse)(nil),    // 66: godwit.v1.VerifyResponse
-	(*v1.LagResponse)(nil),       // 67: godwit.v1.LagResponse
-	(*v1.LeavesResponse)(nil),    // 68: godwit.v1.LeavesResponse
-	(*v1.KeysResponse)(nil),      // 69: godwit.v1.KeysResponse
-	(*v1.CellsResponse)(nil),     // 70: godwit.v1.CellsResponse
-	(*v1.ParkedResponse)(nil),    // 71: godwit.v1.ParkedResponse
-	(*v1.RepairRequest)(nil),     // 72: godwit.v1.RepairRequest
-	(*v1.RepairPair)(nil),        // 73: godwit.v1.RepairPair
-	(*v1.ConflictsResponse)(nil), // 74: godwit.v1.ConflictsResponse
-	(*v1.Change)(nil),            // 75: godwit.v1.Change
+	(*Level)(nil),                // 19: godwit.peer.v1.Level
+	(*ReplicaClock)(nil),         // 20: godwit.peer.v1.ReplicaClock
+	(*ClocksDone)(nil),           // 21: godwit.peer.v1.ClocksDone
+	(*Missing)(nil),              // 22: godwit.peer.v1.Missing
+	(*MissingDone)(nil),          // 23: godwit.peer.v1.MissingDone
+	(*SnapshotPage)(nil),         // 24: godwit.peer.v1.SnapshotPage
+	(*SnapshotDone)(nil),         // 25: godwit.peer.v1.SnapshotDone
+	(*HandOver)(nil),             // 26: godwit.peer.v1.HandOver
+	(*HandOverDone)(nil),         // 27: godwit.peer.v1.HandOverDone
+	(*DocumentAsk)(nil),          // 28: godwit.peer.v1.DocumentAsk
+	(*DocumentDone)(nil),         // 29: godwit.peer.v1.DocumentDone
+	(*Forward)(nil),              // 30: godwit.peer.v1.Forward
+	(*ForwardDone)(nil),          // 31: godwit.peer.v1.ForwardDone
+	(*ScanPage)(nil),             // 32: godwit.peer.v1.ScanPage
+	(*ScanDone)(nil),             // 33: godwit.peer.v1.ScanDone
+	(*ScanItem)(nil),             // 34: godwit.peer.v1.ScanItem
+	(*Inspect)(nil),              // 35: godwit.peer.v1.Inspect
+	(*InspectDone)(nil),          // 36: godwit.peer.v1.InspectDone
+	(*RepairJob)(nil),            // 37: godwit.peer.v1.RepairJob
+	(*RepairJobDone)(nil),        // 38: godwit.peer.v1.RepairJobDone
+	(*ConflictsAsk)(nil),         // 39: godwit.peer.v1.ConflictsAsk
+	(*ConflictsPage)(nil),        // 40: godwit.peer.v1.ConflictsPage
+	(*Arisen)(nil),               // 41: godwit.peer.v1.Arisen
+	(*ArisenDone)(nil),           // 42: godwit.peer.v1.ArisenDone
+	(*Agree)(nil),                // 43: godwit.peer.v1.Agree
+	(*AgreeDone)(nil),            // 44: godwit.peer.v1.AgreeDone
+	(*Ballot)(nil),               // 45: godwit.peer.v1.Ballot
+	(*Learn)(nil),                // 46: godwit.peer.v1.Learn
+	(*LearnDone)(nil),            // 47: godwit.peer.v1.LearnDone
+	(*Tail)(nil),                 // 48: godwit.peer.v1.Tail
+	(*TailPart)(nil),             // 49: godwit.peer.v1.TailPart
+	(*TailDone)(nil),             // 50: godwit.peer.v1.TailDone
+	(*TailPartDone)(nil),         // 51: godwit.peer.v1.TailPartDone
+	nil,                          // 52: godwit.peer.v1.Status.MetadataEntry
+	(*v1.Session)(nil),           // 53: godwit.v1.Session
+	(v1.Kind)(0),                 // 54: godwit.v1.Kind
+	(*v1.GetRequest)(nil),        // 55: godwit.v1.GetRequest
+	(*v1.UpdateRequest)(nil),     // 56: godwit.v1.UpdateRequest
+	(*v1.GetResponse)(nil),       // 57: godwit.v1.GetResponse
+	(*v1.UpdateResponse)(nil),    // 58: godwit.v1.UpdateResponse
+	(*v1.StatusRequest)(nil),     // 59: godwit.v1.StatusRequest
+	(*v1.VerifyRequest)(nil),     // 60: godwit.v1.VerifyRequest
+	(*v1.LagRequest)(nil),        // 61: godwit.v1.LagRequest
+	(*v1.LeavesRequest)(nil),     // 62: godwit.v1.LeavesRequest
+	(*v1.KeysRequest)(nil),       // 63: godwit.v1.KeysRequest
+	(*v1.CellsRequest)(nil),      // 64: godwit.v1.CellsRequest
+	(*v1.ParkedRequest)(nil),     // 65: godwit.v1.ParkedRequest
+	(*v1.NodeStatus)(nil),        // 66: godwit.v1.NodeStatus
+	(*v1.VerifyResponse)(nil),    // 67: godwit.v1.VerifyResponse
+	(*v1.LagResponse)(nil),       // 68: godwit.v1.LagResponse
+	(*v1.LeavesResponse)(nil),    // 69: godwit.v1.LeavesResponse
+	(*v1.KeysResponse)(nil),      // 70: godwit.v1.KeysResponse
+	(*v1.CellsResponse)(nil),     // 71: godwit.v1.CellsResponse
+	(*v1.ParkedResponse)(nil),    // 72: godwit.v1.ParkedResponse
+	(*v1.RepairRequest)(nil),     // 73: godwit.v1.RepairRequest
+	(*v1.RepairPair)(nil),        // 74: godwit.v1.RepairPair
+	(*v1.ConflictsResponse)(nil), // 75: godwit.v1.ConflictsResponse
+	(*v1.Change)(nil),            // 76: godwit.v1.Change
 }
 var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: godwit.peer.v1.Frame.messages:type_name -> godwit.peer.v1.Message
@@ -4550,97 +4664,99 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	14, // 5: godwit.peer.v1.Request.read:type_name -> godwit.peer.v1.Read
 	16, // 6: godwit.peer.v1.Request.repair:type_name -> godwit.peer.v1.Repair
 	18, // 7: godwit.peer.v1.Request.clocks:type_name -> godwit.peer.v1.Clocks
-	21, // 8: godwit.peer.v1.Request.missing:type_name -> godwit.peer.v1.Missing
-	23, // 9: godwit.peer.v1.Request.snapshot:type_name -> godwit.peer.v1.SnapshotPage
-	29, // 10: godwit.peer.v1.Request.forward:type_name -> godwit.peer.v1.Forward
-	31, // 11: godwit.peer.v1.Request.scan:type_name -> godwit.peer.v1.ScanPage
-	34, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
-	25, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
-	27, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
-	42, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
-	45, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
+	22, // 8: godwit.peer.v1.Request.missing:type_name -> godwit.peer.v1.Missing
+	24, // 9: godwit.peer.v1.Request.snapshot:type_name -> godwit.peer.v1.SnapshotPage
+	30, // 10: godwit.peer.v1.Request.forward:type_name -> godwit.peer.v1.Forward
+	32, // 11: godwit.peer.v1.Request.scan:type_name -> godwit.peer.v1.ScanPage
+	35, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
+	26, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
+	28, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
+	43, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
+	46, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
 	9,  // 17: godwit.peer.v1.Request.recall:type_name -> godwit.peer.v1.Recall
-	47, // 18: godwit.peer.v1.Request.tail:type_name -> godwit.peer.v1.Tail
+	48, // 18: godwit.peer.v1.Request.tail:type_name -> godwit.peer.v1.Tail
 	7,  // 19: godwit.peer.v1.Request.holds:type_name -> godwit.peer.v1.Holds
 	6,  // 20: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
 	13, // 21: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
 	15, // 22: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
 	17, // 23: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
-	20, // 24: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
-	22, // 25: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
-	24, // 26: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
-	30, // 27: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
-	32, // 28: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
-	35, // 29: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
-	26, // 30: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
-	28, // 31: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
-	43, // 32: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
-	46, // 33: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
+	21, // 24: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
+	23, // 25: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
+	25, // 26: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
+	31, // 27: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
+	33, // 28: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
+	36, // 29: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
+	27, // 30: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
+	29, // 31: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
+	44, // 32: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
+	47, // 33: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
 	10, // 34: godwit.peer.v1.Response.recall:type_name -> godwit.peer.v1.RecallDone
-	49, // 35: godwit.peer.v1.Response.tail:type_name -> godwit.peer.v1.TailDone
+	50, // 35: godwit.peer.v1.Response.tail:type_name -> godwit.peer.v1.TailDone
 	8,  // 36: godwit.peer.v1.Response.holds:type_name -> godwit.peer.v1.HoldsDone
-	51, // 37: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
-	52, // 38: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
+	52, // 37: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
+	53, // 38: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
 	3,  // 39: godwit.peer.v1.Holds.replica:type_name -> godwit.peer.v1.Replica
 	3,  // 40: godwit.peer.v1.Recall.replica:type_name -> godwit.peer.v1.Replica
-	53, // 41: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
+	54, // 41: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
 	3,  // 42: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
 	11, // 43: godwit.peer.v1.Apply.results:type_name -> godwit.peer.v1.RequestResult
 	3,  // 44: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
-	53, // 45: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
+	54, // 45: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
 	3,  // 46: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
-	19, // 47: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 48: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
-	19, // 49: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	3,  // 50: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 51: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 52: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
-	54, // 53: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
-	55, // 54: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
-	56, // 55: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
-	57, // 56: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
-	3,  // 57: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
-	33, // 58: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
-	53, // 59: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
-	58, // 60: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
-	59, // 61: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
-	60, // 62: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
-	38, // 63: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.peer.v1.ConflictsAsk
-	61, // 64: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
-	62, // 65: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
-	63, // 66: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
-	40, // 67: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
-	36, // 68: godwit.peer.v1.Inspect.repair:type_name -> godwit.peer.v1.RepairJob
-	64, // 69: godwit.peer.v1.Inspect.parked:type_name -> godwit.v1.ParkedRequest
-	65, // 70: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
-	66, // 71: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
-	67, // 72: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
-	39, // 73: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
-	68, // 74: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
-	69, // 75: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
-	70, // 76: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
-	41, // 77: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
-	37, // 78: godwit.peer.v1.InspectDone.repair:type_name -> godwit.peer.v1.RepairJobDone
-	71, // 79: godwit.peer.v1.InspectDone.parked:type_name -> godwit.v1.ParkedResponse
-	72, // 80: godwit.peer.v1.RepairJob.begin:type_name -> godwit.v1.RepairRequest
-	73, // 81: godwit.peer.v1.RepairJobDone.pairs:type_name -> godwit.v1.RepairPair
-	74, // 82: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
-	74, // 83: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
-	44, // 84: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
-	44, // 85: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
-	44, // 86: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
-	48, // 87: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
-	3,  // 88: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
-	50, // 89: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
-	3,  // 90: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
-	75, // 91: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
-	0,  // 92: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
-	0,  // 93: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
-	93, // [93:94] is the sub-list for method output_type
-	92, // [92:93] is the sub-list for method input_type
-	92, // [92:92] is the sub-list for extension type_name
-	92, // [92:92] is the sub-list for extension extendee
-	0,  // [0:92] is the sub-list for field type_name
+	20, // 47: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	19, // 48: godwit.peer.v1.Clocks.level:type_name -> godwit.peer.v1.Level
+	3,  // 49: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
+	20, // 50: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	19, // 51: godwit.peer.v1.ClocksDone.level:type_name -> godwit.peer.v1.Level
+	3,  // 52: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 53: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 54: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
+	55, // 55: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
+	56, // 56: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
+	57, // 57: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
+	58, // 58: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
+	3,  // 59: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
+	34, // 60: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
+	54, // 61: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
+	59, // 62: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
+	60, // 63: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
+	61, // 64: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
+	39, // 65: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.peer.v1.ConflictsAsk
+	62, // 66: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
+	63, // 67: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
+	64, // 68: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
+	41, // 69: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
+	37, // 70: godwit.peer.v1.Inspect.repair:type_name -> godwit.peer.v1.RepairJob
+	65, // 71: godwit.peer.v1.Inspect.parked:type_name -> godwit.v1.ParkedRequest
+	66, // 72: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
+	67, // 73: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
+	68, // 74: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
+	40, // 75: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
+	69, // 76: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
+	70, // 77: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
+	71, // 78: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
+	42, // 79: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
+	38, // 80: godwit.peer.v1.InspectDone.repair:type_name -> godwit.peer.v1.RepairJobDone
+	72, // 81: godwit.peer.v1.InspectDone.parked:type_name -> godwit.v1.ParkedResponse
+	73, // 82: godwit.peer.v1.RepairJob.begin:type_name -> godwit.v1.RepairRequest
+	74, // 83: godwit.peer.v1.RepairJobDone.pairs:type_name -> godwit.v1.RepairPair
+	75, // 84: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
+	75, // 85: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
+	45, // 86: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
+	45, // 87: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
+	45, // 88: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
+	49, // 89: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
+	3,  // 90: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
+	51, // 91: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
+	3,  // 92: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
+	76, // 93: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
+	0,  // 94: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
+	0,  // 95: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
+	95, // [95:96] is the sub-list for method output_type
+	94, // [94:95] is the sub-list for method input_type
+	94, // [94:94] is the sub-list for extension type_name
+	94, // [94:94] is the sub-list for extension extendee
+	0,  // [0:94] is the sub-list for field type_name
 }
 
 func init() { file_godwit_peer_v1_peer_proto_init() }
@@ -4689,15 +4805,15 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Response_Tail)(nil),
 		(*Response_Holds)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[29].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[30].OneofWrappers = []any{
 		(*Forward_Get)(nil),
 		(*Forward_Update)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[30].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[31].OneofWrappers = []any{
 		(*ForwardDone_Get)(nil),
 		(*ForwardDone_Update)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[34].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[35].OneofWrappers = []any{
 		(*Inspect_Status)(nil),
 		(*Inspect_Verify)(nil),
 		(*Inspect_Lag)(nil),
@@ -4709,7 +4825,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Inspect_Repair)(nil),
 		(*Inspect_Parked)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[35].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[36].OneofWrappers = []any{
 		(*InspectDone_Status)(nil),
 		(*InspectDone_Verify)(nil),
 		(*InspectDone_Lag)(nil),
@@ -4721,14 +4837,14 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*InspectDone_Repair)(nil),
 		(*InspectDone_Parked)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[48].OneofWrappers = []any{}
+	file_godwit_peer_v1_peer_proto_msgTypes[49].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_peer_v1_peer_proto_rawDesc), len(file_godwit_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   52,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godwitdb/godwit/internal/emulated"
+)
+
+// dcShown is a datacenter in the JSON of dc list, as "state, caught up of all by whom".
+func dcShown(t *testing.T, list map[string]any, name string) string {
+	t.Helper()
+	dcs, _ := list["dcs"].([]any)
+	for _, d := range dcs {
+		m, _ := d.(map[string]any)
+		if m["name"] != name {
+			continue
+		}
+		out := []string{fmt.Sprint(m["state"])}
+		caught, _ := m["caught"].([]any)
+		for _, c := range caught {
+			of, _ := c.(map[string]any)
+			out = append(out, fmt.Sprint(of["partitions_done"], "/", of["partitions"], " by ", of["dc"]))
+		}
+		return strings.Join(out, ", ")
+	}
+	t.Fatalf("no datacenter %s in %v", name, list)
+	return ""
+}
+
+// eventually runs a command until its outcome is as wanted.
+func (tm *terminal) eventually(what string, is func(result) bool, args ...string) {
+	tm.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		r := tm.run(args...)
+		if is(r) {
+			return
+		}
+		if time.Now().After(deadline) {
+			tm.t.Fatalf("godwit %s: in vain until %s: exit %d, out %q, err %q", strings.Join(args, " "), what, r.code, r.out, r.err)
+		}
+	}
+}
+
+func refused(code int, reason string) func(result) bool {
+	return func(r result) bool { return r.code == code && strings.Contains(r.err, reason) }
+}
+
+func says(text string) func(result) bool {
+	return func(r result) bool { return r.code == 0 && strings.Contains(r.out, text) }
+}
+
+// A datacenter is fenced, comes back, is fenced again and removed, for ever.
+func TestDCFenceAddAndRemove(t *testing.T) {
+	tm, _ := startTerminal(t, emulated.Options{DCs: []string{"use1", "euw1"}, Nodes: 1, Memory: true}, "use1-euw1=4ms")
+	if r := tm.run("put", "k", "v", "--dc", "euw1"); r.code != 0 {
+		t.Fatal(r)
+	}
+	list := tm.fields(0, "dc", "list")
+	if got := dcShown(t, list, "use1") + ", " + dcShown(t, list, "euw1"); got != "joined, joined" || list["topology_version"] != 1.0 {
+		t.Errorf("at first: %s, version %v; want joined, joined, version 1", got, list["topology_version"])
+	}
+	done := tm.fields(0, "dc", "fence", "euw1", "--dc", "use1")
+	if done["dc"] != "euw1" || done["state"] != "fenced" || done["version"] != 2.0 || fmt.Sprint(done["missing"]) != "[]" || len(fmt.Sprint(done["hash"])) != 32 {
+		t.Errorf("dc fence: %v", done)
+	}
+	if again := tm.fields(0, "dc", "fence", "euw1", "--dc", "use1"); again["version"] != 2.0 {
+		t.Errorf("dc fence again: %v, want version 2 still", again)
+	}
+	tm.eventually("it refuses clients", refused(4, "DC_FENCED"), "get", "k", "--dc", "euw1")
+	tm.want(0, "v\n", "get", "k", "--dc", "use1", "--raw")
+	if r := tm.run("dc", "fence", "use1"); r.code != 6 || !strings.Contains(r.err, "TOPOLOGY_FIXED") {
+		t.Errorf("fence the last one: exit %d, %s", r.code, r.err)
+	}
+	if r := tm.run("dc", "fence", "mars"); r.code != 3 {
+		t.Errorf("fence what is not there: exit %d, %s", r.code, r.err)
+	}
+
+	done = tm.fields(0, "dc", "add", "euw1", "--wait")
+	if done["state"] != "joined" || done["version"] != 4.0 {
+		t.Errorf("dc add: %v; want joined, by version 4", done)
+	}
+	tm.eventually("it serves clients", says("v"), "get", "k", "--dc", "euw1", "--raw")
+	if r := tm.run("dc", "remove", "euw1"); r.code != 6 || !strings.Contains(r.err, "fence it first") {
+		t.Errorf("remove without a fence: exit %d, %s", r.code, r.err)
+	}
+
+	if r := tm.run("put", "last", "words", "--dc", "euw1"); r.code != 0 {
+		t.Fatal(r)
+	}
+	tm.fields(0, "dc", "fence", "euw1", "--dc", "euw1")
+	tm.eventually("use1 has all of it", says("use1 has 256 of 256 partitions of it"), "dc", "list", "--dc", "use1")
+	if got := dcShown(t, tm.fields(0, "dc", "list", "--dc", "use1"), "euw1"); got != "fenced, 256/256 by use1" {
+		t.Errorf("dc list: euw1 is %q", got)
+	}
+	if done := tm.fields(0, "dc", "remove", "euw1", "--dc", "use1"); done["state"] != "removed" {
+		t.Errorf("dc remove: %v", done)
+	}
+	tm.eventually("it knows that it was removed", refused(4, "DC_REMOVED"), "get", "k", "--dc", "euw1")
+	tm.want(0, "words\n", "get", "last", "--dc", "use1", "--raw")
+	if got := dcShown(t, tm.fields(0, "dc", "list", "--dc", "use1"), "euw1"); got != "removed" {
+		t.Errorf("dc list: euw1 is %q", got)
+	}
+	if r := tm.run("dc", "add", "euw1", "--dc", "use1"); r.code != 6 || !strings.Contains(r.err, "under another name") {
+		t.Errorf("add what was removed: exit %d, %s", r.code, r.err)
+	}
+}
+
+// What may hold what no other does is removed by force only.
+func TestDCRemoveByForce(t *testing.T) {
+	tm, c := startTerminal(t, emulated.Options{DCs: []string{"use1", "euw1"}, Nodes: 1, Memory: true}, "use1-euw1=4ms")
+	if err := c.StopNode("euw1-a"); err != nil {
+		t.Fatal(err)
+	}
+	tm.fields(0, "dc", "fence", "euw1", "--dc", "use1")
+	if r := tm.run("dc", "remove", "euw1", "--dc", "use1"); r.code != 6 || !strings.Contains(r.err, "DC_NOT_DRAINED") {
+		t.Errorf("dc remove: exit %d, %s; want DC_NOT_DRAINED", r.code, r.err)
+	}
+	if done := tm.fields(0, "dc", "remove", "euw1", "--force", "--dc", "use1"); done["state"] != "removed" || done["version"] != 3.0 {
+		t.Errorf("dc remove --force: %v", done)
+	}
+}
