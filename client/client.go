@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/stats"
 
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/internal/frame"
 )
 
 // Client speaks to the nodes of one datacenter, and about keys to those of the
@@ -146,6 +147,7 @@ func dialOptions(o Options) []grpc.DialOption {
 		grpc.WithStatsHandler(sentHandler{}),
 		grpc.WithDisableServiceConfig(), // retries are this package's, which knows what is safe
 		grpc.WithDisableRetry(),
+		grpc.WithStaticStreamWindowSize(frame.StreamWindow), grpc.WithStaticConnWindowSize(frame.ConnWindow),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(maxSendBytes), grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 15 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{

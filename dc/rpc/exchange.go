@@ -27,6 +27,7 @@ func newExchangeServer(p *Peers, h Handler) *grpc.Server {
 		grpc.ForceServerCodecV2(&p.codec),
 		grpc.MaxRecvMsgSize(p.opts.MaxMessage+frame.Overhead),
 		grpc.MaxConcurrentStreams(maxPeerStreams),
+		grpc.StaticStreamWindowSize(frame.StreamWindow), grpc.StaticConnWindowSize(frame.ConnWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: max(p.opts.Silence/3, time.Second), Timeout: p.opts.Silence * 2 / 3}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),

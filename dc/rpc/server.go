@@ -88,6 +88,7 @@ func NewServer(node *dc.Node, o ServerOptions) *Server {
 		grpc.ForceServerCodecV2(&s.codec),
 		grpc.MaxRecvMsgSize(s.opts.MaxMessage),
 		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
+		grpc.StaticStreamWindowSize(frame.StreamWindow), grpc.StaticConnWindowSize(frame.ConnWindow),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.ChainUnaryInterceptor(s.observeUnary, s.recoverUnary, s.limitUnary),

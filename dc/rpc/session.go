@@ -39,6 +39,7 @@ func (p *Peers) connect(ctx context.Context, cancel context.CancelCauseFunc, to,
 	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(), grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(), grpc.WithDisableHealthCheck(),
+		grpc.WithStaticStreamWindowSize(frame.StreamWindow), grpc.WithStaticConnWindowSize(frame.ConnWindow),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: p.opts.ConnectTimeout}),
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(&p.codec),

@@ -23,6 +23,15 @@ var errFrame = errors.New("malformed frame")
 // Overhead is the most that framing adds to a body.
 const Overhead = 32
 
+// Flow control windows of connections that carry frames, in bytes: what may be on
+// its way to a reader that is slow. gRPC would measure what a connection can bear by
+// pinging the other side for as long as data arrive, once a round trip, which many
+// small frames make as dear as the frames themselves.
+const (
+	StreamWindow = 4 << 20
+	ConnWindow   = 16 << 20
+)
+
 // Append appends a Message as an element of Frame.messages.
 func Append(b []byte, m Message) []byte {
 	size := protowire.SizeTag(m.Field) + protowire.SizeBytes(len(m.Body))
