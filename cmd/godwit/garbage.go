@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+const (
+	garbageBytes  = 64 << 20 // that a node may leave lying before it is collected
+	garbageMost   = 400      // percent of the live heap
+	garbageLeast  = 100      // the same; what Go does without being told
+	garbageLook   = 5 * time.Second
+	garbageMetric = "/gc/heap/live:bytes"
+)
+
+// paceGarbage has a small heap collected less often than Go would, until ctx ends:
+// a node that keeps little in memory would otherwise collect several times a
+// second under load. What GOGC says counts more.
+func paceGarbage(ctx context.Context) {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	look := time.NewTicker(garbageLook)
+	defer look.Stop()
+	live := []metrics.Sample{{Name: garbageMetric}}
+	for now := garbageLeast; ; {
+		metrics.Read(live)
+		if percent := garbagePercent(live[0].Value.Uint64()); percent*10 < now*9 || percent*9 > now*10 {
+			debug.SetGCPercent(percent) // stops the world, so not for little
+			now = percent
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// garbagePercent is what a heap with so many live bytes may grow by.
+func garbagePercent(live uint64) int {
+	return int(min(max(garbageBytes*100/max(live, 1), garbageLeast), garbageMost))
+}
