@@ -34,7 +34,9 @@ type link struct {
 	zero    time.Time // from which the session counts
 	out     frame.Outbox
 	lastID  uint64
-	pending map[uint64]*call
+	pending map[uint64]call
+	sweep   *time.Timer // ends those of pending whose time is up; nil before the first call
+	sweepAt time.Time   // when it fires; zero when it does not
 
 	failures int // to connect, one after the other
 	retry    *backoff.ExponentialBackOff
@@ -52,13 +54,14 @@ const (
 
 // call is a request that waits for its answer.
 type call struct {
-	done  func(*peerv1.Response, error)
-	timer *time.Timer
+	done    func(*peerv1.Response, error)
+	timeout time.Duration
+	until   time.Time
 }
 
 func newLink(p *Peers, to string) *link {
 	l := &link{
-		p: p, to: to, detector: p.opts.Detector(), wake: make(chan struct{}, 1), pending: map[uint64]*call{},
+		p: p, to: to, detector: p.opts.Detector(), wake: make(chan struct{}, 1), pending: map[uint64]call{},
 		out:   frame.NewOutbox(&p.codec, p.opts.limits()),
 		retry: backoff.NewExponentialBackOff(),
 	}
@@ -99,7 +102,7 @@ func (l *link) send(req *peerv1.Request, done func(*peerv1.Response, error)) err
 	l.lastID++
 	id := l.lastID
 	l.out.Put(frame.Message{ID: id, Field: frame.Request, Body: *body, Sent: l.sent(req)})
-	l.pending[id] = &call{done: done, timer: time.AfterFunc(timeout, func() { l.timedOut(id, timeout) })}
+	l.await(id, call{done: done, timeout: timeout, until: time.Now().Add(timeout)})
 	select {
 	case l.wake <- struct{}{}:
 	default: // it is awake
@@ -164,19 +167,53 @@ func (l *link) phi(now time.Time) float64 {
 	return 0 // the first connection has yet to be made
 }
 
-func (l *link) timedOut(id uint64, timeout time.Duration) {
-	if c := l.remove(id); c != nil {
-		c.done(nil, fmt.Errorf("ask %s: no answer within %v: %w", l.to, timeout, context.DeadlineExceeded))
+// await has a call wait for its answer. One timer does for all calls: most are
+// answered long before, and to set one for each costs as much as to send it. The
+// caller holds the lock.
+func (l *link) await(id uint64, c call) {
+	l.pending[id] = c
+	if !l.sweepAt.IsZero() && !c.until.Before(l.sweepAt) {
+		return
+	}
+	l.sweepAt = c.until
+	if l.sweep == nil {
+		l.sweep = time.AfterFunc(c.timeout, l.endLate)
+	} else {
+		l.sweep.Reset(c.timeout)
 	}
 }
 
-// remove takes a call out of those that wait; nil if it has ended.
-func (l *link) remove(id uint64) *call {
+// endLate ends the calls whose time is up.
+func (l *link) endLate() {
+	var late []call
+	l.mu.Lock()
+	now := time.Now()
+	l.sweepAt = time.Time{}
+	for id, c := range l.pending {
+		switch {
+		case !c.until.After(now):
+			delete(l.pending, id)
+			late = append(late, c)
+		case l.sweepAt.IsZero() || c.until.Before(l.sweepAt):
+			l.sweepAt = c.until
+		}
+	}
+	if !l.sweepAt.IsZero() {
+		l.sweep.Reset(l.sweepAt.Sub(now))
+	}
+	l.mu.Unlock()
+	for _, c := range late {
+		c.done(nil, fmt.Errorf("ask %s: no answer within %v: %w", l.to, c.timeout, context.DeadlineExceeded))
+	}
+}
+
+// remove takes a call out of those that wait; false if it has ended.
+func (l *link) remove(id uint64) (call, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.pending[id]
+	c, waits := l.pending[id]
 	delete(l.pending, id)
-	return c
+	return c, waits
 }
 
 // session connects, sends and receives until the connection breaks, and then
@@ -227,14 +264,17 @@ func (l *link) down(err error) {
 	l.state, l.lastErr = idle, err
 	l.detector.Forget()
 	calls, taken := l.pending, l.out.Taken()
-	l.pending = map[uint64]*call{}
+	l.pending = map[uint64]call{}
 	l.out.Clear()
+	if l.sweep != nil {
+		l.sweep.Stop()
+		l.sweepAt = time.Time{}
+	}
 	l.mu.Unlock()
 
 	notSent := fmt.Errorf("ask %s: %w: %w", l.to, err, dc.ErrNotSent)
 	lost := refuse(dc.Unavailable, reasonPeerLost, "connection to %s broke before it answered: %s", l.to, err)
 	for id, c := range calls {
-		c.timer.Stop()
 		if id > taken {
 			c.done(nil, notSent)
 		} else {
@@ -301,11 +341,10 @@ func (l *link) answer(m frame.Message) error {
 	if m.Field != frame.Response {
 		return nil
 	}
-	c := l.remove(m.ID)
-	if c == nil {
+	c, waits := l.remove(m.ID)
+	if !waits {
 		return nil // it timed out
 	}
-	c.timer.Stop()
 	resp := new(peerv1.Response)
 	if err := proto.Unmarshal(m.Body, resp); err != nil {
 		c.done(nil, refuse(dc.Unavailable, reasonPeerLost, "answer of %s cannot be read: %s", l.to, err))

@@ -39,6 +39,9 @@ func (s *Server) observeStream(srv any, stream grpc.ServerStream, info *grpc.Str
 // operationOf names what a request does: for an update its operation, else the
 // method, with its service unless that is KV. The proto files bound the names.
 func operationOf(method string, req any) string {
+	if method == v1.KV_Get_FullMethodName {
+		return "get"
+	}
 	if u, ok := req.(*v1.UpdateRequest); ok {
 		if name := nameOfOp(u); name != "" {
 			return name
@@ -61,6 +64,9 @@ func nameOfOp(u *v1.UpdateRequest) string {
 }
 
 func outcomeOf(err error) string {
+	if err == nil {
+		return "ok"
+	}
 	code := status.Code(err)
 	if code > codes.Unauthenticated {
 		code = codes.Unknown // there are no others, whatever a handler says
