@@ -3,6 +3,7 @@ package dc
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"hash"
 
 	"github.com/godwitdb/godwit/crdt"
 )
@@ -19,19 +20,32 @@ func contextKey(cluster string) []byte {
 	return k[:]
 }
 
-func (n *Node) mac(key crdt.KeyID, payload []byte) []byte {
-	h := hmac.New(sha256.New, n.contextKey)
-	h.Write([]byte{byte(len(key.Bucket))})
-	h.Write([]byte(key.Bucket))
-	h.Write([]byte{byte(len(key.Key) >> 8), byte(len(key.Key))})
-	h.Write([]byte(key.Key))
-	h.Write(payload)
-	return h.Sum(nil)[:macBytes]
+// macer is what a MAC is computed with: to make it costs more than to use it.
+type macer struct {
+	h   hash.Hash
+	buf []byte
+}
+
+func (n *Node) mac(key crdt.KeyID, payload []byte) (mac [macBytes]byte) {
+	m, ok := n.macs.Get().(*macer)
+	if !ok {
+		m = &macer{h: hmac.New(sha256.New, n.contextKey)}
+	}
+	m.buf = append(append(m.buf[:0], byte(len(key.Bucket))), key.Bucket...)
+	m.buf = append(append(m.buf, byte(len(key.Key)>>8), byte(len(key.Key))), key.Key...)
+	m.buf = append(m.buf, payload...)
+	m.h.Reset()
+	m.h.Write(m.buf)
+	m.buf = m.h.Sum(m.buf[:0])
+	copy(mac[:], m.buf)
+	n.macs.Put(m)
+	return mac
 }
 
 func (n *Node) sealContext(key crdt.KeyID, c *crdt.Context) []byte {
 	payload := crdt.AppendContext(make([]byte, macBytes), c)
-	copy(payload, n.mac(key, payload[macBytes:]))
+	mac := n.mac(key, payload[macBytes:])
+	copy(payload, mac[:])
 	return payload
 }
 
@@ -42,8 +56,14 @@ func (n *Node) openContext(key crdt.KeyID, b []byte, given bool) (*crdt.Context,
 		return nil, nil
 	case len(b) == 0:
 		return &crdt.Context{}, nil
-	case len(b) < macBytes || !hmac.Equal(b[:macBytes], n.mac(key, b[macBytes:])):
+	case len(b) < macBytes || !n.sealed(key, b):
 		return nil, refuse(InvalidArgument, "BAD_CONTEXT", "context was not made for this key of this cluster, or is damaged; read the key again")
 	}
 	return crdt.DecodeContext(b[macBytes:])
+}
+
+// sealed reports whether sealContext has made b.
+func (n *Node) sealed(key crdt.KeyID, b []byte) bool {
+	mac := n.mac(key, b[macBytes:])
+	return hmac.Equal(b[:macBytes], mac[:])
 }

@@ -17,11 +17,18 @@ type layout struct {
 	nodes []string              // members and targets, sorted
 	now   map[uint32]*ring.Ring // by placement: the owners of the members
 	next  map[uint32]*ring.Ring // the owners of the target; nil when nothing moves
+	parts map[uint32][]part     // of each placement, by partition
+}
+
+// part is who takes writes to one partition.
+type part struct {
+	sets    [][]string // see layout.sets
+	holders []string   // all of them once
 }
 
 // lay computes the rings of every placement that this datacenter keeps.
 func (n *Node) lay(doc *ring.Document) (*layout, error) {
-	l := &layout{doc: doc, now: map[uint32]*ring.Ring{}}
+	l := &layout{doc: doc, now: map[uint32]*ring.Ring{}, parts: map[uint32][]part{}}
 	if doc.Moving() {
 		l.next = map[uint32]*ring.Ring{}
 	}
@@ -37,6 +44,7 @@ func (n *Node) lay(doc *ring.Document) (*layout, error) {
 		if next != nil {
 			l.next[p.id] = next
 		}
+		l.parts[p.id] = l.divide(p.id, n.opts.Topology.Partitions)
 	}
 	for _, e := range doc.All() {
 		l.nodes = append(l.nodes, e.ID)
@@ -58,38 +66,48 @@ func (l *layout) readers(id storage.ReplicaID) []string {
 	return r.Owners(int(id.Partition))
 }
 
-// sets are the groups of owners of which each must take a write: one, or the
-// old and the new owners where the partition moves.
-func (l *layout) sets(id storage.ReplicaID) [][]string {
-	now := l.now[id.Placement]
-	if now == nil {
-		return nil
-	}
-	out := [][]string{now.Owners(int(id.Partition))}
-	if l.next != nil {
-		if next := l.next[id.Placement].Owners(int(id.Partition)); !sameNodes(out[0], next) {
-			out = append(out, next)
+// divide finds who takes writes to each partition of a placement.
+func (l *layout) divide(placement uint32, partitions int) []part {
+	parts := make([]part, partitions)
+	for i := range parts {
+		p := &parts[i]
+		p.sets = [][]string{l.now[placement].Owners(i)}
+		p.holders = p.sets[0]
+		if l.next == nil {
+			continue
 		}
-	}
-	return out
-}
-
-// holders are all that own the partition, by the old ring or the new one.
-func (l *layout) holders(id storage.ReplicaID) []string {
-	var out []string
-	for _, set := range l.sets(id) {
-		for _, node := range set {
-			if !slices.Contains(out, node) {
-				out = append(out, node)
+		if next := l.next[placement].Owners(i); !sameNodes(p.holders, next) {
+			p.sets = append(p.sets, next)
+			p.holders = slices.Clone(p.holders)
+			for _, node := range next {
+				if !slices.Contains(p.holders, node) {
+					p.holders = append(p.holders, node)
+				}
 			}
 		}
 	}
-	return out
+	return parts
 }
+
+// part is who takes writes to a partition; nobody where it is not kept here.
+func (l *layout) part(id storage.ReplicaID) part {
+	if parts := l.parts[id.Placement]; int(id.Partition) < len(parts) {
+		return parts[id.Partition]
+	}
+	return part{}
+}
+
+// sets are the groups of owners of which each must take a write: one, or the
+// old and the new owners where the partition moves. The caller must not change them.
+func (l *layout) sets(id storage.ReplicaID) [][]string { return l.part(id).sets }
+
+// holders are all that own the partition, by the old ring or the new one. The
+// caller must not change them.
+func (l *layout) holders(id storage.ReplicaID) []string { return l.part(id).holders }
 
 // holds reports whether a node owns the partition, by the old ring or the new.
 func (l *layout) holds(node string, id storage.ReplicaID) bool {
-	return slices.ContainsFunc(l.sets(id), func(set []string) bool { return slices.Contains(set, node) })
+	return slices.Contains(l.holders(id), node)
 }
 
 // coming reports whether a node is to own the partition and does not yet.

@@ -162,6 +162,8 @@ type Node struct {
 
 	buckets    *catalog
 	contextKey []byte
+	macs       sync.Pool        // *macer, of contexts
+	applied    *peerv1.Response // to every Apply; nobody changes it
 
 	known   atomic.Pointer[world]
 	acting  actings    // of the other datacenters
@@ -208,6 +210,7 @@ func Open(o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{opts: o, id: o.Node, dc: dcName, started: o.Storage.Wall(), contextKey: contextKey(o.Topology.Cluster)}
+	n.applied = &peerv1.Response{Of: &peerv1.Response_Apply{Apply: &peerv1.ApplyDone{}}}
 	n.watched = watch(o.Transport)
 	n.opts.Transport = n.watched
 	n.hedges = newHedgeBudget(o.HedgePercent / 100)

@@ -20,9 +20,14 @@ const (
 // Serve answers a request of another node of the datacenter. It always
 // returns a response; what goes wrong is in its status.
 func (n *Node) Serve(ctx context.Context, from string, req *peerv1.Request) *peerv1.Response {
-	timeout := min(time.Duration(req.GetTimeoutMs())*time.Millisecond, n.opts.Timeout)
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	switch req.GetOf().(type) {
+	case *peerv1.Request_Apply, *peerv1.Request_Read: // which wait for nothing but the disk
+	default:
+		timeout := min(time.Duration(req.GetTimeoutMs())*time.Millisecond, n.opts.Timeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
 	serve := n.serve
 	if req.GetTail() != nil {
 		serve = n.serveWatch
@@ -42,6 +47,8 @@ func (n *Node) Serve(ctx context.Context, from string, req *peerv1.Request) *pee
 // one whose ring is newer.
 func (n *Node) current(ctx context.Context, from string, epoch uint64) error {
 	if epoch > n.epoch() {
+		ctx, cancel := context.WithTimeout(ctx, n.opts.Timeout)
+		defer cancel()
 		resp, err := n.call(ctx, from, &peerv1.Request{Of: &peerv1.Request_Document{Document: &peerv1.DocumentAsk{}}})
 		if err != nil {
 			return fmt.Errorf("ask %s for its ring: %w", from, err)
@@ -85,7 +92,7 @@ func (n *Node) serve(ctx context.Context, from string, req *peerv1.Request) (*pe
 	switch of := req.GetOf().(type) {
 	case *peerv1.Request_Apply:
 		err := n.serveApply(of.Apply, req.GetEpoch())
-		return &peerv1.Response{Of: &peerv1.Response_Apply{Apply: &peerv1.ApplyDone{}}}, err
+		return n.applied, err
 	case *peerv1.Request_Read:
 		done, err := n.serveRead(of.Read)
 		return &peerv1.Response{Of: &peerv1.Response_Read{Read: done}}, err

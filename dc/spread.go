@@ -25,40 +25,68 @@ type spread struct {
 	async   bool                    // a copy need not be on disk
 	strict  bool                    // no stand-ins
 
-	mu       sync.Mutex
-	held     map[string]bool   // nodes that hold the events
-	asked    map[string]bool   // nodes whose answer is out
-	failed   map[string]bool   // nodes that could not be reached, or refused
-	standsIn map[string]string // stand-in -> the owner in whose place it is
-	news     chan struct{}     // holds a token when any of it has changed
+	mu    sync.Mutex
+	nodes []taker // that were asked, or hold the events
+	room  [3]taker
+	news  chan struct{} // holds a token when any of it has changed
 }
+
+// taker is what became of the events at one node.
+type taker struct {
+	node  string
+	owner string // in whose place the node stands in; "" where it does not
+	state takerState
+}
+
+type takerState uint8
+
+const (
+	notAsked  takerState = iota // or it refused for its ring, and is to be asked again
+	isAsked                     // its answer is out
+	hasFailed                   // it could not be reached, or refused
+	hasIt                       // it holds the events
+)
 
 // newSpread prepares to spread events; encoded are the deltas as they travel.
 func (n *Node) newSpread(id storage.ReplicaID, deltas []*crdt.Delta, encoded [][]byte) *spread {
-	return &spread{
-		n: n, id: id, deltas: deltas, encoded: encoded, held: map[string]bool{}, asked: map[string]bool{},
-		failed: map[string]bool{}, standsIn: map[string]string{}, news: make(chan struct{}, 1),
+	s := &spread{n: n, id: id, deltas: deltas, encoded: encoded, news: make(chan struct{}, 1)}
+	s.nodes = s.room[:0]
+	return s
+}
+
+// at finds what became of the events at a node. What it returns is good until the
+// next call. The caller holds the lock.
+func (s *spread) at(node string) *taker {
+	for i := range s.nodes {
+		if s.nodes[i].node == node {
+			return &s.nodes[i]
+		}
 	}
+	s.nodes = append(s.nodes, taker{node: node})
+	return &s.nodes[len(s.nodes)-1]
 }
 
 // copied notes that a node holds the events, such as this one.
 func (s *spread) copied(node string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held[node] = true
+	s.at(node).state = hasIt
 }
 
 // send sends the events to all owners under a layout that neither hold them nor
 // have been asked. It takes a stand-in at once for an owner that is away.
 func (s *spread) send(ctx context.Context, l *layout) {
+	var room [4]string
+	to := room[:0]
 	s.mu.Lock()
-	var to []string
 	for _, node := range l.holders(s.id) {
-		if node == s.n.id || s.held[node] || s.asked[node] || s.failed[node] {
+		if node == s.n.id {
 			continue
 		}
-		s.asked[node] = true
-		to = append(to, node)
+		if t := s.at(node); t.state == notAsked {
+			t.state = isAsked
+			to = append(to, node)
+		}
 	}
 	s.mu.Unlock()
 	for _, node := range to {
@@ -82,15 +110,17 @@ func (s *spread) answered(ctx context.Context, l *layout, node string, standIn b
 		s.n.peers.has(node, s.id, s.deltas...)
 	}
 	s.mu.Lock()
-	delete(s.asked, node)
+	t := s.at(node)
 	switch {
 	case err == nil:
-		s.held[node] = true
+		t.state = hasIt
+	case t.state == hasIt: // it was asked twice
 	case isStale(err): // it is asked again under the new layout
+		t.state = notAsked
 	default:
-		s.failed[node] = true
+		t.state = hasFailed
 	}
-	away := s.failed[node] && !standIn
+	away := t.state == hasFailed && !standIn
 	s.mu.Unlock()
 	if away {
 		s.standIn(ctx, l, node)
@@ -109,12 +139,12 @@ func (s *spread) standIn(ctx context.Context, l *layout, owner string) {
 	}
 	s.mu.Lock()
 	node := ""
-	if !s.held[owner] && !s.stoodFor(owner) {
+	if s.at(owner).state != hasIt && !s.stoodFor(owner) {
 		node = s.candidate(l)
 	}
 	if node != "" {
-		s.standsIn[node] = owner
-		s.asked[node] = true
+		t := s.at(node)
+		t.owner, t.state = owner, isAsked
 	}
 	s.mu.Unlock()
 	if node == "" {
@@ -132,12 +162,7 @@ func (s *spread) standIn(ctx context.Context, l *layout, owner string) {
 
 // stoodFor reports whether somebody stands in for an owner. The caller holds the lock.
 func (s *spread) stoodFor(owner string) bool {
-	for node, o := range s.standsIn {
-		if o == owner && !s.failed[node] {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.nodes, func(t taker) bool { return t.owner == owner && t.state != hasFailed })
 }
 
 // candidate picks a node that is alive and owns nothing of the partition: the
@@ -146,7 +171,10 @@ func (s *spread) stoodFor(owner string) bool {
 func (s *spread) candidate(l *layout) string {
 	best, bestRank := "", uint64(0)
 	for _, node := range l.nodes {
-		if _, used := s.standsIn[node]; used || s.held[node] || l.holds(node, s.id) || !s.n.alive(node) {
+		if l.holds(node, s.id) || !s.n.alive(node) {
+			continue
+		}
+		if t := s.at(node); t.owner != "" || t.state == hasIt {
 			continue
 		}
 		if rank := xxh3.HashStringSeed(node, uint64(s.id.Placement)<<32|uint64(s.id.Partition)); best == "" || rank > bestRank {
@@ -193,7 +221,7 @@ func (s *spread) look(l *layout, want func(owners int) int) (enough, over bool) 
 	defer s.mu.Unlock()
 	for _, set := range l.sets(s.id) {
 		if copies, _ := s.count(set); copies < want(len(set)) {
-			return false, len(s.asked) == 0
+			return false, !slices.ContainsFunc(s.nodes, func(t taker) bool { return t.state == isAsked })
 		}
 	}
 	return true, false
@@ -203,12 +231,12 @@ func (s *spread) look(l *layout, want func(owners int) int) (enough, over bool) 
 // stand-ins. The caller holds the lock.
 func (s *spread) count(set []string) (copies, standIns int) {
 	for _, owner := range set {
-		if s.held[owner] {
+		if s.at(owner).state == hasIt {
 			copies++
 		}
 	}
-	for node, owner := range s.standsIn {
-		if s.held[node] && !s.held[owner] && slices.Contains(set, owner) {
+	for _, t := range s.nodes {
+		if t.owner != "" && t.state == hasIt && slices.Contains(set, t.owner) && s.at(t.owner).state != hasIt {
 			copies++
 			standIns++
 		}
