@@ -186,14 +186,21 @@ func TestCallsEndByTheirTimeout(t *testing.T) {
 		return echo(ctx, from, req)
 	}, nil)
 	p.connected()
-	req := request("slow")
-	req.TimeoutMs = 30
-	ch := p.send(req)
-	a := wait(t, ch)
-	if !errors.Is(a.err, context.DeadlineExceeded) || errors.Is(a.err, dc.ErrNotSent) {
-		t.Errorf("answer = %v, want a deadline that says nothing about sending", a.err)
+	patient := p.send(request("slow"))
+	var ch <-chan answer
+	for _, ms := range []uint64{60, 30, 90} { // each ends by its own
+		req := request("slow")
+		req.TimeoutMs = ms
+		ch = p.send(req)
+		a := wait(t, ch)
+		if !errors.Is(a.err, context.DeadlineExceeded) || errors.Is(a.err, dc.ErrNotSent) {
+			t.Errorf("answer = %v, want a deadline that says nothing about sending", a.err)
+		}
 	}
-	close(release) // the late answer belongs to nobody
+	close(release) // the late answers belong to nobody
+	if a := wait(t, patient); a.err != nil {
+		t.Errorf("answer to the one with time left = %v", a.err)
+	}
 	if a := wait(t, p.send(request("after"))); a.err != nil || a.digest != "after" {
 		t.Errorf("next answer = %v", a)
 	}
