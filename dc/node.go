@@ -209,8 +209,7 @@ func Open(o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, id: o.Node, dc: dcName, started: o.Storage.Wall(), contextKey: contextKey(o.Topology.Cluster)}
-	n.applied = &peerv1.Response{Of: &peerv1.Response_Apply{Apply: &peerv1.ApplyDone{}}}
+	n := &Node{opts: o, id: o.Node, dc: dcName, started: o.Storage.Wall(), contextKey: contextKey(o.Topology.Cluster), applied: applied()}
 	n.watched = watch(o.Transport)
 	n.opts.Transport = n.watched
 	n.hedges = newHedgeBudget(o.HedgePercent / 100)

@@ -161,6 +161,11 @@ func decodeDeltas(encoded [][]byte) ([]*crdt.Delta, error) {
 	return deltas, nil
 }
 
+// applied is the answer to all events that are taken.
+func applied() *peerv1.Response {
+	return &peerv1.Response{Of: &peerv1.Response_Apply{Apply: &peerv1.ApplyDone{}}}
+}
+
 func (n *Node) serveApply(req *peerv1.Apply, epoch uint64) error {
 	deltas, err := decodeDeltas(req.GetDeltas())
 	if err != nil {
