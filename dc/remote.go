@@ -72,6 +72,23 @@ func (r Remote) Heard(dcName string, id replication.Replica, clock, least crdt.C
 	r.n.peers.at(replicaOf(id)).dcs[dcName] = &remoteDC{clock, least}
 }
 
+// Told implements replication.Local.
+func (r Remote) Told(dcName string, id replication.Replica) (clock, least crdt.Clock, ok bool) {
+	r.n.peers.mu.Lock()
+	defer r.n.peers.mu.Unlock()
+	told := r.n.peers.at(replicaOf(id)).dcs[dcName]
+	if told == nil {
+		return crdt.Clock{}, crdt.Clock{}, false
+	}
+	return told.clock.Clone(), told.least.Clone(), true
+}
+
+// Origin implements replication.Local.
+func (r Remote) Origin(actor crdt.Actor) string {
+	dcName, _ := r.n.who(actor)
+	return dcName
+}
+
 // Missing implements replication.Local.
 func (r Remote) Missing(id replication.Replica, have *crdt.Clock, maxBytes int) (deltas [][]byte, more, trimmed bool, err error) {
 	m, err := r.n.store.Replica(replicaOf(id)).Missing(have, maxBytes)

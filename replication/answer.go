@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // respond returns what answers the questions of other datacenters until ctx ends.
@@ -79,16 +80,44 @@ func (x *Replicator) answerClocks(dc string, asked []clockHash) []byte {
 		if !view.shares(dc, a.replica.Placement) {
 			continue
 		}
-		clock, least, err := x.opts.Local.Standing(a.replica)
-		if err != nil || hashStanding(&clock, &least) == a.hash {
+		report, err := x.report(dc, a.replica)
+		if err != nil || report.hash() == a.hash {
 			continue
 		}
 		if size > pageBytes {
 			more = true
 			break
 		}
-		size += 32 * (clock.Actors() + least.Actors() + 1) // about
-		reports = append(reports, clockReport{a.replica, clock, least})
+		size += report.size()
+		reports = append(reports, report)
 	}
 	return encodeReports(reports, more)
+}
+
+// report tells a datacenter where a replica stands here, and in those datacenters
+// which that one hears of through this one.
+func (x *Replicator) report(dc string, r Replica) (clockReport, error) {
+	c := clockReport{replica: r}
+	var err error
+	if c.clock, c.least, err = x.opts.Local.Standing(r); err != nil || x.opts.Relayed == nil {
+		return c, err
+	}
+	for _, other := range slices.Sorted(slices.Values(x.opts.Relayed(dc, r.Placement))) {
+		if len(c.others) == maxRelayed {
+			break
+		}
+		if clock, least, ok := x.opts.Local.Told(other, r); ok {
+			c.others = append(c.others, relayed{other, standing{clock, least}})
+		}
+	}
+	return c, nil
+}
+
+// size is about how many bytes a report takes.
+func (c *clockReport) size() int {
+	n := c.clock.Actors() + c.least.Actors() + 1
+	for i := range c.others {
+		n += c.others[i].clock.Actors() + c.others[i].least.Actors() + 1
+	}
+	return 32 * n
 }

@@ -44,9 +44,15 @@ func (p *pipe) Apply(_ context.Context, r replication.Replica, deltas [][]byte) 
 	return nil
 }
 
-func (p *pipe) Led() []replication.Replica                                { return nil }
-func (p *pipe) Candidates(string, replication.Replica) []string           { return nil }
-func (p *pipe) Compared(string, []replication.Replica)                    {}
+func (p *pipe) Led() []replication.Replica                      { return nil }
+func (p *pipe) Candidates(string, replication.Replica) []string { return nil }
+func (p *pipe) Compared(string, []replication.Replica)          {}
+func (p *pipe) Told(string, replication.Replica) (clock, least crdt.Clock, ok bool) {
+	return crdt.Clock{}, crdt.Clock{}, false
+}
+
+func (p *pipe) Origin(crdt.Actor) string { return "" }
+
 func (p *pipe) Heard(string, replication.Replica, crdt.Clock, crdt.Clock) {}
 
 func (p *pipe) Standing(replication.Replica) (clock, least crdt.Clock, err error) {

@@ -210,7 +210,9 @@ func FuzzDecodeQuery(f *testing.F) {
 
 func FuzzDecodeAnswers(f *testing.F) {
 	c := someClock()
-	f.Add(encodeReports([]clockReport{{Replica{1, 2}, c, c}, {Replica{1, 3}, c, crdt.Clock{}}}, true))
+	f.Add(encodeReports([]clockReport{
+		{Replica{1, 2}, standing{c, c}, nil}, {Replica{1, 3}, standing{c, crdt.Clock{}}, []relayed{{"a", standing{c, c}}, {"b", standing{c, crdt.Clock{}}}}},
+	}, true))
 	f.Add((&missing{more: true, deltas: [][]byte{[]byte("x"), nil}}).encode())
 	f.Add(encodeReplies([]stepReply{{false, []byte("page")}, {true, []byte("no")}}))
 	f.Add(encodeStandings([]standingOf{{0, clocksDiffer}, {3, rootsDiffer | clocksDiffer}}))

@@ -256,23 +256,40 @@ func (a *asker) askSome(ctx context.Context, to Peer, asked []Replica) (more boo
 		}
 		a.heard(c)
 		a.x.opts.Local.Heard(a.dc, c.replica, c.clock, c.least)
+		a.heardOf(c)
 	}
 	return more && len(reports) > 0, nil
+}
+
+// heardOf passes on what was told of datacenters that have no link to this one.
+func (a *asker) heardOf(c *clockReport) {
+	view := a.x.view.Load()
+	for i := range c.others {
+		o := &c.others[i]
+		_, linked := view.shared[o.dc]
+		if !linked && o.dc != a.x.opts.Self.DC && slices.Contains(a.x.opts.Placements(o.dc), c.replica.Placement) {
+			a.x.opts.Local.Heard(o.dc, c.replica, o.clock, o.least)
+		}
+	}
 }
 
 func (a *asker) heard(c *clockReport) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := a.known[c.replica]
-	k.hash, k.latest, k.at = hashStanding(&c.clock, &c.least), c.clock, time.Now()
+	k.hash, k.latest, k.at = c.hash(), c.clock, time.Now()
 	if !k.owed {
 		k.owed, k.mark, k.markAt = true, k.latest, k.at
 	}
 }
 
 // check compares the own clock with what was reported at least grace ago, and
-// starts a repair where something is missing.
+// starts a repair where something is missing. What no stream brings is asked for
+// at once.
 func (a *asker) check(ctx context.Context, r Replica, grace time.Duration) {
+	if a.due(r, 0) && a.unstreamed(r) {
+		grace = 0
+	}
 	for a.due(r, grace) {
 		clock, _, err := a.x.opts.Local.Standing(r)
 		if err != nil {
@@ -283,6 +300,29 @@ func (a *asker) check(ctx context.Context, r Replica, grace time.Duration) {
 			return
 		}
 	}
+}
+
+// unstreamed reports whether the latest report shows events that are not here,
+// of a datacenter that has no link to this one.
+func (a *asker) unstreamed(r Replica) bool {
+	if a.x.opts.Relayed == nil || len(a.x.opts.Relayed(a.x.opts.Self.DC, r.Placement)) == 0 {
+		return false
+	}
+	own, _, err := a.x.opts.Local.Standing(r)
+	if err != nil {
+		return false
+	}
+	a.mu.Lock()
+	missing := crdt.Difference(&a.known[r].latest, &own)
+	a.mu.Unlock()
+	view := a.x.view.Load()
+	for actor := range missing.All() {
+		dc := a.x.opts.Local.Origin(actor)
+		if _, linked := view.shared[dc]; dc != "" && dc != a.x.opts.Self.DC && !linked {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *asker) due(r Replica, grace time.Duration) bool {

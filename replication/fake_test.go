@@ -32,7 +32,13 @@ type fakeDC struct {
 	unnamed    string // a node that the others do not know of
 	// What tests look at.
 	applied int // calls of Apply
-	heard   map[replication.Replica]crdt.Clock
+	heard   map[aside]crdt.Clock
+}
+
+// aside is a replica in another datacenter.
+type aside struct {
+	dc string
+	r  replication.Replica
 }
 
 // fakeNode is one node and its Local.
@@ -57,7 +63,7 @@ type fakeReplica struct {
 var _ replication.Local = (*fakeNode)(nil)
 
 func newFakeDC(name string, nodes int, id crdt.Actor) *fakeDC {
-	d := &fakeDC{name: name, partitions: 4, placements: []uint32{0}, heard: map[replication.Replica]crdt.Clock{}}
+	d := &fakeDC{name: name, partitions: 4, placements: []uint32{0}, heard: map[aside]crdt.Clock{}}
 	for i := range nodes {
 		d.nodes = append(d.nodes, &fakeNode{
 			dc: d, name: fmt.Sprintf("%s%d", name, i+1), live: true, actor: id<<8 | crdt.Actor(i+1),
@@ -223,12 +229,31 @@ func (n *fakeNode) Standing(r replication.Replica) (clock, least crdt.Clock, err
 }
 
 // Heard is a method of replication.Local.
-func (n *fakeNode) Compared(string, []replication.Replica) {}
-
-func (n *fakeNode) Heard(_ string, r replication.Replica, clock, _ crdt.Clock) {
+func (n *fakeNode) Heard(dc string, r replication.Replica, clock, _ crdt.Clock) {
 	n.dc.mu.Lock()
 	defer n.dc.mu.Unlock()
-	n.dc.heard[r] = clock
+	n.dc.heard[aside{dc, r}] = clock
+}
+
+// Compared is a method of replication.Local.
+func (n *fakeNode) Compared(string, []replication.Replica) {}
+
+// Told is a method of replication.Local.
+func (n *fakeNode) Told(dc string, r replication.Replica) (clock, least crdt.Clock, ok bool) {
+	n.dc.mu.Lock()
+	defer n.dc.mu.Unlock()
+	c, ok := n.dc.heard[aside{dc, r}]
+	return c.Clone(), c.Clone(), ok
+}
+
+// Origin is a method of replication.Local.
+func (n *fakeNode) Origin(actor crdt.Actor) string {
+	for _, d := range append([]*fakeDC{n.dc}, n.dc.others...) {
+		if d.nodes[0].actor>>8 == actor>>8 {
+			return d.name
+		}
+	}
+	return ""
 }
 
 // Missing is a method of replication.Local.

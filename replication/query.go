@@ -20,6 +20,7 @@ const (
 	pageBytes     = 1 << 20 // of what one answer carries, more or less
 	maxClockBytes = 4 << 20
 	maxDeltas     = 64 << 10
+	maxRelayed    = 64 // datacenters that one report tells of besides
 )
 
 // query is one question. Exactly the fields of its kind are used.
@@ -44,18 +45,71 @@ type clockHash struct {
 
 // clockReport is where one replica stands.
 type clockReport struct {
-	replica      Replica
-	clock, least crdt.Clock
+	replica Replica
+	standing
+	others []relayed // in order of their names
+}
+
+// standing is a clock, and what all replicas of a datacenter have of it.
+type standing struct{ clock, least crdt.Clock }
+
+// relayed is where a datacenter stands to which the asker has no link.
+type relayed struct {
+	dc string
+	standing
 }
 
 func (r Replica) compare(o Replica) int {
 	return cmp.Or(cmp.Compare(r.Placement, o.Placement), cmp.Compare(r.Partition, o.Partition))
 }
 
-// hashStanding names a report; never 0.
-func hashStanding(clock, least *crdt.Clock) uint64 {
-	b := crdt.AppendClock(make([]byte, 0, 256), clock)
-	return max(xxh3.Hash(crdt.AppendClock(b, least)), 1)
+// hash names a report; never 0.
+func (c *clockReport) hash() uint64 {
+	return max(xxh3.Hash(c.appendStandings(make([]byte, 0, 256))), 1)
+}
+
+func (c *clockReport) appendStandings(b []byte) []byte {
+	b = c.standing.append(b)
+	b = binary.AppendUvarint(b, uint64(len(c.others)))
+	for i := range c.others {
+		b = appendBytes(b, c.others[i].dc)
+		b = c.others[i].standing.append(b)
+	}
+	return b
+}
+
+func (s *standing) append(b []byte) []byte {
+	b = appendBytes(b, crdt.AppendClock(nil, &s.clock))
+	if same := s.clock.Equal(&s.least); same { // the usual case when nothing is under way
+		return appendBytes(b, "")
+	}
+	return appendBytes(b, crdt.AppendClock(nil, &s.least))
+}
+
+func (r *reader) standing() standing {
+	s := standing{clock: r.clock("clock")}
+	if len(r.b) > 0 && r.b[0] == 0 {
+		r.b = r.b[1:]
+		s.least = s.clock.Clone()
+	} else if s.least = r.clock("least clock"); s.least.Equal(&s.clock) && r.err == nil {
+		r.fail("least clock is repeated")
+	}
+	return s
+}
+
+func (r *reader) relayed() []relayed {
+	n := r.count("number of other datacenters", 4, maxRelayed)
+	if n == 0 {
+		return nil
+	}
+	out := make([]relayed, n)
+	for i := range out {
+		out[i] = relayed{string(r.bytes("datacenter", maxNameBytes)), r.standing()}
+		if i > 0 && out[i-1].dc >= out[i].dc && r.err == nil {
+			r.fail("datacenters are not in order")
+		}
+	}
+	return out
 }
 
 func appendReplica(b []byte, r Replica) []byte {
@@ -150,13 +204,7 @@ func encodeReports(reports []clockReport, more bool) []byte {
 	b = binary.AppendUvarint(b, uint64(len(reports)))
 	for i := range reports {
 		c := &reports[i]
-		b = appendReplica(b, c.replica)
-		b = appendBytes(b, crdt.AppendClock(nil, &c.clock))
-		if same := c.clock.Equal(&c.least); same { // the usual case when nothing is under way
-			b = appendBytes(b, "")
-		} else {
-			b = appendBytes(b, crdt.AppendClock(nil, &c.least))
-		}
+		b = c.appendStandings(appendReplica(b, c.replica))
 	}
 	return b
 }
@@ -165,15 +213,9 @@ func decodeReports(b []byte) (reports []clockReport, more bool, err error) {
 	r := reader{b: b}
 	r.answerVersion()
 	more = r.bool("more")
-	n := r.count("number of reports", 5, maxAsked)
+	n := r.count("number of reports", 6, maxAsked)
 	for i := range n {
-		c := clockReport{replica: r.replica(), clock: r.clock("clock")}
-		if len(r.b) > 0 && r.b[0] == 0 {
-			r.b = r.b[1:]
-			c.least = c.clock.Clone()
-		} else if c.least = r.clock("least clock"); c.least.Equal(&c.clock) && r.err == nil {
-			r.fail("least clock is repeated")
-		}
+		c := clockReport{replica: r.replica(), standing: r.standing(), others: r.relayed()}
 		if i > 0 && reports[i-1].replica.compare(c.replica) >= 0 && r.err == nil {
 			r.fail("replicas are not in order")
 		}

@@ -506,7 +506,7 @@ func TestRemoteClocksAreTold(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		w.dcs[1].mu.Lock()
 		defer w.dcs[1].mu.Unlock()
-		if c := w.dcs[1].heard[part(2)]; c.Count() != 1 || !c.Contains(crdt.Dot{Actor: w.dcs[0].nodes[0].actor, Seq: 1}) {
+		if c := w.dcs[1].heard[aside{"a", part(2)}]; c.Count() != 1 || !c.Contains(crdt.Dot{Actor: w.dcs[0].nodes[0].actor, Seq: 1}) {
 			t.Errorf("heard a clock of %d dots", c.Count())
 		}
 	})

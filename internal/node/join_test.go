@@ -131,6 +131,7 @@ func TestJoinAtRunTime(t *testing.T) {
 	eventually(t, "n4 is a candidate", func() bool {
 		return roles(nodes[2]) == "n1:active n2:active n3:active n4:candidate"
 	})
+	eventually(t, "n4 is ready", func() bool { return n4.DC().Ready() == nil })
 	if got := valueOf(t, n4, "k"); got != "v" {
 		t.Errorf("a candidate reads %q, want v: it forwards", got)
 	}

@@ -274,8 +274,28 @@ func (n *Node) startBroker() error {
 func (n *Node) remotePeers() []replication.Peer {
 	var out []replication.Peer
 	for dcName, entries := range n.node.Abroad() {
+		if _, linked := n.node.Acts().Link(n.dc, dcName); !linked {
+			continue
+		}
 		for _, e := range entries {
 			out = append(out, replication.Peer{DC: dcName, Node: e.ID})
+		}
+	}
+	return out
+}
+
+// relayed lists the datacenters of a placement that another has no link to.
+func (n *Node) relayed(dcName string, placement uint32) []string {
+	var out []string
+	t := n.node.Acts()
+	for _, p := range t.Placements {
+		if topology.PlacementID(p.Name) != placement {
+			continue
+		}
+		for _, other := range p.DCs() {
+			if _, linked := t.Link(dcName, other); !linked && other != dcName && other != n.dc {
+				out = append(out, other)
+			}
 		}
 	}
 	return out
