@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/godwitdb/godwit/crdt"
 )
 
@@ -62,23 +64,27 @@ func TestBatchRefusesWhatIsNotCanonical(t *testing.T) {
 }
 
 func TestPacking(t *testing.T) {
-	p := mustPacker(t)
+	p, fast, none := mustPacker(t), packerBy(t, CompressS2), packerBy(t, CompressNone)
 	like := []byte(strings.Repeat("events are much alike. ", 8_000)) // shrinks more than 8 times, but is small
 	bomb := make([]byte, 4<<20)
 	tests := []struct {
 		name   string
+		by     *packer
 		raw    []byte
 		packed byte
 		most   int
 	}{
-		{"empty", nil, plain, 1},
-		{"small", []byte("beacon"), plain, 7},
-		{"alike", like, zstandard, 4_000},
-		{"too good to be believed", bomb, plain, 4<<20 + 1},
+		{"empty", p, nil, plain, 1},
+		{"small", p, []byte("beacon"), plain, 7},
+		{"alike", p, like, zstandard, 4_000},
+		{"alike, fast", fast, like, snappy2, 12_000},
+		{"alike, left so", none, like, plain, len(like) + 1},
+		{"too good to be believed", p, bomb, plain, 4<<20 + 1},
+		{"too good to be believed, fast", fast, bomb, plain, 4<<20 + 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			b := p.pack(tt.raw)
+			b := tt.by.pack(tt.raw)
 			if b[0] != tt.packed || len(b) > tt.most {
 				t.Errorf("packed by method %d into %d bytes, want method %d and %d at the most", b[0], len(b), tt.packed, tt.most)
 			}
@@ -103,6 +109,9 @@ func TestUnpackingIsBounded(t *testing.T) {
 		{"more than eight times its size", claim(0x80, 0x80, 0x80, 0x01)},     // 2 MiB
 		{"claims less than it is", claim(0x80, 0x80, 0x01)},                   // 16 KiB
 		{"claims more than any message", claim(0x80, 0x80, 0x80, 0x80, 0x01)}, // 256 MiB
+		{"fast, more than it is", append([]byte{snappy2, 100}, s2.Encode(nil, make([]byte, 99))...)},
+		{"fast, less than it is", append([]byte{snappy2, 98}, s2.Encode(nil, make([]byte, 99))...)},
+		{"fast, claims a gigabyte", append([]byte{snappy2, 100}, 0x80, 0x80, 0x80, 0x80, 0x04)},
 		{"not a frame", append([]byte{zstandard, 5}, []byte("what is this")...)},
 	}
 	for _, tt := range tests {
@@ -153,9 +162,11 @@ func TestRendezvousMovesOnlyWhatItMust(t *testing.T) {
 	}
 }
 
-func mustPacker(t testing.TB) *packer {
+func mustPacker(t testing.TB) *packer { return packerBy(t, CompressZstd) }
+
+func packerBy(t testing.TB, way string) *packer {
 	t.Helper()
-	p, err := newPacker()
+	p, err := newPacker(way)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,6 +189,8 @@ func FuzzUnpack(f *testing.F) {
 	p := mustPacker(f)
 	f.Add(p.pack([]byte(strings.Repeat("events are much alike. ", 100))))
 	f.Add(p.pack([]byte("beacon")))
+	fast := packerBy(f, CompressS2)
+	f.Add(fast.pack([]byte(strings.Repeat("events are much alike. ", 100))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		out, err := p.unpack(b)
 		if err != nil {
@@ -186,9 +199,11 @@ func FuzzUnpack(f *testing.F) {
 		if len(out) > unpackedLimit(len(b)) && b[0] != plain {
 			t.Fatalf("%d bytes became %d", len(b), len(out))
 		}
-		again, err := p.unpack(p.pack(out))
-		if err != nil || !bytes.Equal(again, out) {
-			t.Fatalf("%d bytes do not come back: %v", len(out), err)
+		for _, packed := range [][]byte{p.pack(out), fast.pack(out)} {
+			again, err := p.unpack(packed)
+			if err != nil || !bytes.Equal(again, out) {
+				t.Fatalf("%d bytes do not come back: %v", len(out), err)
+			}
 		}
 	})
 }

@@ -35,6 +35,7 @@ type Options struct {
 	Incarnation    uint64                // of this node, never used before; the time of the start
 	MaxBatchBytes  int                   // of a message before compression; 256 KiB
 	MaxBatchEvents int                   // after which a message goes out at once; 64
+	Compression    string                // of messages, CompressZstd, CompressS2 or CompressNone; CompressZstd
 	MaxDelay       time.Duration         // an event waits at most this long for company; 2 ms
 	BeaconEvery    time.Duration         // 250 ms
 	ExchangeEvery  time.Duration         // between two looks at a remote datacenter's clocks; 1 s
@@ -63,6 +64,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Incarnation = cmp.Or(o.Incarnation, uint64(o.Now().UnixNano()))
 	o.MaxBatchBytes = min(cmp.Or(o.MaxBatchBytes, 256<<10), MaxMessageBytes/2)
 	o.MaxBatchEvents = cmp.Or(o.MaxBatchEvents, 64)
+	o.Compression = cmp.Or(o.Compression, CompressZstd)
 	o.MaxDelay = cmp.Or(o.MaxDelay, 2*time.Millisecond)
 	o.BeaconEvery = cmp.Or(o.BeaconEvery, 250*time.Millisecond)
 	o.ExchangeEvery = cmp.Or(o.ExchangeEvery, time.Second)
@@ -108,7 +110,7 @@ func Start(opts Options) (*Replicator, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPacker()
+	p, err := newPacker(opts.Compression)
 	if err != nil {
 		return nil, err
 	}

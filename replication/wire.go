@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -126,16 +127,29 @@ func appendBool(b []byte, v bool) []byte {
 const (
 	plain = iota
 	zstandard
+	snappy2
+)
+
+// Ways to compress, see Options.Compression. What others packed is unpacked
+// whichever it was.
+const (
+	CompressZstd = "zstd" // smallest
+	CompressS2   = "s2"   // least work
+	CompressNone = "none"
 )
 
 // packer wraps encodings for the way, compressed where that pays. Safe for
 // concurrent use.
 type packer struct {
+	way string
 	enc *zstd.Encoder
 	dec *zstd.Decoder
 }
 
-func newPacker() (*packer, error) {
+func newPacker(way string) (*packer, error) {
+	if way != CompressZstd && way != CompressS2 && way != CompressNone {
+		return nil, fmt.Errorf("compression %q is none of zstd, s2 and none", way)
+	}
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2),
 		zstd.WithWindowSize(256<<10), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
 	if err != nil {
@@ -146,7 +160,7 @@ func newPacker() (*packer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a decompressor: %w", err)
 	}
-	return &packer{enc, dec}, nil
+	return &packer{way, enc, dec}, nil
 }
 
 func (p *packer) close() { p.dec.Close() }
@@ -155,10 +169,15 @@ func (p *packer) close() { p.dec.Close() }
 func unpackedLimit(n int) int { return min(maxUnpacked, max(unpackedFloor, n*maxRatio)) }
 
 func (p *packer) pack(raw []byte) []byte {
-	if len(raw) >= minToCompress && len(raw) <= maxUnpacked {
+	if p.way != CompressNone && len(raw) >= minToCompress && len(raw) <= maxUnpacked {
 		out := binary.AppendUvarint([]byte{zstandard}, uint64(len(raw)))
 		head := len(out)
-		out = p.enc.EncodeAll(raw, out)
+		if p.way == CompressS2 {
+			out[0] = snappy2
+			out = append(out, s2.Encode(nil, raw)...)
+		} else {
+			out = p.enc.EncodeAll(raw, out)
+		}
 		if len(out) < len(raw)*7/8 && len(raw) <= unpackedLimit(len(out)-head) {
 			return out
 		}
@@ -173,24 +192,36 @@ func (p *packer) unpack(b []byte) ([]byte, error) {
 	case plain:
 		return r.b, r.err
 	case zstandard:
-		n := r.uvarint("unpacked size")
-		if r.err != nil {
-			return nil, r.err
-		}
-		if n > uint64(unpackedLimit(len(r.b))) {
-			return nil, fmt.Errorf("%w: %d packed bytes would become %d", ErrMalformed, len(r.b), n)
-		}
-		raw, err := p.dec.DecodeAll(r.b, make([]byte, 0, n))
-		if err != nil {
-			return nil, fmt.Errorf("%w: decompress: %w", ErrMalformed, err)
-		}
-		if uint64(len(raw)) != n {
-			return nil, fmt.Errorf("%w: %d bytes came out and not %d", ErrMalformed, len(raw), n)
-		}
-		return raw, nil
+		return r.decompressed(func(b, into []byte) ([]byte, error) { return p.dec.DecodeAll(b, into) })
+	case snappy2:
+		return r.decompressed(func(b, into []byte) ([]byte, error) {
+			if n, err := s2.DecodedLen(b); err != nil || n > cap(into) {
+				return nil, s2.ErrCorrupt
+			}
+			return s2.Decode(into[:cap(into)], b)
+		})
 	}
 	if r.err == nil {
 		r.fail("unknown packing")
 	}
 	return nil, r.err
+}
+
+// decompressed reads a size and that many bytes in compressed form, to the end.
+func (r *reader) decompressed(decode func(b, into []byte) ([]byte, error)) ([]byte, error) {
+	n := r.uvarint("unpacked size")
+	if r.err != nil {
+		return nil, r.err
+	}
+	if n > uint64(unpackedLimit(len(r.b))) {
+		return nil, fmt.Errorf("%w: %d packed bytes would become %d", ErrMalformed, len(r.b), n)
+	}
+	raw, err := decode(r.b, make([]byte, 0, n))
+	if err != nil {
+		return nil, fmt.Errorf("%w: decompress: %w", ErrMalformed, err)
+	}
+	if uint64(len(raw)) != n {
+		return nil, fmt.Errorf("%w: %d bytes came out and not %d", ErrMalformed, len(raw), n)
+	}
+	return raw, nil
 }

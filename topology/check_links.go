@@ -32,6 +32,7 @@ func (c checker) links() {
 		path := fmt.Sprintf("links.overrides[%d]", i)
 		c.between(path, o.Between, before)
 		c.linkSettings(path, o.LinkSettings)
+		c.ofAll(path, o.LinkSettings)
 		if _, hub := c.dcs.at[l.Hub]; hub && l.Mode == ModeHub && !slices.Contains(o.Between[:], l.Hub) {
 			c.errorf(path+".between", ruleBadValue, "between: in mode hub every link ends at the hub, %s", quote(l.Hub))
 		}
@@ -55,6 +56,22 @@ func (c checker) linkSettings(path string, s LinkSettings) {
 	}
 	c.span(path+".max_delay", s.MaxDelay, MaxDelay)
 	c.notNegative(path+".rate_limit", s.RateLimit)
+}
+
+// ofAll reports settings that no single link has: a message is made once, for all
+// datacenters of a placement.
+func (c checker) ofAll(path string, s LinkSettings) {
+	d := c.t.Links.Defaults
+	for _, f := range []struct {
+		name string
+		same bool
+	}{
+		{"compression", s.Compression == d.Compression}, {"max_batch", s.MaxBatch == d.MaxBatch}, {"max_delay", s.MaxDelay == d.MaxDelay},
+	} {
+		if !f.same {
+			c.errorf(path+"."+f.name, ruleBadValue, "%s is the same for all links, since a message is made once for all datacenters: set it in links.defaults", f.name)
+		}
+	}
 }
 
 func (c checker) span(path string, d, limit time.Duration) {

@@ -39,6 +39,10 @@ placements:
 			name: "an override off the hub", links: "links: {mode: hub, hub: b, overrides: [{between: [a, c]}]}",
 			want: `f:9:50: error: between: in mode hub every link ends at the hub, "b" [bad-value]`,
 		},
+		{
+			name: "a link with a batch of its own", links: "links: {overrides: [{between: [a, c], max_batch: 1MiB}]}",
+			want: `f:9:50: error: max_batch is the same for all links, since a message is made once for all datacenters: set it in links.defaults [bad-value]`,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -27,7 +27,7 @@ func (n *Node) replicationOptions() replication.Options {
 	o := replication.Options{
 		Self: replication.Peer{DC: n.dc, Node: n.opts.Node}, Link: n.link, Local: n.node.Remote(),
 		Peers: n.remotePeers, LiveNodes: n.node.Live, Placements: n.placements, Notices: n.node.Remote(), Holds: n.node.Remote().Holds, Relayed: n.relayed,
-		MaxBatchBytes: int(links.MaxBatch), MaxDelay: links.MaxDelay, RateLimit: n.rateLimit,
+		MaxBatchBytes: int(links.MaxBatch), MaxDelay: links.MaxDelay, Compression: links.Compression, RateLimit: n.rateLimit,
 		VerifyEvery: n.opts.VerifyEvery, VerifyWindow: n.opts.VerifyWindow, Logger: n.opts.Logger,
 	}
 	if !n.opts.Memory {
