@@ -72,6 +72,19 @@ func (r Remote) Heard(dcName string, id replication.Replica, clock, least crdt.C
 	r.n.peers.at(replicaOf(id)).dcs[dcName] = &remoteDC{clock, least}
 }
 
+// HeardOf implements replication.Local.
+func (r Remote) HeardOf(dcName string, id replication.Replica, clock, least crdt.Clock) {
+	r.n.peers.mu.Lock()
+	defer r.n.peers.mu.Unlock()
+	dcs := r.n.peers.at(replicaOf(id)).dcs
+	told := &remoteDC{clock.Clone(), least.Clone()}
+	if known := dcs[dcName]; known != nil {
+		told.clock.Union(&known.clock)
+		told.least.Union(&known.least)
+	}
+	dcs[dcName] = told
+}
+
 // Told implements replication.Local.
 func (r Remote) Told(dcName string, id replication.Replica) (clock, least crdt.Clock, ok bool) {
 	r.n.peers.mu.Lock()

@@ -45,7 +45,7 @@ var ErrResidency = errors.New("placement is not one that both datacenters hold")
 func (x *Replicator) answer(ctx context.Context, dc string, q *query) ([]byte, error) {
 	switch q.kind {
 	case askClocks:
-		return x.answerClocks(dc, q.clocks), nil
+		return x.answerClocks(dc, q.clocks, q.of), nil
 	case askNotices:
 		return x.answerNotices(q.notices), nil
 	case askSteps:
@@ -72,7 +72,7 @@ func (x *Replicator) answer(ctx context.Context, dc string, q *query) ([]byte, e
 
 // answerClocks reports where the asked replicas stand, except where the asker
 // knows, and those that are not here or not the asker's business.
-func (x *Replicator) answerClocks(dc string, asked []clockHash) []byte {
+func (x *Replicator) answerClocks(dc string, asked []clockHash, of []string) []byte {
 	view := x.view.Load()
 	var reports []clockReport
 	more, size := false, 0
@@ -80,7 +80,7 @@ func (x *Replicator) answerClocks(dc string, asked []clockHash) []byte {
 		if !view.shares(dc, a.replica.Placement) {
 			continue
 		}
-		report, err := x.report(dc, a.replica)
+		report, err := x.report(dc, a.replica, of)
 		if err != nil || report.hash() == a.hash {
 			continue
 		}
@@ -94,17 +94,17 @@ func (x *Replicator) answerClocks(dc string, asked []clockHash) []byte {
 	return encodeReports(reports, more)
 }
 
-// report tells a datacenter where a replica stands here, and in those datacenters
-// which that one hears of through this one.
-func (x *Replicator) report(dc string, r Replica) (clockReport, error) {
+// report tells a datacenter where a replica stands here, and what is known here
+// of others that hold it.
+func (x *Replicator) report(dc string, r Replica, of []string) (clockReport, error) {
 	c := clockReport{replica: r}
 	var err error
-	if c.clock, c.least, err = x.opts.Local.Standing(r); err != nil || x.opts.Relayed == nil {
+	if c.clock, c.least, err = x.opts.Local.Standing(r); err != nil {
 		return c, err
 	}
-	for _, other := range slices.Sorted(slices.Values(x.opts.Relayed(dc, r.Placement))) {
-		if len(c.others) == maxRelayed {
-			break
+	for _, other := range of {
+		if other == dc || !slices.Contains(x.opts.Placements(other), r.Placement) {
+			continue
 		}
 		if clock, least, ok := x.opts.Local.Told(other, r); ok {
 			c.others = append(c.others, relayed{other, standing{clock, least}})

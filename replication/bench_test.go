@@ -53,6 +53,8 @@ func (p *pipe) Told(string, replication.Replica) (clock, least crdt.Clock, ok bo
 
 func (p *pipe) Origin(crdt.Actor) string { return "" }
 
+func (p *pipe) HeardOf(string, replication.Replica, crdt.Clock, crdt.Clock) {}
+
 func (p *pipe) Heard(string, replication.Replica, crdt.Clock, crdt.Clock) {}
 
 func (p *pipe) Standing(replication.Replica) (clock, least crdt.Clock, err error) {

@@ -137,7 +137,7 @@ func TestResidencyOfQuestions(t *testing.T) {
 	if err != nil || !bytes.Equal(roots, encodeStandings([]standingOf{{0, notReady}})) {
 		t.Errorf("the root of a placement not shared: %x, %v", roots, err)
 	}
-	if b := x.answerClocks("eu", []clockHash{{Replica{2, 0}, 0}}); !bytes.Equal(b, encodeReports(nil, false)) {
+	if b := x.answerClocks("eu", []clockHash{{Replica{2, 0}, 0}}, nil); !bytes.Equal(b, encodeReports(nil, false)) {
 		t.Errorf("clocks of a placement not shared: %x", b)
 	}
 }
@@ -210,6 +210,7 @@ func FuzzUnpack(f *testing.F) {
 
 func FuzzDecodeQuery(f *testing.F) {
 	f.Add((&query{kind: askClocks, clocks: []clockHash{{Replica{1, 2}, 3}, {Replica{1, 4}, 5}}}).encode())
+	f.Add((&query{kind: askClocks, clocks: []clockHash{{Replica{1, 2}, 3}}, of: []string{"eu", "us"}}).encode())
 	f.Add((&query{kind: askMissing, replica: Replica{1, 2}, have: someClock()}).encode())
 	f.Add((&query{kind: askSteps, parts: []stepPart{{Replica{1, 2}, []byte("x")}, {Replica{1, 2}, nil}}}).encode())
 	f.Add((&query{kind: askRoots, salt: 7, roots: []rootOf{{Replica{1, 2}, 3, 4}, {Replica{1, 3}, 5, 6}}}).encode())

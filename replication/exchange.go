@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -67,6 +68,8 @@ type asker struct {
 	wake  chan struct{}
 	hurry time.Time // until when
 
+	answered atomic.Int64 // when the datacenter last told something, in Unix nanoseconds
+
 	mu    sync.Mutex
 	known map[Replica]*known
 	slots *semaphore.Weighted // repairs
@@ -96,6 +99,7 @@ func newAsker(ctx context.Context, x *Replicator, dc string) *asker {
 		slots:  semaphore.NewWeighted(repairsAtOnce),
 		sweeps: sweeps{life: ctx, queued: map[string][]*sweeping{}, running: map[string]bool{}},
 	}
+	a.answered.Store(time.Now().UnixNano())
 	x.exchange.mu.Lock()
 	defer x.exchange.mu.Unlock()
 	x.exchange.askers[dc] = a
@@ -235,7 +239,7 @@ func (a *asker) compared(rs []Replica) {
 }
 
 func (a *asker) askSome(ctx context.Context, to Peer, asked []Replica) (more bool, err error) {
-	q := query{kind: askClocks}
+	q := query{kind: askClocks, of: a.deafTo()}
 	a.mu.Lock()
 	for _, r := range asked {
 		q.clocks = append(q.clocks, clockHash{r, a.known[r].hash})
@@ -249,6 +253,7 @@ func (a *asker) askSome(ctx context.Context, to Peer, asked []Replica) (more boo
 	if err != nil {
 		return false, err
 	}
+	a.answered.Store(time.Now().UnixNano())
 	for i := range reports {
 		c := &reports[i]
 		if _, ok := slices.BinarySearchFunc(asked, c.replica, Replica.compare); !ok {
@@ -256,21 +261,9 @@ func (a *asker) askSome(ctx context.Context, to Peer, asked []Replica) (more boo
 		}
 		a.heard(c)
 		a.x.opts.Local.Heard(a.dc, c.replica, c.clock, c.least)
-		a.heardOf(c)
+		a.heardOf(c, q.of)
 	}
 	return more && len(reports) > 0, nil
-}
-
-// heardOf passes on what was told of datacenters that have no link to this one.
-func (a *asker) heardOf(c *clockReport) {
-	view := a.x.view.Load()
-	for i := range c.others {
-		o := &c.others[i]
-		_, linked := view.shared[o.dc]
-		if !linked && o.dc != a.x.opts.Self.DC && slices.Contains(a.x.opts.Placements(o.dc), c.replica.Placement) {
-			a.x.opts.Local.Heard(o.dc, c.replica, o.clock, o.least)
-		}
-	}
 }
 
 func (a *asker) heard(c *clockReport) {
@@ -300,29 +293,6 @@ func (a *asker) check(ctx context.Context, r Replica, grace time.Duration) {
 			return
 		}
 	}
-}
-
-// unstreamed reports whether the latest report shows events that are not here,
-// of a datacenter that has no link to this one.
-func (a *asker) unstreamed(r Replica) bool {
-	if a.x.opts.Relayed == nil || len(a.x.opts.Relayed(a.x.opts.Self.DC, r.Placement)) == 0 {
-		return false
-	}
-	own, _, err := a.x.opts.Local.Standing(r)
-	if err != nil {
-		return false
-	}
-	a.mu.Lock()
-	missing := crdt.Difference(&a.known[r].latest, &own)
-	a.mu.Unlock()
-	view := a.x.view.Load()
-	for actor := range missing.All() {
-		dc := a.x.opts.Local.Origin(actor)
-		if _, linked := view.shared[dc]; dc != "" && dc != a.x.opts.Self.DC && !linked {
-			return true
-		}
-	}
-	return false
 }
 
 func (a *asker) due(r Replica, grace time.Duration) bool {

@@ -238,6 +238,17 @@ func (n *fakeNode) Heard(dc string, r replication.Replica, clock, _ crdt.Clock) 
 // Compared is a method of replication.Local.
 func (n *fakeNode) Compared(string, []replication.Replica) {}
 
+// HeardOf is a method of replication.Local.
+func (n *fakeNode) HeardOf(dc string, r replication.Replica, clock, _ crdt.Clock) {
+	n.dc.mu.Lock()
+	defer n.dc.mu.Unlock()
+	c := clock.Clone()
+	if known, ok := n.dc.heard[aside{dc, r}]; ok {
+		c.Union(&known)
+	}
+	n.dc.heard[aside{dc, r}] = c
+}
+
 // Told is a method of replication.Local.
 func (n *fakeNode) Told(dc string, r replication.Replica) (clock, least crdt.Clock, ok bool) {
 	n.dc.mu.Lock()

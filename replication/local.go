@@ -34,14 +34,17 @@ type Local interface {
 	// dots that all replicas of r in this datacenter are known to hold. The
 	// clocks belong to the caller.
 	Standing(r Replica) (clock, least crdt.Clock, err error)
-	// Heard tells what a remote datacenter reported for r, or what another told of
-	// it, see Options.Relayed. The clocks must not be changed.
+	// Heard tells what a remote datacenter reported for r. The clocks must not
+	// be changed.
 	Heard(dc string, r Replica, clock, least crdt.Clock)
 	// Compared tells that all that a remote datacenter had to report of these
 	// replicas, when it was just asked, has been told by Heard.
 	Compared(dc string, rs []Replica)
-	// Told returns what was last heard of a remote datacenter for r; false: nothing.
-	// The clocks belong to the caller.
+	// HeardOf tells what another datacenter had heard of this one for r, some time
+	// ago: it may be older than what is known.
+	HeardOf(dc string, r Replica, clock, least crdt.Clock)
+	// Told returns what was heard of a remote datacenter for r; false: nothing. The
+	// clocks belong to the caller.
 	Told(dc string, r Replica) (clock, least crdt.Clock, ok bool)
 	// Origin is the datacenter that minted the events of an actor, "" if that is
 	// not known.

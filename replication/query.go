@@ -27,6 +27,7 @@ const (
 type query struct {
 	kind    byte
 	clocks  []clockHash   // askClocks: in order of the replicas
+	of      []string      // askClocks: datacenters of which the asker hears nothing itself, in order
 	replica Replica       // askMissing
 	have    crdt.Clock    // askMissing
 	parts   []stepPart    // askSteps
@@ -53,7 +54,7 @@ type clockReport struct {
 // standing is a clock, and what all replicas of a datacenter have of it.
 type standing struct{ clock, least crdt.Clock }
 
-// relayed is where a datacenter stands to which the asker has no link.
+// relayed is where a datacenter stands of which the asker hears nothing itself.
 type relayed struct {
 	dc string
 	standing
@@ -97,6 +98,19 @@ func (r *reader) standing() standing {
 	return s
 }
 
+// names reads names of datacenters in their order.
+func (r *reader) names(limit int) []string {
+	var out []string
+	for range r.count("number of datacenters", 1, limit) {
+		dc := string(r.bytes("datacenter", maxNameBytes))
+		if len(out) > 0 && out[len(out)-1] >= dc && r.err == nil {
+			r.fail("datacenters are not in order")
+		}
+		out = append(out, dc)
+	}
+	return out
+}
+
 func (r *reader) relayed() []relayed {
 	n := r.count("number of other datacenters", 4, maxRelayed)
 	if n == 0 {
@@ -138,6 +152,10 @@ func (q *query) encode() []byte {
 			b = appendReplica(b, c.replica)
 			b = binary.BigEndian.AppendUint64(b, c.hash)
 		}
+		b = binary.AppendUvarint(b, uint64(len(q.of)))
+		for _, dc := range q.of {
+			b = appendBytes(b, dc)
+		}
 	case askMissing:
 		b = appendReplica(b, q.replica)
 		b = appendBytes(b, crdt.AppendClock(nil, &q.have))
@@ -171,6 +189,7 @@ func decodeQuery(b []byte) (*query, error) {
 				r.fail("replicas are not in order")
 			}
 		}
+		q.of = r.names(maxRelayed)
 	case askMissing:
 		q.replica = r.replica()
 		q.have = r.clock("clock")

@@ -17,14 +17,7 @@ func chained(o *replication.Options) {
 	o.Peers = func() []replication.Peer {
 		return slices.DeleteFunc(peers(), func(p replication.Peer) bool { return !linked(self, p.DC) })
 	}
-	o.Relayed = func(dc string, _ uint32) (out []string) {
-		for _, other := range []string{"a", "b", "c", "d"} {
-			if other != self && other != dc && !linked(dc, other) {
-				out = append(out, other)
-			}
-		}
-		return out
-	}
+	o.Datacenters = func() []string { return []string{"a", "b", "c", "d"} }
 }
 
 // Datacenters without a link among themselves get each other's events through the
@@ -70,11 +63,47 @@ func TestDatacentersWithoutALink(t *testing.T) {
 	}
 }
 
-// Who is told of itself, or of a datacenter that it has a link to, does not listen:
-// what comes straight is newer.
+// Of a datacenter that has a link and has fallen silent, the others tell as well;
+// once it is heard again they are not asked any more.
+func TestADatacenterThatFellSilentIsHeardOf(t *testing.T) {
+	simulateWith(t, func(o *replication.Options) {
+		o.Datacenters = func() []string { return []string{"a", "b", "c"} }
+	}, wan, 3, 1, func(w *world) {
+		a, c := w.dcs[0], w.dcs[2]
+		heard := func() uint64 {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			of := c.heard[aside{"a", part(1)}]
+			return of.Count()
+		}
+		time.Sleep(3 * time.Second)
+		w.net.Cut("a", "c")
+		a.nodes[0].write(t, part(1), "k", put("v"))
+		time.Sleep(5 * time.Second)
+		if n := heard(); n != 0 {
+			t.Errorf("c heard of %d events of a within 5 s, want none: it still hopes to be told", n)
+		}
+		time.Sleep(9 * time.Second)
+		if n := heard(); n != 1 {
+			t.Errorf("c heard of %d events of a, want 1 through b", n)
+		}
+		w.net.Heal("a", "c")
+		time.Sleep(5 * time.Second)
+		a.nodes[0].write(t, part(1), "k", put("w"))
+		w.net.Cut("a", "b")
+		w.net.Cut("c", "b")
+		time.Sleep(3 * time.Second)
+		if n := heard(); n != 2 {
+			t.Errorf("c heard of %d events of a after the heal, want 2", n)
+		}
+	})
+}
+
+// What an answer tells without being asked is not taken over: what comes straight
+// is newer.
 func TestWhatIsHeardStraightIsNotTakenFromOthers(t *testing.T) {
 	simulateWith(t, func(o *replication.Options) {
-		o.Relayed = func(string, uint32) []string { return []string{"a", "b", "c"} }
+		o.Datacenters = func() []string { return []string{"a", "b", "c"} }
 		o.Local = liar{o.Local}
 	}, wan, 3, 1, func(w *world) {
 		w.dcs[0].nodes[0].write(t, part(1), "k", put("v"))
@@ -82,7 +111,7 @@ func TestWhatIsHeardStraightIsNotTakenFromOthers(t *testing.T) {
 		for _, d := range w.dcs {
 			d.mu.Lock()
 			for of, c := range d.heard {
-				if c.Contains(lie) || of.dc == d.name {
+				if c.Contains(lie) {
 					t.Errorf("%s took over what another told of %s", d.name, of.dc)
 				}
 			}

@@ -28,9 +28,9 @@ type Options struct {
 	// Holds tells other datacenters whether a write quorum of this one holds events
 	// of a replica durably: once it does, or when ctx ends. None: they are not told.
 	Holds func(ctx context.Context, r Replica, clock *crdt.Clock) bool
-	// Relayed lists the datacenters that hold a placement, without this one and dc,
-	// which dc has no link to: it is told what this one last heard of them. nil: none.
-	Relayed func(dc string, placement uint32) []string
+	// Datacenters lists all of the cluster, also those to which no link leads: others
+	// are asked about them, and so they are about one that falls silent. nil: none.
+	Datacenters func() []string
 
 	Incarnation    uint64                // of this node, never used before; the time of the start
 	MaxBatchBytes  int                   // of a message before compression; 256 KiB

@@ -47,9 +47,19 @@ func TestRelayAroundALinkThatStaysCut(t *testing.T) {
 	if after := carried(c, "use1", "euw1") + carried(c, "euw1", "use1"); after != before {
 		t.Errorf("%d bytes went over the link that is cut", after-before)
 	}
+	eventually(t, "logs are empty: the third told what all have", 3*interval, func() bool { return logged(t, c) == 0 })
 	if heard := c.Node("euw1-a").Replication().Lag(); heard[1].DC != "use1" || heard[1].Newest < took {
 		t.Errorf("euw1 heard %+v; want nothing of use1 since the cut", heard)
 	}
+}
+
+// logged is how many events the first nodes of all datacenters keep in their logs.
+func logged(t *testing.T, c *Cluster) (n uint64) {
+	t.Helper()
+	for _, d := range c.Topology().Datacenters {
+		n += c.Node(d.Nodes[0].ID).DC().Status(t.Context()).GetNodes()[0].GetLogEvents()
+	}
+	return n
 }
 
 // carried is how many bytes a link has delivered so far.

@@ -26,7 +26,7 @@ func (n *Node) replicationOptions() replication.Options {
 	links := n.opts.Topology.Links.Defaults
 	o := replication.Options{
 		Self: replication.Peer{DC: n.dc, Node: n.opts.Node}, Link: n.link, Local: n.node.Remote(),
-		Peers: n.remotePeers, LiveNodes: n.node.Live, Placements: n.placements, Notices: n.node.Remote(), Holds: n.node.Remote().Holds, Relayed: n.relayed,
+		Peers: n.remotePeers, LiveNodes: n.node.Live, Placements: n.placements, Notices: n.node.Remote(), Holds: n.node.Remote().Holds, Datacenters: n.datacenters,
 		MaxBatchBytes: int(links.MaxBatch), MaxDelay: links.MaxDelay, Compression: links.Compression, RateLimit: n.rateLimit,
 		VerifyEvery: n.opts.VerifyEvery, VerifyWindow: n.opts.VerifyWindow, Logger: n.opts.Logger,
 	}

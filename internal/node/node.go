@@ -284,19 +284,11 @@ func (n *Node) remotePeers() []replication.Peer {
 	return out
 }
 
-// relayed lists the datacenters of a placement that another has no link to.
-func (n *Node) relayed(dcName string, placement uint32) []string {
+// datacenters lists all of the cluster.
+func (n *Node) datacenters() []string {
 	var out []string
-	t := n.node.Acts()
-	for _, p := range t.Placements {
-		if topology.PlacementID(p.Name) != placement {
-			continue
-		}
-		for _, other := range p.DCs() {
-			if _, linked := t.Link(dcName, other); !linked && other != dcName && other != n.dc {
-				out = append(out, other)
-			}
-		}
+	for _, d := range n.node.Acts().Datacenters {
+		out = append(out, d.Name)
 	}
 	return out
 }
