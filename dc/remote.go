@@ -75,7 +75,6 @@ func (r Remote) Heard(dcName string, id replication.Replica, clock, least crdt.C
 // HeardOf implements replication.Local.
 func (r Remote) HeardOf(dcName string, id replication.Replica, clock, least crdt.Clock) {
 	r.n.peers.mu.Lock()
-	defer r.n.peers.mu.Unlock()
 	dcs := r.n.peers.at(replicaOf(id)).dcs
 	told := &remoteDC{clock.Clone(), least.Clone()}
 	if known := dcs[dcName]; known != nil {
@@ -83,6 +82,10 @@ func (r Remote) HeardOf(dcName string, id replication.Replica, clock, least crdt
 		told.least.Union(&known.least)
 	}
 	dcs[dcName] = told
+	r.n.peers.mu.Unlock()
+	// It may be older than what the datacenter would tell itself. That does: what was
+	// stable before it counted another one in is also what those had that told of it.
+	r.n.levels.compared(dcName, []replication.Replica{id})
 }
 
 // Told implements replication.Local.

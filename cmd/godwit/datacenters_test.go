@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/godwitdb/godwit/internal/emulated"
+	"github.com/godwitdb/godwit/topology"
 )
 
 // dcShown is a datacenter in the JSON of dc list, as "state, caught up of all by whom".
@@ -120,5 +122,76 @@ func TestDCRemoveByForce(t *testing.T) {
 	}
 	if done := tm.fields(0, "dc", "remove", "euw1", "--force", "--dc", "use1"); done["state"] != "removed" || done["version"] != 3.0 {
 		t.Errorf("dc remove --force: %v", done)
+	}
+}
+
+// with is a change of a topology: a datacenter of one node more.
+func with(name string, s topology.State) func(*topology.Topology) {
+	return func(top *topology.Topology) {
+		top.Datacenters = append(top.Datacenters, topology.Datacenter{
+			Name: name, State: s, Nodes: []topology.Node{{ID: name + "-a", Rack: "a", Weight: 1, Advertise: "127.0.0.1"}},
+		})
+		replicas := maps.Clone(top.Placements[0].Replicas)
+		replicas[name] = 1
+		top.Placements = []topology.Placement{{Name: top.Placements[0].Name, Replicas: replicas}}
+	}
+}
+
+// A second datacenter comes to a cluster of one: it takes no clients before it has
+// what the first has.
+func TestDCAdd(t *testing.T) {
+	tm, c := startTerminal(t, emulated.Options{DCs: []string{"use1"}, Nodes: 1}, "")
+	for i := range 40 {
+		tm.want(0, "", "put", fmt.Sprint("k", i), "v", "--raw", "--dc", "use1")
+	}
+	for i := range 20 {
+		tm.want(0, "1\n", "del", fmt.Sprint("k", i), "--raw", "--dc", "use1")
+	}
+	bare := edited(t, c, 2, with("euw1", topology.DCJoined))
+	if r := tm.run("dc", "add", bare, "--dc", "use1"); r.code != 2 || !strings.Contains(r.err, "state: joining") {
+		t.Errorf("without its state: exit %d, %s", r.code, r.err)
+	}
+	if r := tm.run("topology", "apply", bare, "--dc", "use1"); r.code != 6 || !strings.Contains(r.err, "state: joining") {
+		t.Errorf("applied without its state: exit %d, %s", r.code, r.err)
+	}
+	if r := tm.run("dc", "add", "nowhere.yaml", "--dc", "use1"); r.code != 3 {
+		t.Errorf("a file that is not there: exit %d, %s", r.code, r.err)
+	}
+	next := edited(t, c, 2, with("euw1", topology.DCJoining))
+	top, _, err := topology.Load(next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AddDC(t.Context(), top, "euw1"); err != nil {
+		t.Fatal(err)
+	}
+	tm.find(c)
+	for _, args := range [][]string{{"get", "k30"}, {"put", "k30", "w"}, {"keys"}} {
+		if r := tm.run(append(args, "--dc", "euw1")...); !refused(4, "DC_JOINING")(r) {
+			t.Errorf("%v before it has joined: exit %d, %s; want DC_JOINING", args, r.code, r.err)
+		}
+	}
+	done := tm.fields(0, "dc", "add", next, "--dc", "use1")
+	if done["dc"] != "euw1" || done["state"] != "joining" || done["version"] != 2.0 || done["hash"] != top.Hash() || fmt.Sprint(done["missing"]) != "[]" {
+		t.Errorf("dc add: %v", done)
+	}
+	if done = tm.fields(0, "dc", "add", next, "--wait", "--dc", "use1"); done["state"] != "joined" || done["version"] != 3.0 {
+		t.Errorf("dc add again: %v; want joined, by version 3", done)
+	}
+	for i := range 40 {
+		code, out := 3, ""
+		if i >= 20 {
+			code, out = 0, "v\n"
+		}
+		tm.eventually("it serves clients", func(r result) bool { return !refused(4, "DC_JOINING")(r) }, "keys", "--dc", "euw1")
+		tm.want(code, out, "get", fmt.Sprint("k", i), "--raw", "--dc", "euw1")
+	}
+	if r := tm.run("put", "back", "home", "--dc", "euw1"); r.code != 0 {
+		t.Errorf("write at the new datacenter: %v", r)
+	}
+	tm.eventually("it is in the first as well", says("home"), "get", "back", "--raw", "--dc", "use1")
+	list := tm.fields(0, "dc", "list", "--dc", "use1")
+	if got := dcShown(t, list, "use1") + ", " + dcShown(t, list, "euw1"); got != "joined, joined" {
+		t.Errorf("dc list: %s", got)
 	}
 }

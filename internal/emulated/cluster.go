@@ -105,6 +105,7 @@ type Cluster struct {
 	wan  *wan.Network
 
 	mu    sync.Mutex
+	now   *topology.Topology // Options.Topology, or what was added to it
 	nodes map[string]*node.Node
 	addrs map[string]node.Addrs // by node; kept while a node is stopped
 	guest map[string]string     // datacenter of the nodes that joined at run time
@@ -117,7 +118,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{opts: o, wan: wan.New(wan.Options{Logger: o.Logger}), nodes: map[string]*node.Node{}, addrs: map[string]node.Addrs{}, guest: map[string]string{}}
+	c := &Cluster{opts: o, now: o.Topology, wan: wan.New(wan.Options{Logger: o.Logger}), nodes: map[string]*node.Node{}, addrs: map[string]node.Addrs{}, guest: map[string]string{}}
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -179,7 +180,7 @@ func (c *Cluster) allReach() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range c.nodes {
-		d, _ := c.opts.Topology.DC(n.DC().DC())
+		d, _ := c.now.DC(n.DC().DC())
 		if len(n.DC().Live()) < len(d.Nodes) {
 			return false
 		}
@@ -195,8 +196,28 @@ func (c *Cluster) StartNode(ctx context.Context, id string) error {
 	if joined != "" {
 		return c.JoinNode(ctx, joined, id)
 	}
-	_, dcName, _ := c.opts.Topology.NodeByID(id)
-	return c.startNode(ctx, dcName, node.Options{Topology: c.opts.Topology, Node: id})
+	t := c.Topology()
+	_, dcName, _ := t.NodeByID(id)
+	return c.startNode(ctx, dcName, node.Options{Topology: t, Node: id})
+}
+
+// AddDC starts the nodes of a datacenter that a topology has besides those that
+// run. They know the topology; the others are told by whoever applies it.
+func (c *Cluster) AddDC(ctx context.Context, t *topology.Topology, name string) error {
+	if err := c.wan.AddDC(name); err != nil {
+		return err
+	}
+	c.wan.Apply(c.opts.RTTs)
+	c.mu.Lock()
+	c.now = t
+	c.mu.Unlock()
+	d, _ := t.DC(name)
+	for _, n := range d.Nodes {
+		if err := c.StartNode(ctx, n.ID); err != nil {
+			return err
+		}
+	}
+	return c.ready(ctx)
 }
 
 // JoinNode starts a node that the topology does not name, on a rack of its own.
@@ -254,6 +275,9 @@ func (c *Cluster) StopNode(id string) error {
 func (c *Cluster) Addrs(id string) node.Addrs {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if n := c.nodes[id]; n != nil {
+		return n.Addrs()
+	}
 	return c.addrs[id]
 }
 
@@ -267,8 +291,13 @@ func (c *Cluster) Node(id string) *node.Node {
 // WAN is the emulated network between the datacenters.
 func (c *Cluster) WAN() *wan.Network { return c.wan }
 
-// Topology is what the cluster was started with, ports included.
-func (c *Cluster) Topology() *topology.Topology { return c.opts.Topology }
+// Topology is what the cluster was started with, ports included, or what AddDC
+// added to.
+func (c *Cluster) Topology() *topology.Topology {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
 
 // outbox is where a datacenter reaches a broker of another: through the WAN.
 func (c *Cluster) outbox(from string, p replication.Peer) string {

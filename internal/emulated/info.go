@@ -30,7 +30,7 @@ type NodeInfo struct {
 // Info tells where everything listens.
 func (c *Cluster) Info() Info {
 	var info Info
-	for _, d := range c.opts.Topology.Datacenters {
+	for _, d := range c.Topology().Datacenters {
 		di := DCInfo{Name: d.Name}
 		for _, n := range d.Nodes {
 			a := c.Addrs(n.ID)

@@ -38,7 +38,7 @@ func (n *Node) replicationOptions() replication.Options {
 
 // external is the NATS that an operator runs for a datacenter, or nil.
 func (n *Node) external(dcName string) *replication.External {
-	d, ok := n.opts.Topology.DC(dcName)
+	d, ok := n.node.Acts().DC(dcName)
 	if !ok || d.NATS.Mode != topology.ModeExternal {
 		return nil
 	}

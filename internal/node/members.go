@@ -27,8 +27,9 @@ const (
 const followEvery = time.Second
 
 func (n *Node) meta() map[string]string {
+	at := n.Addrs()
 	meta := map[string]string{
-		metaGRPC: n.addrs.GRPC, metaPeer: n.addrs.Peer, metaNATS: n.addrs.NATS,
+		metaGRPC: at.GRPC, metaPeer: at.Peer, metaNATS: at.NATS,
 		metaRack: n.spec.Rack, metaWeight: strconv.FormatUint(uint64(weightMilli(n.spec.Weight)), 10),
 	}
 	for name, value := range meta {
@@ -70,7 +71,7 @@ func (n *Node) candidates() []ring.Entry {
 // else as it tells itself, else as the ring document has it, else the topology.
 func (n *Node) addrsAt(id string) Addrs {
 	if id == n.opts.Node {
-		return n.addrs
+		return n.Addrs()
 	}
 	var at Addrs
 	if n.opts.Addrs != nil {
@@ -107,7 +108,7 @@ func (n *Node) outboxOf(p replication.Peer) string {
 		return n.opts.Outbox(p)
 	}
 	var at Addrs
-	if spec, _, ok := n.opts.Topology.NodeByID(p.Node); ok {
+	if spec, _, ok := n.node.Acts().NodeByID(p.Node); ok {
 		at = addrsOf(spec).known()
 	}
 	for _, e := range n.node.Abroad()[p.DC] {

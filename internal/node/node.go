@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -129,6 +128,13 @@ type Node struct {
 	repl   *replication.Replicator
 	work   sync.WaitGroup // the three servers, and who follows the ring document
 	cancel context.CancelFunc
+
+	// late guards broker, link, repl, scratch and the address of the broker, which
+	// come with a second datacenter; grow, if that may come yet, ends with ungrow.
+	late    sync.Mutex
+	growing sync.WaitGroup
+	ungrow  context.CancelFunc
+
 	failed chan error
 
 	scratch string // directory of a broker whose data are in memory
@@ -150,13 +156,21 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 }
 
 // Addrs is where the node listens.
-func (n *Node) Addrs() Addrs { return n.addrs }
+func (n *Node) Addrs() Addrs {
+	n.late.Lock()
+	defer n.late.Unlock()
+	return n.addrs
+}
 
 // DC returns the node proper, for what is asked inside the process.
 func (n *Node) DC() *dc.Node { return n.node }
 
-// Replication returns the node's replication, nil with a single datacenter.
-func (n *Node) Replication() *replication.Replicator { return n.repl }
+// Replication returns the node's replication, nil while there is a single datacenter.
+func (n *Node) Replication() *replication.Replicator {
+	n.late.Lock()
+	defer n.late.Unlock()
+	return n.repl
+}
 
 func (n *Node) listen(ctx context.Context) error {
 	var lc net.ListenConfig
@@ -228,82 +242,6 @@ func (n *Node) open(context.Context) error {
 	return nil
 }
 
-// replicate starts the broker, unless an operator runs one for the datacenter,
-// the link and replication, if there is another datacenter.
-func (n *Node) replicate(context.Context) error {
-	if len(n.opts.Topology.Datacenters) < 2 {
-		return nil
-	}
-	var err error
-	if n.external(n.dc) == nil {
-		if err = n.startBroker(); err != nil {
-			return err
-		}
-	}
-	if n.link, err = replication.NewNATSLink(n.linkOptions()); err != nil {
-		return err
-	}
-	n.repl, err = replication.Start(n.replicationOptions())
-	if err != nil {
-		return err
-	}
-	n.node.SetReplicator(n.repl)
-	return nil
-}
-
-func (n *Node) startBroker() error {
-	at := addrsOf(n.spec)
-	dir := filepath.Join(n.opts.Dir, "broker")
-	var err error
-	if n.opts.Memory { // what is in the outbox must not outlive the data it is a copy of
-		if dir, err = os.MkdirTemp("", "godwit-broker"); err != nil {
-			return err
-		}
-		n.scratch = dir
-	}
-	n.broker, err = replication.StartBroker(replication.BrokerOptions{
-		Cluster: n.opts.Topology.Cluster, DC: n.dc, Node: n.opts.Node, Dir: dir, Addr: at.NATS, Logger: n.opts.Logger,
-	})
-	if err != nil {
-		return fmt.Errorf("broker at %s: %w", at.NATS, err)
-	}
-	n.addrs.NATS = n.broker.Addr()
-	return n.gossip.Tell(n.meta())
-}
-
-func (n *Node) remotePeers() []replication.Peer {
-	var out []replication.Peer
-	for dcName, entries := range n.node.Abroad() {
-		if _, linked := n.node.Acts().Link(n.dc, dcName); !linked {
-			continue
-		}
-		for _, e := range entries {
-			out = append(out, replication.Peer{DC: dcName, Node: e.ID})
-		}
-	}
-	return out
-}
-
-// datacenters lists all of the cluster.
-func (n *Node) datacenters() []string {
-	var out []string
-	for _, d := range n.node.Acts().Datacenters {
-		out = append(out, d.Name)
-	}
-	return out
-}
-
-// placements lists what a datacenter holds.
-func (n *Node) placements(dcName string) []uint32 {
-	var out []uint32
-	for _, p := range n.node.Acts().Placements {
-		if p.Replicas[dcName] > 0 {
-			out = append(out, topology.PlacementID(p.Name))
-		}
-	}
-	return out
-}
-
 func (n *Node) serve(context.Context) error {
 	requests := web.NewRequests()
 	n.server = rpc.NewServer(n.node, rpc.ServerOptions{
@@ -319,6 +257,10 @@ func (n *Node) serve(context.Context) error {
 	n.work.Go(func() { n.ended("peers", n.peers.Serve(n.peerListener, n.node.Serve)) })
 	n.work.Go(func() { n.ended("clients", n.server.Serve(n.grpcListener)) })
 	n.work.Go(func() { n.ended("operators", n.admin.Serve(n.httpListener)) })
+	if n.repl == nil {
+		ctx, n.ungrow = context.WithCancel(context.Background())
+		n.growing.Go(func() { n.grow(ctx) })
+	}
 	return nil
 }
 
@@ -338,6 +280,10 @@ func (n *Node) Close() error {
 	}
 	if n.node != nil {
 		n.node.GiveRightsAway() // while peers can be reached
+	}
+	if n.ungrow != nil {
+		n.ungrow()
+		n.growing.Wait()
 	}
 	if n.repl != nil {
 		n.repl.Close()
