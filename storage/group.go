@@ -33,6 +33,7 @@ func (r *Replica) MutateTogether(ms []*Mutation) ([]Grouped, *crdt.Delta, *Commi
 	defer r.mu.Unlock()
 	out := make([]Grouped, len(ms))
 	t := r.newTxn()
+	defer t.release()
 	var run *crdt.Delta
 	var gained crdt.Clock
 	for i, m := range ms {

@@ -242,7 +242,7 @@ func (r *Replica) Repair(keys []crdt.KeyID, s *crdt.Snapshot) (*Commit, error) {
 		if err != nil {
 			return nil, err
 		}
-		prefix := appendKey(nil, tableData, r.id.Placement, hash, key)
+		prefix := keyPrefix(r.id.Placement, hash, key)
 		err = r.store.each(prefix, after(prefix), func(k, _ []byte) error {
 			rec, err := parseRecord(k)
 			if err == nil && (rec.part == partCell || !rec.id.Kind.Collection()) && theirs[rec.id] == nil {

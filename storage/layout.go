@@ -81,6 +81,11 @@ func appendKey(b []byte, table byte, placement uint32, hash uint64, key crdt.Key
 	return append(b, key.Key...)
 }
 
+// keyPrefix begins the data keys of a user's key.
+func keyPrefix(placement uint32, hash uint64, key crdt.KeyID) []byte {
+	return appendKey(make([]byte, 0, dataHead+1+len(key.Bucket)+2+len(key.Key)), tableData, placement, hash, key)
+}
+
 // cellKey is the key of a cell.
 func cellKey(placement uint32, hash uint64, id crdt.CellID) []byte {
 	b := make([]byte, 0, dataHead+1+len(id.Bucket)+2+len(id.Key)+2+len(id.Path))

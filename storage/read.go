@@ -53,7 +53,7 @@ func (r *Replica) Read(q Query) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	prefix := appendKey(nil, tableData, r.id.Placement, hash, q.Key)
+	prefix := keyPrefix(r.id.Placement, hash, q.Key)
 	a := &Answer{}
 	r.mu.Lock()
 	if !q.Digest {

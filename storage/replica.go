@@ -238,6 +238,7 @@ func (r *Replica) Mutate(m *Mutation) (*Done, error) {
 		return nil, ErrDiskLow
 	}
 	t := r.newTxn()
+	defer t.release()
 	d, result, err := r.mint(t, m)
 	if err != nil {
 		return nil, err
@@ -335,6 +336,7 @@ func (r *Replica) ApplyAnswered(deltas []*crdt.Delta, answers map[crdt.RequestID
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.newTxn()
+	defer t.release()
 	for _, d := range deltas {
 		r.mixed = r.mixed || mixes(d)
 		if err := t.preload(d); err != nil {

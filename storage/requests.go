@@ -29,7 +29,7 @@ func (r *Replica) writeRequest(b *pebble.Batch, q crdt.RequestID, dot crdt.Dot, 
 	if q == (crdt.RequestID{}) {
 		return nil
 	}
-	v := binary.BigEndian.AppendUint64(nil, uint64(dot.Actor))
+	v := binary.BigEndian.AppendUint64(make([]byte, 0, 48), uint64(dot.Actor))
 	v = binary.AppendUvarint(v, dot.Seq)
 	v = append(v, byte(res.Kind))
 	v = binary.AppendUvarint(v, uint64(res.Changed))

@@ -104,6 +104,7 @@ type Store struct {
 	cache  *pebble.Cache
 	bits   int // of a key hash that name its partition
 	stamps stamps
+	txns   sync.Pool // *txn
 	disk   disk
 	async  asyncSync
 	arisen arisenList

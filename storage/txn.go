@@ -31,31 +31,9 @@ type txn struct {
 	missed  bool // they are not kept
 
 	conflicts conflictChanges
-}
 
-// slot is a cell that was read, and perhaps replaced.
-type slot struct {
-	key    []byte
-	hash   uint64
-	was    crdt.Cell
-	cell   crdt.Cell
-	stored []byte // the record as it stands on disk
-	value  []byte // the record as it is written, once it is
-	dirty  bool
-
-	written bool // value counts
-}
-
-// now is the record as the batch leaves it, nil for none.
-func (s *slot) now() []byte {
-	if s.written {
-		return s.value
-	}
-	return s.stored
-}
-
-func (r *Replica) newTxn() *txn {
-	return &txn{r: r, slots: map[crdt.CellID]*slot{}}
+	used int     // of room
+	room [2]slot // for the first slots
 }
 
 // preload reads everything that the rule for d touches, so that the rule, and
@@ -113,7 +91,7 @@ func (t *txn) storedKinds(key crdt.KeyID) ([]crdt.Kind, error) {
 	if err != nil {
 		return nil, err
 	}
-	prefix := appendKey(nil, tableData, t.r.id.Placement, hash, key)
+	prefix := keyPrefix(t.r.id.Placement, hash, key)
 	if kept, err := t.recall(key, prefix); err != nil || kept != nil {
 		return t.kindsIn(key, kept, len(prefix)), err
 	}
@@ -181,7 +159,8 @@ func (t *txn) hashOf(key crdt.KeyID) (uint64, error) {
 // addSlot makes the slot of a record that was read, and the header that a
 // change of it would change. It keeps key and stored.
 func (t *txn) addSlot(id crdt.CellID, hash uint64, key, stored []byte) (*slot, error) {
-	s := &slot{key: key, hash: hash, stored: stored}
+	s := t.newSlot()
+	*s = slot{key: key, hash: hash, stored: stored}
 	if stored != nil {
 		var err error
 		if s.was, err = crdt.DecodeCell(stored); err != nil {
