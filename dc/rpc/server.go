@@ -80,6 +80,10 @@ type Server struct {
 	close    context.CancelFunc
 }
 
+// unaryWorkers is how many goroutines are kept for calls: one that is kept has
+// grown its stack. Calls beyond them have goroutines of their own.
+const unaryWorkers = 64
+
 // NewServer makes a server of a node that stays the caller's. Close ends it.
 func NewServer(node *dc.Node, o ServerOptions) *Server {
 	s := &Server{opts: o.withDefaults(), health: health.NewServer()}
@@ -88,6 +92,7 @@ func NewServer(node *dc.Node, o ServerOptions) *Server {
 		grpc.ForceServerCodecV2(&s.codec),
 		grpc.MaxRecvMsgSize(s.opts.MaxMessage),
 		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
+		grpc.NumStreamWorkers(unaryWorkers),
 		grpc.StaticStreamWindowSize(frame.StreamWindow), grpc.StaticConnWindowSize(frame.ConnWindow),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
