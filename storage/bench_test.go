@@ -2,7 +2,9 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -175,4 +177,57 @@ func BenchmarkApplyAsync(b *testing.B) {
 		wait(b, c)
 		i++
 	}
+}
+
+// BenchmarkPutAmong puts to random ones of many keys, all there before. It also
+// tells what the keys took of the log and, once the event log is trimmed and all is
+// compacted, of the disk, over the bytes of keys and values.
+func BenchmarkPutAmong(b *testing.B) {
+	for _, n := range []int{10_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := openBench(b)
+			keys, replicas := keysEverywhere(s, n)
+			r := rand.NewChaCha8([32]byte{1})
+			live := 0
+			put := func(i int) {
+				v := make([]byte, 128)
+				_, _ = r.Read(v) // never fails
+				op := &crdt.Op{Code: crdt.OpAssign, Kind: crdt.Register, Value: v}
+				done, err := replicas[i].Mutate(&Mutation{Key: keys[i], Op: op, Async: true})
+				if err != nil {
+					b.Fatal(err)
+				}
+				wait(b, done.Commit)
+			}
+			for i := range n {
+				put(i)
+				live += len(keys[i].Bucket) + len(keys[i].Key) + 128
+			}
+			logged := float64(s.Metrics().WALWrittenBytes) / float64(live)
+			for b.Loop() {
+				put(int(r.Uint64() % uint64(n)))
+			}
+			b.StopTimer()
+			b.ReportMetric(logged, "log-bytes/byte")
+			b.ReportMetric(compacted(b, s)/float64(live), "disk-bytes/byte")
+		})
+	}
+}
+
+// compacted is what the database takes once nothing is left to drop.
+func compacted(b *testing.B, s *Store) float64 {
+	b.Helper()
+	for _, r := range s.Replicas() {
+		if err := r.Barrier(); err != nil {
+			b.Fatal(err)
+		}
+		clock := r.Durable()
+		if _, _, err := r.Trim(&clock); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := errors.Join(s.db.Flush(), s.db.Compact(b.Context(), []byte{0}, []byte{0xff}, true)); err != nil {
+		b.Fatal(err)
+	}
+	return float64(s.db.Metrics().Table.Local.LiveSize)
 }
