@@ -184,7 +184,7 @@ func BenchmarkApplyAsync(b *testing.B) {
 // compacted, of the disk, over the bytes of keys and values.
 func BenchmarkPutAmong(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			s := openBench(b)
 			keys, replicas := keysEverywhere(s, n)
 			r := rand.NewChaCha8([32]byte{1})
