@@ -124,8 +124,16 @@ func TestAFencedDatacenterComesBack(t *testing.T) {
 		if eu.logged(t) == 0 || us.logged(t) == 0 {
 			t.Error("the log let go of what a datacenter that is away, and not fenced, has not got")
 		}
+		before := us.current().dc.Acts()
 		if err := us.become(t, "ap", topology.DCFenced); err != nil {
 			t.Fatal(err)
+		}
+		text, err := before.With("eu", topology.DCFenced).YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = us.current().dc.ApplyTopology(t.Context(), &v1.ApplyTopologyRequest{Text: text, InsteadOf: before.Hash()}); reasonOf(err) != "TOPOLOGY_CHANGED" {
+			t.Errorf("another operator fences eu at the same time: %v, want TOPOLOGY_CHANGED", err)
 		}
 		within(t, 30*time.Second, "logs are empty without ap", func() bool { return eu.logged(t)+us.logged(t) == 0 })
 		if ap.state("ap") != topology.DCJoined {
