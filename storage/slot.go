@@ -27,6 +27,7 @@ func (s *slot) now() []byte {
 // stays as large as it ever was.
 const maxKeptTxn = 64
 
+// newTxn is a txn that has touched nothing. The caller holds the lock.
 func (r *Replica) newTxn() *txn {
 	t, ok := r.store.txns.Get().(*txn)
 	if !ok {
