@@ -14,7 +14,7 @@ func TestOverload(t *testing.T) {
 	}
 	dir := t.TempDir()
 	o := OverloadOptions{
-		Binary: build(t, dir), Dir: filepath.Join(dir, "data"), Measure: time.Second, For: 3 * time.Second, Times: 30, Progress: t.Output(),
+		Binary: build(t, dir), Dir: filepath.Join(dir, "data"), Measure: time.Second, For: 8 * time.Second, Times: 30, Progress: t.Output(),
 	}
 	res, err := RunOverload(t.Context(), o)
 	if err != nil {
