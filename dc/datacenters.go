@@ -74,8 +74,8 @@ func (n *Node) drained(now *world, dcName string) error {
 	var behind []string
 	caught := n.levels.caughtOf(dcName)
 	for _, d := range now.topology.Datacenters {
-		if d.State != topology.DCJoined || d.Name == dcName {
-			continue
+		if _, linked := now.topology.Link(d.Name, dcName); d.State != topology.DCJoined || !linked {
+			continue // others get it from those that have a link
 		}
 		told := "does not know how much"
 		for _, c := range caught {

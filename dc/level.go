@@ -58,11 +58,13 @@ func (l *levelling) present() *world {
 }
 
 // about lists the datacenters of which it is asked whether what they had is here.
+// Without a link to one, those between have to have it: what is stable there they
+// had before they counted this one in, and the rest they keep for it.
 func (w *world) about(self string) []string {
 	joining := w.topology.State(self) == topology.DCJoining
 	var out []string
 	for _, d := range w.topology.Datacenters {
-		if d.Name != self && (d.State == topology.DCFenced || joining && d.State == topology.DCJoined) {
+		if _, linked := w.topology.Link(self, d.Name); linked && (d.State == topology.DCFenced || joining && d.State == topology.DCJoined) {
 			out = append(out, d.Name)
 		}
 	}

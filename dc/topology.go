@@ -320,6 +320,9 @@ func (n *Node) askTopology(node string) error {
 func cannotChange(now, next *topology.Topology) error {
 	var why []string
 	for _, c := range topology.Diff(now, next) {
+		if next.Version == now.Version && gives(c) {
+			continue
+		}
 		if because := topology.Fixed(now, next, c); because != "" {
 			why = append(why, fmt.Sprintf("%s (%s)", c.Subject, because))
 		}
@@ -330,6 +333,23 @@ func cannotChange(now, next *topology.Topology) error {
 		}
 	}
 	return fixed(why)
+}
+
+// gives reports a change from one topology to another of the same version, which
+// was applied elsewhere at the same time and counts more, that must not keep this
+// node on its own: buckets and placements that the other has not, or has otherwise.
+// Their cells stay on disk until a later version has them again.
+func gives(c topology.Change) bool {
+	kind, _, _ := strings.Cut(c.Subject, " ")
+	switch kind {
+	case "cluster":
+		return c.Field == "version"
+	case "bucket":
+		return true
+	case "placement":
+		return c.Action == topology.Removed
+	}
+	return false
 }
 
 // fixed refuses changes; nil if there are none.

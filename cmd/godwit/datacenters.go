@@ -24,7 +24,7 @@ func (s *session) dcCommands() *cli.Command {
 		s.leaf(spec{
 			name: "add", usage: "add the datacenter that a later topology FILE has besides, with state: joining; or let a fenced one, by its NAME, catch up and join again",
 			args: "FILE|NAME", least: 1, most: 1, run: addDC,
-			flags: clusterFlags(&cli.BoolFlag{Name: "wait", Usage: "show how far it is until it has joined; may be ended and run again"}),
+			flags: clusterFlags(&cli.BoolFlag{Name: "watch", Usage: "show how far it is until it has joined; may be ended and run again"}),
 		}),
 		s.leaf(spec{
 			name: "fence", usage: "go on without a datacenter: it takes no clients, and logs let go of what it lacks; what only it has is still taken",
@@ -204,7 +204,7 @@ func addDC(in *invocation) error {
 			return err
 		}
 	}
-	if in.Bool("wait") {
+	if in.Bool("watch") {
 		return in.awaitDC(c, name, opts)
 	}
 	return in.printDC(name, next.State(name), done)

@@ -80,7 +80,7 @@ func TestDCFenceAddAndRemove(t *testing.T) {
 		t.Errorf("fence what is not there: exit %d, %s", r.code, r.err)
 	}
 
-	done = tm.fields(0, "dc", "add", "euw1", "--wait")
+	done = tm.fields(0, "dc", "add", "euw1", "--watch")
 	if done["state"] != "joined" || done["version"] != 4.0 {
 		t.Errorf("dc add: %v; want joined, by version 4", done)
 	}
@@ -175,7 +175,7 @@ func TestDCAdd(t *testing.T) {
 	if done["dc"] != "euw1" || done["state"] != "joining" || done["version"] != 2.0 || done["hash"] != top.Hash() || fmt.Sprint(done["missing"]) != "[]" {
 		t.Errorf("dc add: %v", done)
 	}
-	if done = tm.fields(0, "dc", "add", next, "--wait", "--dc", "use1"); done["state"] != "joined" || done["version"] != 3.0 {
+	if done = tm.fields(0, "dc", "add", next, "--watch", "--dc", "use1"); done["state"] != "joined" || done["version"] != 3.0 {
 		t.Errorf("dc add again: %v; want joined, by version 3", done)
 	}
 	for i := range 40 {
@@ -194,4 +194,39 @@ func TestDCAdd(t *testing.T) {
 	if got := dcShown(t, list, "use1") + ", " + dcShown(t, list, "euw1"); got != "joined, joined" {
 		t.Errorf("dc list: %s", got)
 	}
+}
+
+// Where a hub stands between two datacenters it catches up for them: neither waits
+// for the other, which it never hears itself.
+func TestDCBehindAHub(t *testing.T) {
+	top := &topology.Topology{Version: 1, Cluster: "demo"}
+	for _, name := range []string{"use1", "euw1", "apne1"} {
+		top.Datacenters = append(top.Datacenters, topology.Datacenter{
+			Name: name, Nodes: []topology.Node{{ID: name + "-a", Rack: "a", Weight: 1, Advertise: "127.0.0.1"}},
+		})
+	}
+	top.Links.Mode, top.Links.Hub = topology.ModeHub, "use1"
+	top.FillDefaults()
+	tm, _ := startTerminal(t, emulated.Options{Topology: top, DCs: []string{"use1", "euw1", "apne1"}, Nodes: 1, Memory: true}, "use1-euw1=4ms,use1-apne1=4ms")
+	tm.fields(0, "dc", "fence", "apne1", "--dc", "use1")
+	if r := tm.run("put", "k", "v", "--dc", "euw1"); r.code != 0 {
+		t.Fatal(r)
+	}
+	if done := tm.fields(0, "dc", "add", "apne1", "--watch", "--dc", "use1"); done["state"] != "joined" {
+		t.Errorf("dc add: %v", done)
+	}
+	tm.eventually("it has what was written while it was fenced", says("v"), "get", "k", "--dc", "apne1", "--raw")
+	if r := tm.run("put", "last", "words", "--dc", "apne1"); r.code != 0 {
+		t.Fatal(r)
+	}
+	joined := func(r result) bool {
+		return r.code == 0 && !strings.Contains(r.out, "joining") && !strings.Contains(r.out, "another")
+	}
+	tm.eventually("all have heard that it joined", joined, "dc", "list", "--dc", "euw1")
+	tm.fields(0, "dc", "fence", "apne1", "--dc", "euw1")
+	tm.eventually("the hub has all of it", says("use1 has 256 of 256 partitions of it"), "dc", "list", "--dc", "euw1")
+	if done := tm.fields(0, "dc", "remove", "apne1", "--dc", "euw1"); done["state"] != "removed" {
+		t.Errorf("dc remove: %v", done)
+	}
+	tm.eventually("what it had is on the other side of the hub", says("words"), "get", "last", "--dc", "euw1", "--raw")
 }
