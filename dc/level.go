@@ -58,8 +58,8 @@ func (l *levelling) present() *world {
 }
 
 // about lists the datacenters of which it is asked whether what they had is here.
-// Without a link to one, those between have to have it: what is stable there they
-// had before they counted this one in, and the rest they keep for it.
+// Without a link to one, those between have it: whatever was stable there, while
+// it did not count this one in, they had before it did, see counted.
 func (w *world) about(self string) []string {
 	joining := w.topology.State(self) == topology.DCJoining
 	var out []string
@@ -80,7 +80,7 @@ func (l *levelling) compared(dcName string, rs []replication.Replica) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.present()
-	if !slices.Contains(w.about(l.n.dc), dcName) || !l.acts(w, dcName) {
+	if !slices.Contains(w.about(l.n.dc), dcName) || !l.acts(w, dcName) || w.topology.State(dcName) == topology.DCJoined && !l.counted(w) {
 		return
 	}
 	if l.marks[dcName] == nil {
@@ -104,6 +104,17 @@ func (l *levelling) acts(w *world, dcName string) bool {
 		return told == w.hash+wholeAll
 	}
 	return told == w.hash+wholeAll || told == w.hash+wholeLive
+}
+
+// counted reports whether all datacenters that have joined act under the present
+// topology, those too to which no link leads.
+func (l *levelling) counted(w *world) bool {
+	for _, d := range w.topology.Datacenters {
+		if d.Name != l.n.dc && d.State == topology.DCJoined && !l.acts(w, d.Name) {
+			return false
+		}
+	}
+	return true
 }
 
 func (l *levelling) done(dcName string, id storage.ReplicaID) bool {
