@@ -189,6 +189,9 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	r.stage("")
 	r.load(ctx, steps)
 	ended := time.Now()
+	if end := r.origin.Add(r.opts.Duration); ctx.Err() == nil && ended.Before(end) {
+		ended = end // the last operation was due, and answered, a little earlier
+	}
 	r.stage("settle")
 	r.prober.endWrites()
 	settled := r.restore(ended, steps)
