@@ -68,6 +68,7 @@ type node struct {
 	failures atomic.Int32 // one after the other
 	avoid    atomic.Int64 // other owners are asked first until then, in nanoseconds since 1970
 	open     atomic.Int32 // attempts under way
+	outruns  atomic.Int32 // reads in a row that another node answered first
 
 	took   [classes]latency
 	late   atomic.Int32 // times in a row that nobody answered within patience

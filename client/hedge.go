@@ -26,8 +26,9 @@ func (p *pipe) askEither(ctx context.Context, q *question, id uint64, body []byt
 			open--
 			msg, err := p.told(got)
 			if e, refused := errors.AsType[*Error](err); err == nil || refused && !retryable(e) {
-				if got.hedge {
+				if q.a.outrun = got.hedge; got.hedge {
 					p.c.stats.hedgesWon.Add(1)
+					p.to.wasOutrun()
 				}
 				return msg, err
 			}
@@ -35,7 +36,7 @@ func (p *pipe) askEither(ctx context.Context, q *question, id uint64, body []byt
 				last = err
 			}
 		case <-late.C:
-			if h.ask(q, body) {
+			if h.ask(q, body, p.to.failures.Load() > 0) {
 				open++
 			}
 		case <-ctx.Done():
@@ -52,8 +53,9 @@ type hedge struct {
 }
 
 // ask puts a question to the other node, if its stream is open and there is
-// room, and reports whether it did.
-func (h *hedge) ask(q *question, body []byte) bool {
+// room, and reports whether it did. A trial of whether a node answers again is
+// rare, and not held to the budget.
+func (h *hedge) ask(q *question, body []byte, trial bool) bool {
 	p := h.p
 	if p.to.failures.Load() > 0 || p.to.unary.Load() {
 		return false
@@ -68,7 +70,7 @@ func (h *hedge) ask(q *question, body []byte) bool {
 		return false
 	case !p.open || !p.out.Fits(len(body)):
 		return false
-	case !p.c.hedges.take():
+	case !trial && !p.c.hedges.take():
 		p.c.stats.hedgesDenied.Add(1)
 		return false
 	}

@@ -137,3 +137,21 @@ func TestTheTimeToBeginIsShort(t *testing.T) {
 		}
 	}
 }
+
+// Who is outrun again and again counts as one that does not answer; who answers
+// itself meanwhile does not.
+func TestNodeThatIsAlwaysOutrun(t *testing.T) {
+	n := nodeOf(16, time.Millisecond)
+	n.wasOutrun()
+	n.wasOutrun()
+	n.answers(true)
+	n.wasOutrun()
+	n.wasOutrun()
+	if f := n.failures.Load(); f != 0 {
+		t.Errorf("%d failures of a node that answers now and then", f)
+	}
+	n.wasOutrun()
+	if f := n.failures.Load(); f != 1 {
+		t.Errorf("%d failures after three reads in a row that others answered, want 1", f)
+	}
+}

@@ -43,6 +43,8 @@ type attempt struct {
 	maybe bool // an earlier one may have been applied
 	sent  atomic.Bool
 
+	outrun bool // the answer is another node's, see askEither
+
 	begin time.Duration // from its sending, within which the node begins it or never; 0: as long as it waits
 	over  time.Time     // when that is over; zero: when the attempt is
 }
@@ -80,10 +82,7 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 		a := &attempt{node: nodes[at], next: nextOf(nodes, at), op: s.op, write: s.write, try: try, maybe: maybe}
 		err := c.once(ctx, &s, a, f)
 		if err == nil {
-			a.answers(true)
-			if s.route == nil && a.dc == 0 {
-				c.preferred.Store(a.index)
-			}
+			c.answered(&s, a)
 			return nil
 		}
 		e := a.fail(err)
@@ -102,6 +101,16 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 		if (!moved || try >= len(nodes)) && !c.pause(ctx, pauses.NextBackOff()) {
 			return e
 		}
+	}
+}
+
+// answered notes that an attempt succeeded.
+func (c *Client) answered(s *call, a *attempt) {
+	if !a.outrun {
+		a.answers(true)
+	}
+	if s.route == nil && a.dc == 0 {
+		c.preferred.Store(a.index)
 	}
 }
 
@@ -176,7 +185,9 @@ func (c *Client) once(ctx context.Context, s *call, a *attempt, f func(context.C
 	took := time.Since(began)
 	switch {
 	case err == nil && s.class != otherClass:
-		asked.took[s.class].note(took)
+		if !a.outrun {
+			asked.took[s.class].note(took)
+		}
 	case err == nil || patience == 0:
 	case ctx.Err() == nil && took >= patience-patience/4, a.fail(err).Reason == reasonNotBegun: // the node may be the first to say that time is up
 		asked.wasLate(patience)

@@ -133,6 +133,19 @@ func avoidance(failures int32) time.Duration {
 	return avoidFirst << (failures - 1)
 }
 
+// maxOutruns is after how many reads in a row that others answered first a node
+// counts as one that does not answer.
+const maxOutruns = 3
+
+// wasOutrun notes that another node, which was asked later, answered first. That is
+// no answer of this one, and tells nothing of how fast it is.
+func (n *node) wasOutrun() {
+	if n.outruns.Add(1) >= maxOutruns {
+		n.outruns.Store(0)
+		n.answers(false)
+	}
+}
+
 // answers notes whether a node answered.
 func (n *node) answers(yes bool) {
 	if yes {
@@ -142,6 +155,9 @@ func (n *node) answers(yes bool) {
 		}
 		if n.late.Load() != 0 {
 			n.late.Store(0)
+		}
+		if n.outruns.Load() != 0 {
+			n.outruns.Store(0)
 		}
 		return
 	}
