@@ -22,6 +22,7 @@ const (
 	beaconTTL      = time.Minute      // a beacon that is older says nothing
 	handlers       = 64               // requests answered at once
 	answerTimeout  = 10 * time.Second // of one request's handler
+	respondWait    = time.Second      // for the broker to confirm that it passes requests on
 	publishTimeout = 2 * time.Second
 
 	headerDC    = "Godwit-Dc"
@@ -311,6 +312,14 @@ func (l *NATSLink) Respond(handler func(ctx context.Context, from Peer, data []b
 	})
 	if err != nil {
 		return fmt.Errorf("listen for requests: %w", err)
+	}
+	// So that whoever asks next is heard. A broker that cannot be reached now is
+	// told once it can.
+	if !l.local.IsConnected() {
+		return nil
+	}
+	if err := l.local.FlushTimeout(respondWait); err != nil {
+		l.log.Debug("subscription for requests not confirmed yet", "error", err)
 	}
 	return nil
 }
