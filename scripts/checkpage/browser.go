@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -69,7 +70,8 @@ func (b *browser) start(ctx context.Context, program string) error {
 	// A container has no user namespaces, few shared pages and no graphics.
 	b.cmd = exec.CommandContext(ctx, program, "--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--no-first-run", "--disable-extensions", "--disable-background-networking", "--hide-scrollbars", "--user-data-dir="+filepath.Join(b.dir, "profile"), "about:blank")
-	b.cmd.ExtraFiles = []*os.File{theirIn, theirOut} // 3 and 4
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it has children, which end with it
+	b.cmd.ExtraFiles = []*os.File{theirIn, theirOut}        // 3 and 4
 	b.in, b.out = in, bufio.NewReader(out)
 	err = b.cmd.Start()
 	if e := errors.Join(theirIn.Close(), theirOut.Close()); err == nil && e != nil {
@@ -263,15 +265,22 @@ func (b *browser) shot() ([]byte, error) {
 // closeWithin is how long the browser may take to end.
 const closeWithin = 5 * time.Second
 
+// removeAgain is the pause between two attempts to remove its profile.
+const removeAgain = 20 * time.Millisecond
+
 // close ends the browser and removes its profile.
 func (b *browser) close() error {
 	if b.cmd != nil && b.cmd.Process != nil {
 		b.cmd.WaitDelay = closeWithin
-		_ = b.in.Close()         // it ends by itself when nobody speaks to it,
-		_ = b.cmd.Process.Kill() // and if it does not
-		_ = b.cmd.Wait()         // it was killed, so it says so
+		_ = b.in.Close()                                      // it ends by itself when nobody speaks to it,
+		_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL) // and if it does not
+		_ = b.cmd.Wait()                                      // it was killed, so it says so
 	}
-	if err := os.RemoveAll(b.dir); err != nil {
+	err := os.RemoveAll(b.dir)
+	for end := time.Now().Add(closeWithin); err != nil && time.Now().Before(end); err = os.RemoveAll(b.dir) {
+		<-time.After(removeAgain) // its children write until they are gone too
+	}
+	if err != nil {
 		return fmt.Errorf("remove the profile of the browser: %w", err)
 	}
 	return nil
