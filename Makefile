@@ -21,8 +21,9 @@ SEEDS        ?= 1000# of the simulation
 FROM         ?= 1#   the first of them
 SEED         ?= 1#   of chaos
 ACKED        ?= 200000# writes that chaos goes on for
-KEYS         ?= 100000# of bench-elastic and bench-speed
-BENCHFLAGS   ?=#     more flags of bench-speed, such as -only put or -against FILE
+KEYS         ?= 100000# of bench-elastic, bench-speed and bench-node
+SIZES        ?= 10000,1000000# that bench-node fills a node up to
+BENCHFLAGS   ?=#     more flags of bench-speed and bench-node, such as -against FILE
 NAME         ?=#     which mutants, a regular expression
 ARGS         ?=#     more arguments for the demo, or for bench-peers
 
@@ -73,12 +74,17 @@ fuzz: ## run every fuzz target for a while (FUZZTIME=10s)
 	GO=$(GO) scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: bench-speed ## run the benchmarks (BENCH=regexp), those of bench-speed first
+bench: bench-speed bench-node ## run the benchmarks (BENCH=regexp), those of bench-speed and bench-node first
 	$(GO) test -run xxx -bench '$(BENCH)' -benchmem -p 1 ./...
 
 .PHONY: bench-speed
 bench-speed: ## how fast a datacenter of processes is beside gRPC itself (KEYS=100000, BENCHFLAGS)
 	$(GO) run ./internal/bench/cmd -keys $(KEYS) $(BENCHFLAGS)
+
+.PHONY: bench-node
+bench-node: ## one node with one replica: its speed, and puts, memory and disk as it fills (SIZES=10000,1000000)
+	$(GO) run ./internal/bench/cmd -nodes 1 -keys $(KEYS) -only put/,get/ $(BENCHFLAGS)
+	$(GO) run ./internal/bench/cmd -nodes 1 -sizes $(SIZES)
 
 .PHONY: bench-peers
 bench-peers: build ## measure godwit beside etcd, NATS JetStream and Redis, which it installs (ARGS='-rounds 5 -markdown')

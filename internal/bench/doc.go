@@ -10,5 +10,7 @@
 // Every round runs all loads one after the other, and a ratio is one of two
 // figures of the same round; what is printed is the median of the rounds.
 //
+// Grow is the other half: how puts, memory and disk change as a datacenter fills.
+//
 // It uses nothing of a node but what clients see.
 package bench

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
@@ -38,6 +39,20 @@ func value(i int) []byte {
 	v := make([]byte, ValueBytes)
 	_, _ = r.Read(v) // never fails
 	return v
+}
+
+// half marks operations that are asked for at half of the best rate of the round
+// so far, whether answers come or not.
+const half = "-half"
+
+// pacedLoads are a put and a get at half of the top rate.
+func pacedLoads(c *client.Client, keys, workers int) []load {
+	var out []load
+	for _, l := range clientLoads(c, keys, workers)[:2] { // put, get
+		l.op += half
+		out = append(out, l)
+	}
+	return out
 }
 
 // elements is how many different ones are added to a set.
@@ -117,10 +132,11 @@ type Figure struct {
 	P50, P99 time.Duration
 }
 
-// run runs a load for a while and measures it. CPU tells what the servers used.
-func (l *load) run(ctx context.Context, d time.Duration, cpu func() time.Duration) (Figure, error) {
+// run runs a load for a while and measures it. CPU tells what the servers used,
+// rate is how many are asked for a second, 0 as many as are answered.
+func (l *load) run(ctx context.Context, d time.Duration, rate float64, cpu func() time.Duration) (Figure, error) {
 	warm, cancel := context.WithTimeout(ctx, d/10)
-	_, err := l.drive(ctx, warm)
+	_, err := l.drive(ctx, warm, rate)
 	cancel()
 	if err != nil {
 		return Figure{}, err
@@ -128,7 +144,7 @@ func (l *load) run(ctx context.Context, d time.Duration, cpu func() time.Duratio
 	end, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	used, began := cpu(), time.Now()
-	all, err := l.drive(ctx, end)
+	all, err := l.drive(ctx, end, rate)
 	took, used := time.Since(began), cpu()-used
 	n := len(all)
 	if err != nil || n == 0 {
@@ -138,21 +154,30 @@ func (l *load) run(ctx context.Context, d time.Duration, cpu func() time.Duratio
 	return Figure{Rate: float64(n) / took.Seconds(), CPU: used / time.Duration(n), P50: all[n/2], P99: all[n*99/100]}, nil
 }
 
-// drive repeats the operation until end does, and returns how long each took.
-func (l *load) drive(ctx, end context.Context) ([]time.Duration, error) {
+// drive repeats the operation until end does, and returns how long each took:
+// with a pace, from when it was due, so that what waits for a slow answer
+// counts too.
+func (l *load) drive(ctx, end context.Context, rate float64) ([]time.Duration, error) {
 	var all []time.Duration
 	var mu sync.Mutex
 	var failed error
 	var work sync.WaitGroup
+	turns := pace{began: time.Now()}
+	if rate > 0 {
+		turns.every = time.Duration(float64(time.Second) / rate)
+	}
 	for w := range l.workers {
 		work.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(w), 7))
 			var mine []time.Duration
 			var err error
-			for err == nil && end.Err() == nil {
-				began := time.Now()
+			for err == nil {
+				due, ok := turns.next(end)
+				if !ok {
+					break
+				}
 				err = l.do(ctx, w, r)
-				mine = append(mine, time.Since(began))
+				mine = append(mine, time.Since(due))
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -164,4 +189,29 @@ func (l *load) drive(ctx, end context.Context) ([]time.Duration, error) {
 	}
 	work.Wait()
 	return all, failed
+}
+
+// pace hands out when operations are due. Its methods may be called from any
+// goroutine.
+type pace struct {
+	began time.Time
+	every time.Duration // 0: at once
+	given atomic.Int64
+}
+
+// next waits for a turn and returns when it was due, or false if end comes
+// first.
+func (p *pace) next(end context.Context) (time.Time, bool) {
+	if p.every == 0 {
+		return time.Now(), end.Err() == nil
+	}
+	due := p.began.Add(time.Duration(p.given.Add(1)-1) * p.every)
+	wait := time.NewTimer(time.Until(due))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return due, true
+	case <-end.Done():
+		return due, false
+	}
 }

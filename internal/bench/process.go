@@ -3,9 +3,11 @@ package bench
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -71,4 +73,32 @@ func cpuOf(stat []byte) time.Duration {
 	user, _ := strconv.ParseInt(string(fields[11]), 10, 64)   // 0 where nobody tells
 	kernel, _ := strconv.ParseInt(string(fields[12]), 10, 64) // likewise
 	return time.Duration(user+kernel) * tick
+}
+
+// syncs is how many times a file is brought to disk to find the middle.
+const syncs = 200
+
+// syncTime is how long the disk below a directory takes to keep 4 KiB that
+// replace others, as a recycled log does: the median.
+func syncTime(dir string) (_ time.Duration, err error) {
+	f, err := os.CreateTemp(dir, "sync")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	block := make([]byte, 4<<10)
+	took := make([]time.Duration, syncs+1)
+	for i := range took {
+		began := time.Now()
+		if _, err := f.WriteAt(block, 0); err != nil {
+			return 0, err
+		}
+		if err := f.Sync(); err != nil {
+			return 0, err
+		}
+		took[i] = time.Since(began)
+	}
+	took = took[1:] // the first one made the file longer
+	slices.Sort(took)
+	return took[len(took)/2], nil
 }

@@ -12,7 +12,8 @@ import (
 type Result struct {
 	Nodes, Keys, Rounds int
 	For                 time.Duration
-	Against             bool // there were two builds
+	Sync                time.Duration // what bringing 4 KiB to disk takes, p50, nothing else going on
+	Against             bool          // there were two builds
 	Rows                []Row
 }
 
@@ -39,6 +40,16 @@ func (r *Result) find(op, way string, workers int, build string) *Row {
 		}
 	}
 	return nil
+}
+
+// top is the best rate of an operation in a round, 0 if it was not measured.
+func (r *Result) top(op, build string, round int) (best float64) {
+	for i := range r.Rows {
+		if row := &r.Rows[i]; row.Op == op && row.Build == build && round < len(row.Figures) {
+			best = max(best, row.Figures[round].Rate)
+		}
+	}
+	return best
 }
 
 // median is that of what f tells of the rounds.
@@ -80,8 +91,9 @@ func (r *Row) beside(to *Row, ratio func(*Row, *Row) float64) string {
 // String is a table, a row for each load.
 func (r *Result) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d nodes, %d keys, values of %d B, median of %d rounds of %v; CPU is that of all servers for one operation\n\n",
-		r.Nodes, r.Keys, ValueBytes, r.Rounds, r.For)
+	fmt.Fprintf(&b, "%d nodes, %d keys, values of %d B, median of %d rounds of %v; CPU is that of all servers for one operation;\n"+
+		"-half is at half of the best rate of its round, from when each was due; an fsync of 4 KiB took %v before\n\n",
+		r.Nodes, r.Keys, ValueBytes, r.Rounds, r.For, r.Sync.Round(time.Microsecond))
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	head := "load\top/s\tp50\tp99\tCPU\tof echo's rate\tof its CPU\tof put's rate"
 	if r.Against {

@@ -25,6 +25,9 @@ func Run(ctx context.Context, o Options) (res *Result, err error) {
 		return nil, err
 	}
 	res = &Result{Nodes: o.Nodes, Keys: o.Keys, Rounds: o.Rounds, For: o.For, Against: o.Against != ""}
+	if res.Sync, err = syncTime(o.Dir); err != nil {
+		return nil, err
+	}
 	for n := range o.Rounds {
 		for i := range r.steps {
 			if err := r.step(ctx, res, &r.steps[i], n); err != nil {
@@ -80,7 +83,7 @@ func (r *runner) start(ctx context.Context) error {
 		if err := d.fill(ctx, 0, r.o.Keys); err != nil {
 			return err
 		}
-		for _, l := range slices.Concat(unaryLoads(d.unary, r.o.Keys, 64), clientLoads(d.client, r.o.Keys, 64), clientLoads(d.client, r.o.Keys, 256)) {
+		for _, l := range loads(d, r.o.Keys) {
 			r.add(step{load: l, build: b.name, node: d, cpu: d.cpu}, false)
 		}
 	}
@@ -93,6 +96,15 @@ func (r *runner) start(ctx context.Context) error {
 	}
 	slices.SortStableFunc(r.steps, func(a, b step) int { return place[a.name()] - place[b.name()] })
 	return nil
+}
+
+// loads are all that a datacenter is asked for. Those at half of the top rate
+// come after the ones that tell it.
+func loads(d *datacenter, keys int) []load {
+	return slices.Concat(
+		unaryLoads(d.unary, keys, 64), clientLoads(d.client, keys, 64), clientLoads(d.client, keys, 256),
+		unaryLoads(d.unary, keys, 1)[:2], clientLoads(d.client, keys, 1)[:2], pacedLoads(d.client, keys, 256),
+	)
 }
 
 // add keeps a step that was asked for.
@@ -110,7 +122,11 @@ func (r *runner) step(ctx context.Context, res *Result, s *step, round int) erro
 	} else {
 		profiled <- nil
 	}
-	f, err := s.run(ctx, r.o.For, s.cpu)
+	rate := 0.0
+	if of, ok := strings.CutSuffix(s.op, half); ok {
+		rate = res.top(of, s.build, round) / 2
+	}
+	f, err := s.run(ctx, r.o.For, rate, s.cpu)
 	if err := errors.Join(err, <-profiled); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -32,7 +33,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		}
 		return 0
 	}
-	o, root, err := parse(args, errs)
+	o, root, sizes, err := parse(args, errs)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
 	}
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		fmt.Fprintln(errs, "bench:", err)
 		return 1
 	}
-	if err := measure(ctx, o, root, dir, out); err != nil {
+	if err := measure(ctx, o, root, dir, sizes, out); err != nil {
 		fmt.Fprintf(errs, "bench: %v; logs are in %s\n", err, dir)
 		return 1
 	}
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	return 0
 }
 
-func parse(args []string, errs io.Writer) (o bench.Options, root string, err error) {
+func parse(args []string, errs io.Writer) (o bench.Options, root string, sizes []int, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(errs)
 	flags.StringVar(&root, "root", ".", "directory of the module")
@@ -66,15 +67,37 @@ func parse(args []string, errs io.Writer) (o bench.Options, root string, err err
 	flags.DurationVar(&o.For, "for", 0, "how long each load lasts in a round (5s)")
 	flags.StringVar(&o.Profile, "profile", "", "directory for CPU profiles of the first node")
 	only := flags.String("only", "", "loads, parts of their names such as put/client/64, separated by commas")
-	err = flags.Parse(args)
+	grow := flags.String("sizes", "", "in place of loads, fill up to so many keys, such as 10000,1000000, and measure puts, memory and disk there")
+	if err = flags.Parse(args); err != nil {
+		return o, root, nil, err
+	}
+	if sizes, err = numbers(*grow); err != nil {
+		fmt.Fprintln(errs, "bench: -sizes:", err)
+	}
 	if *only != "" {
 		o.Only = strings.Split(*only, ",")
 	}
-	return o, root, err
+	return o, root, sizes, err
 }
 
-// measure builds what is missing, runs everything and prints it.
-func measure(ctx context.Context, o bench.Options, root, dir string, out io.Writer) (err error) {
+// numbers reads numbers with commas between them.
+func numbers(s string) (out []int, err error) {
+	for word := range strings.SplitSeq(s, ",") {
+		if word == "" {
+			continue
+		}
+		n, err := strconv.Atoi(word)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// measure builds what is missing, runs everything, or grows to sizes, and prints
+// the table.
+func measure(ctx context.Context, o bench.Options, root, dir string, sizes []int, out io.Writer) (err error) {
 	if o.Self, err = os.Executable(); err != nil {
 		return err
 	}
@@ -87,6 +110,13 @@ func measure(ctx context.Context, o bench.Options, root, dir string, out io.Writ
 		}
 	}
 	o.Dir, o.Out = dir, out
+	if len(sizes) > 0 {
+		g, err := bench.Grow(ctx, o, sizes)
+		if err == nil {
+			fmt.Fprintf(out, "\n%v", g)
+		}
+		return err
+	}
 	res, err := bench.Run(ctx, o)
 	if err != nil {
 		return err

@@ -12,6 +12,8 @@ func TestWrongFlags(t *testing.T) {
 		errs       string // a part
 	}{
 		{"an unknown flag", "-x", 2, "flag provided but not defined: -x"},
+		{"a size that is no number", "-sizes 10,x", 2, "-sizes: strconv.Atoi: parsing \"x\""},
+		{"no keys to grow to", "-binary none -sizes 0", 1, "numbers of keys, at least 1"},
 		{"help is no error", "-h", 0, "Usage of bench"},
 		{"too many nodes", "-binary none -nodes 10", 1, "1 to 9 nodes"},
 	}
