@@ -14,22 +14,24 @@ import (
 const loadSlots = 64
 
 // load makes requests at a constant rate until it is stopped: a latency counts
-// from when a request was due.
+// from when a request was due. After a time in which no slot was free it makes
+// those that are late at once, so that what comes after them is in time again.
 func (e *elastic) load(ctx context.Context, stop <-chan struct{}) {
-	tick := time.NewTicker(time.Second / time.Duration(e.opts.Rate))
-	defer tick.Stop()
+	turn := time.NewTimer(0)
+	defer turn.Stop()
 	var work sync.WaitGroup
 	defer work.Wait()
 	slots := make(chan struct{}, loadSlots)
 	rnd := rand.New(rand.NewPCG(1, 1))
 	began := time.Now()
 	for n := 0; ; n++ {
+		due := began.Add(time.Duration(n) * time.Second / time.Duration(e.opts.Rate))
+		turn.Reset(time.Until(due))
 		select {
-		case <-tick.C:
+		case <-turn.C:
 		case <-stop:
 			return
 		}
-		due := began.Add(time.Duration(n) * time.Second / time.Duration(e.opts.Rate))
 		slots <- struct{}{}
 		i, read := rnd.IntN(e.opts.Keys), n%2 == 0
 		if !read { // no two puts of one key at once
