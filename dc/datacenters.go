@@ -94,8 +94,8 @@ func (n *Node) drained(now *world, dcName string) error {
 		return nil
 	}
 	return refuse(FailedPrecondition, "DC_NOT_DRAINED",
-		"datacenter %s may hold what no other has: %s of what it had when it was fenced. Let its nodes run and be reached until dc list shows all; if they are gone for good, remove it by force: what only they held is lost",
-		dcName, strings.Join(behind, ", ")).with("dc", dcName)
+		"datacenter %s may hold what no other has: %s of what it had when it was fenced. Let its nodes run and be reached until dc list shows all; if they can be reached from here but never by the others, dc export %s writes what only they hold; if they are gone for good, remove it by force: what only they held is lost",
+		dcName, strings.Join(behind, ", "), dcName).with("dc", dcName)
 }
 
 // Datacenters tells how far each datacenter takes part in the cluster.

@@ -32,8 +32,9 @@ func (s *session) dcCommands() *cli.Command {
 		}),
 		s.leaf(spec{
 			name: "remove", usage: "remove a fenced datacenter for ever, once the others hold all that it has", args: "NAME", least: 1, most: 1, run: removeDC,
-			flags: clusterFlags(&cli.BoolFlag{Name: "force", Usage: "also if it may hold what no other does, which is lost"}),
+			flags: clusterFlags(&cli.BoolFlag{Name: "force", Usage: "also if it may hold what no other does, which is lost: see dc export"}),
 		}),
+		s.dcExport(),
 	}}
 }
 

@@ -48,7 +48,7 @@ func diff(in *invocation) error {
 	var found []keyRef
 	if len(in.args) > 0 {
 		found = []keyRef{{in.bucket(), in.args[0]}}
-	} else if found, err = in.differing(dcs); err != nil {
+	} else if found, err = in.differing(dcs, ""); err != nil {
 		return err
 	}
 	if limit := in.Int("limit"); len(found) > limit {
@@ -86,8 +86,9 @@ func (in *invocation) awake(dcs []member) ([]member, error) {
 }
 
 // differing finds the keys whose cells differ: partitions by their roots, then
-// leaves, then keys by their digests.
-func (in *invocation) differing(dcs []member) ([]keyRef, error) {
+// leaves, then keys by their digests. If a datacenter is named, they are those
+// that it holds, and they differ also from there being nothing elsewhere.
+func (in *invocation) differing(dcs []member, of string) ([]keyRef, error) {
 	views, err := in.survey(dcs, nil, 0)
 	if err != nil {
 		return nil, err
@@ -103,7 +104,7 @@ func (in *invocation) differing(dcs []member) ([]keyRef, error) {
 	defer bar.end()
 	for i, p := range slices.SortedFunc(maps.Keys(parts), part.compare) {
 		bar.show("%d of %d partitions looked at, %d keys differ", i, len(parts), len(found))
-		if s := standing(views, p); s.roots || len(s.dcs) < 2 {
+		if !standing(views, p).differs(of) {
 			continue
 		}
 		var holders []member
@@ -127,12 +128,23 @@ func (in *invocation) differing(dcs []member) ([]keyRef, error) {
 	return slices.Compact(found), nil
 }
 
+// differs reports whether keys of a partition may differ between the datacenters
+// that hold it, or, if one is named, between that one and the rest.
+func (s *stand) differs(of string) bool {
+	if alone := len(s.dcs) < 2; alone {
+		return of != "" && slices.Contains(s.dcs, of)
+	}
+	return !s.roots && (of == "" || slices.Contains(s.dcs, of))
+}
+
 // leafBytes is the size of one leaf in an answer.
 const leafBytes = 16
 
 // leavesAtOnce is how many leaves one question names.
 const leavesAtOnce = 256
 
+// differingKeys compares a partition of several datacenters. Where one alone holds
+// it, all of its keys differ.
 func (in *invocation) differingKeys(dcs []member, p part) ([]keyRef, error) {
 	opts, err := in.options()
 	if err != nil {
@@ -151,7 +163,7 @@ func (in *invocation) differingKeys(dcs []member, p part) ([]keyRef, error) {
 		}
 	}
 	for at := 0; at+leafBytes <= len(all[0].answer.GetLeaves()); at += leafBytes {
-		if slices.ContainsFunc(all, func(a said[*pb.LeavesResponse]) bool {
+		if len(all) == 1 || slices.ContainsFunc(all, func(a said[*pb.LeavesResponse]) bool {
 			return !bytes.Equal(a.answer.GetLeaves()[at:at+leafBytes], all[0].answer.GetLeaves()[at:at+leafBytes])
 		}) {
 			leaves = append(leaves, uint32(at/leafBytes))
@@ -189,7 +201,7 @@ func (in *invocation) keysOf(dcs []member, p part, leaves []uint32, opts []clien
 	var found []keyRef
 	for k, seen := range digests {
 		// A key has a digest for each of its kinds, and one for its expiry.
-		if slices.ContainsFunc(slices.Collect(maps.Values(seen)), func(n int) bool { return n != len(dcs) }) {
+		if slices.ContainsFunc(slices.Collect(maps.Values(seen)), func(n int) bool { return n != max(len(dcs), 2) }) {
 			found = append(found, k)
 		}
 	}
@@ -204,13 +216,16 @@ func (in *invocation) merge(dcs []member, k keyRef) (*merged, error) {
 		return nil, err
 	}
 	for i, a := range all {
-		// A datacenter outside the bucket's placement has nothing to say.
-		if a.err != nil && (client.CodeOf(a.err) != invalidArgument || len(dcs) == 1) {
+		if a.err != nil && (!outside(a.err) || len(dcs) == 1) {
 			return nil, fmt.Errorf("%s: %w", all[i].dc, a.err)
 		}
 	}
 	return mergeOf(k, all, in.s.now())
 }
+
+// outside tells that a datacenter is not of the bucket's placement, and has
+// nothing to say.
+func outside(err error) bool { return client.ReasonOf(err) == "RESIDENCY" }
 
 // mergeOf joins the copies that were answered, at a moment that tells what has
 // expired. What it says before a heal is what every datacenter shows after it.

@@ -6,13 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/godwitdb/godwit/client"
 	"github.com/godwitdb/godwit/crdt"
 )
-
-const invalidArgument = codes.InvalidArgument
 
 // merged is one key: what each datacenter holds, and what the merge will be.
 type merged struct {
