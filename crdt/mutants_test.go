@@ -30,12 +30,12 @@ func plant(t *testing.T, list []mutants.Mutant, few int) {
 	default:
 		list = list[:few]
 	}
-	for _, r := range mutants.Run(t.Context(), "..", list) {
+	mutants.Run(t.Context(), "..", list, func(r mutants.Result) {
 		if r.Outcome != mutants.Caught {
 			t.Errorf("%s: %v %v", r.Mutant.Name, r.Outcome, r.Err)
 		}
 		t.Logf("%s: %v after %v by %v", r.Mutant.Name, r.Outcome, r.Took, r.By)
-	}
+	})
 }
 
 func plantedBugs() []mutants.Mutant {

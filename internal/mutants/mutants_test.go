@@ -141,7 +141,7 @@ func TestRun(t *testing.T) {
 			list[i].Packages = []string{"./sum"}
 		}
 	}
-	results := Run(t.Context(), root, list)
+	results := Run(t.Context(), root, list, nil)
 	if len(results) != len(list) {
 		t.Fatalf("%d results of %d mutants", len(results), len(list))
 	}
@@ -185,7 +185,7 @@ func TestRunStopsWithItsContext(t *testing.T) {
 	ctx, cancel := contextCancelled(t)
 	defer cancel()
 	m := Mutant{Name: "a", File: "sum/sum.go", Old: "a + b", New: "a - b", Packages: []string{"./sum"}}
-	results := Run(ctx, fixture(t), []Mutant{m})
+	results := Run(ctx, fixture(t), []Mutant{m}, nil)
 	if len(results) != 1 || results[0].Outcome != Invalid || !errors.Is(results[0].Err, ctx.Err()) {
 		t.Errorf("Run with an ended context: %+v, want one Invalid with %v", results, ctx.Err())
 	}
@@ -194,7 +194,7 @@ func TestRunStopsWithItsContext(t *testing.T) {
 // A test that runs mutants of its own package is itself among their tests.
 func TestRunInsideAMutantDoesNothing(t *testing.T) {
 	t.Setenv(insideEnv, "rules/something")
-	if got := Run(t.Context(), fixture(t), []Mutant{{Name: "a"}}); got != nil {
+	if got := Run(t.Context(), fixture(t), []Mutant{{Name: "a"}}, nil); got != nil {
 		t.Errorf("Run = %v, want nil", got)
 	}
 }

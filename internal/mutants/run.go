@@ -30,18 +30,25 @@ const insideEnv = "GODWIT_MUTANT"
 // It may be called from a test; GOFLAGS and the rest of the environment are
 // inherited. The tests that it starts may include its caller's: in there it
 // returns nothing at once. When ctx ends, what has not been judged is Invalid.
-func Run(ctx context.Context, root string, list []Mutant) []Result {
+// Each, if there is one, is told of every result as it comes, one after the other.
+func Run(ctx context.Context, root string, list []Mutant, each func(Result)) []Result {
 	if os.Getenv(insideEnv) != "" {
 		return nil
 	}
 	r := &runner{root: root, baselines: map[string]*baseline{}}
 	results := make([]Result, len(list))
 	next := make(chan int)
+	var telling sync.Mutex
 	var workers sync.WaitGroup
 	for range parallel {
 		workers.Go(func() {
 			for i := range next {
 				results[i] = r.try(ctx, list[i])
+				if each != nil {
+					telling.Lock()
+					each(results[i])
+					telling.Unlock()
+				}
 			}
 		})
 	}

@@ -57,7 +57,11 @@ func run(ctx context.Context, args []string, catalog []mutants.Mutant, out, errs
 		}
 		return 0
 	}
-	results := mutants.Run(ctx, *root, chosen)
+	judged := 0
+	results := mutants.Run(ctx, *root, chosen, func(r mutants.Result) {
+		judged++
+		fmt.Fprintf(errs, "%d of %d: %s %v after %.1f s\n", judged, len(chosen), r.Mutant.Name, r.Outcome, r.Took.Seconds())
+	})
 	if err := errors.Join(mutants.Print(out, results), mutants.Verdict(results)); err != nil {
 		fmt.Fprintf(errs, "mutants: %v\n", err)
 		return 1

@@ -20,6 +20,7 @@ func TestRun(t *testing.T) {
 		{"a name that is no expression", "-name (", 2, "", "missing closing )"},
 		{"an unknown flag", "-x", 2, "", "flag provided but not defined: -x"},
 		{"help is no error", "-h", 0, "", "Usage of mutants"},
+		{"each is told as it is judged", "-name codec", 1, "", "1 of 1: codec/a INVALID after 0.0 s"},
 		{"mutants that cannot be judged", "-name codec", 1, "codec/a  INVALID", "1 of 1 mutants are invalid"},
 	}
 	for _, tt := range tests {
