@@ -111,14 +111,10 @@ func (c *Change) bits() byte {
 // DecodeDelta decodes what AppendDelta made, and nothing else. Payloads alias b.
 func DecodeDelta(b []byte) (*Delta, error) {
 	r := reader{b: b}
-	if r.byte("version") != deltaVersion && r.err == nil {
-		r.fail("unknown version of a delta")
-	}
-	d := &Delta{Actor: Actor(r.fixed64("actor")), Lo: r.uvarint("sequence number")}
-	d.Hi = d.Lo + r.uvarint("length of the run")
-	if (d.Lo == 0 || d.Hi < d.Lo || d.Hi > maxSeq) && r.err == nil {
-		r.fail("run of events is out of bounds")
-	}
+	d := &Delta{}
+	var events Range
+	d.Actor, events = r.events()
+	d.Lo, d.Hi = events.Lo, events.Hi
 	d.Requests = r.requests(d)
 	d.Changes = r.changes()
 	for i := 1; i < len(d.Changes) && r.err == nil; i++ {
@@ -130,6 +126,27 @@ func DecodeDelta(b []byte) (*Delta, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// DeltaEvents tells which events a delta covers that AppendDelta encoded. It does
+// not look at the rest of it.
+func DeltaEvents(b []byte) (Actor, Range, error) {
+	r := reader{b: b}
+	actor, events := r.events()
+	return actor, events, r.err
+}
+
+// events reads what every delta begins with.
+func (r *reader) events() (Actor, Range) {
+	if r.byte("version") != deltaVersion && r.err == nil {
+		r.fail("unknown version of a delta")
+	}
+	actor, events := Actor(r.fixed64("actor")), Range{Lo: r.uvarint("sequence number")}
+	events.Hi = events.Lo + r.uvarint("length of the run")
+	if (events.Lo == 0 || events.Hi < events.Lo || events.Hi > maxSeq) && r.err == nil {
+		r.fail("run of events is out of bounds")
+	}
+	return actor, events
 }
 
 func (r *reader) requests(d *Delta) []Request {

@@ -231,3 +231,35 @@ func compacted(b *testing.B, s *Store) float64 {
 	}
 	return float64(s.db.Metrics().Table.Local.LiveSize)
 }
+
+// BenchmarkOpen opens a store with a log of so many events, which tell its clocks.
+func BenchmarkOpen(b *testing.B) {
+	for _, n := range []int{10_000, 1_000_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			s := openBench(b)
+			keys, replicas := keysEverywhere(s, 10_000)
+			for i := range n {
+				done, err := replicas[i%10_000].Mutate(&Mutation{Key: keys[i%10_000], Op: assign("v"), Async: true})
+				if err != nil {
+					b.Fatal(err)
+				}
+				wait(b, done.Commit)
+			}
+			if err := s.db.Flush(); err != nil {
+				b.Fatal(err)
+			}
+			logged := s.LogBytes()
+			shut(b, s)
+			for b.Loop() {
+				s, err := Open(s.opts)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				shut(b, s)
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(logged)/float64(n), "log-bytes/event")
+		})
+	}
+}

@@ -3,10 +3,13 @@ package storage
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -325,4 +328,121 @@ func TestTrimBesideWrites(t *testing.T) {
 	if clock := r.Clock(); clock.Count() != uint64(len(keys)) || trimmed < len(keys)/2 {
 		t.Errorf("%d events, %d trimmed: too little to tell", clock.Count(), trimmed)
 	}
+}
+
+// asFormat1 makes a directory what a version of format 1 leaves: every batch had
+// the records of its clock.
+func asFormat1(t *testing.T, s *Store) {
+	t.Helper()
+	b := s.db.NewBatch()
+	for _, r := range s.Replicas() {
+		if err := r.writeClock(b, &r.state.Clock); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Commit(pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, s)
+	id := s.opts.Identity
+	id.Format = 1
+	if err := writeIdentity(s.opts.FS, s.opts.Dir, id); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFormat1IsTakenOver: a directory of the format before is opened as it is, and
+// is of the new format before the first event that the old one would misread.
+func TestFormat1IsTakenOver(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	o := testOptions(fs, newWall())
+	s := open(t, o)
+	r := s.Replica(testID)
+	for _, k := range keysOf(testID.Partition, "b", "k", 6) {
+		mutate(t, r, k, assign("v"))
+	}
+	apply(t, r, put(testKey("ahead"), 100, 7, "gap before it"))
+	actor, _ := r.Actor()
+	var some crdt.Clock
+	some.AddRange(actor, 1, 4)
+	if settled, _, err := r.Trim(&some); settled != 4 || err != nil {
+		t.Fatalf("%d entries trimmed, %v", settled, err)
+	}
+	want := r.Clock()
+	asFormat1(t, s)
+
+	o.Rand = rand.New(rand.NewPCG(opens.Add(1), 1))
+	s = open(t, o)
+	r = s.Replica(testID)
+	if got := r.Clock(); !got.Equal(&want) || !durable(r).Equal(&want) {
+		t.Fatalf("clock %v, durable %v, of a directory of format 1 with %v", got, r.Durable(), want)
+	}
+	done := mutate(t, r, testKey("later"), assign("v"))
+	want.Add(done.Dot)
+	o.FS, o.Rand = fs.CrashClone(vfs.CrashCloneCfg{}), rand.New(rand.NewPCG(opens.Add(1), 1))
+	f := must(o.FS.Open("machine/data/identity.json"))(t)
+	if b := must(io.ReadAll(f))(t); !strings.Contains(string(b), `"format": 2,`) {
+		t.Errorf("identity after the first event: %s", b)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := open(t, o).Replica(testID).Clock(); !got.Equal(&want) {
+		t.Errorf("clock %v after a crash, want %v", got, want)
+	}
+}
+
+// TestEventsCostNoRecordOfTheClock: what an event leaves in the log tells of it;
+// trimming leaves one record for each actor.
+func TestEventsCostNoRecordOfTheClock(t *testing.T) {
+	s, _ := openMem(t)
+	r := s.Replica(testID)
+	for _, k := range keysOf(testID.Partition, "b", "k", 6) {
+		mutate(t, r, k, assign("v"))
+	}
+	apply(t, r, put(testKey("other"), 100, 7, "v"))
+	if n := records(t, s, tableClock); n != 0 {
+		t.Errorf("%d records of the clock after seven events, want none", n)
+	}
+	if _, _, err := r.Trim(durable(r)); err != nil {
+		t.Fatal(err)
+	}
+	if n, left := records(t, s, tableClock), records(t, s, tableLog); n != 2 || left != 0 {
+		t.Errorf("%d records of the clock and %d entries of the log after a trim, want 2 and 0", n, left)
+	}
+}
+
+// TestDamagedLogIsRefused: without the log nobody knows the clock.
+func TestDamagedLogIsRefused(t *testing.T) {
+	good := must(logValue(t))(t)
+	for name, record := range map[string]struct{ k, v []byte }{
+		"empty":                   {logKey(testID, 5, 9), nil},
+		"no delta":                {logKey(testID, 5, 9), []byte{0, 1}},
+		"of another actor":        {logKey(testID, 6, 9), good},
+		"under another number":    {logKey(testID, 5, 8), good},
+		"key that is cut short":   {logKey(testID, 5, 9)[:12], good},
+		"key without a partition": {[]byte{tableLog, 0}, good},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(vfs.NewMem(), newWall())
+			s := open(t, o)
+			if err := s.db.Set(record.k, record.v, pebble.Sync); err != nil {
+				t.Fatal(err)
+			}
+			shut(t, s)
+			if s, err := Open(o); err == nil {
+				shut(t, s)
+				t.Error("Open took it")
+			}
+		})
+	}
+}
+
+// logValue is the entry of event 9 of actor 5.
+func logValue(t *testing.T) ([]byte, error) {
+	t.Helper()
+	s, _ := openMem(t)
+	r := s.Replica(testID)
+	apply(t, r, put(testKey("k"), 5, 9, "v"))
+	return s.get(logKey(testID, 5, 9))
 }

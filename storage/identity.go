@@ -21,16 +21,18 @@ type Identity struct {
 	Partitions int    `json:"partitions"` // a power of two
 }
 
-// claim creates the directory with its identity, or checks the one it has.
+// claim creates the directory with its identity, or checks the one it has. It
+// may be of an older format; see upgrade.
 func (s *Store) claim() error {
 	fs, want := s.opts.FS, s.opts.Identity
 	if err := makeDir(fs, s.opts.Dir); err != nil {
 		return err
 	}
-	name := path.Join(s.opts.Dir, "identity.json")
+	name := path.Join(s.opts.Dir, identityFile)
 	f, err := fs.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return writeIdentity(fs, s.opts.Dir, name, want)
+		s.format = formatVersion
+		return writeIdentity(fs, s.opts.Dir, want)
 	}
 	if err != nil {
 		return err
@@ -43,9 +45,10 @@ func (s *Store) claim() error {
 	if err := json.Unmarshal(b, &have); err != nil {
 		return fmt.Errorf("%w: %s is unreadable: %w", ErrIdentity, name, err)
 	}
+	s.format, have.Format = have.Format, want.Format
 	switch {
-	case have.Format != want.Format:
-		return fmt.Errorf("%w: it has format %d, this version reads %d", ErrIdentity, have.Format, want.Format)
+	case s.format < oldestFormat || s.format > formatVersion:
+		return fmt.Errorf("%w: it has format %d, this version reads %d to %d", ErrIdentity, s.format, oldestFormat, formatVersion)
 	case have != want:
 		return fmt.Errorf("%w: it holds cluster %q, datacenter %q, node %q with %d partitions; this is cluster %q, datacenter %q, node %q with %d",
 			ErrIdentity, have.Cluster, have.DC, have.Node, have.Partitions, want.Cluster, want.DC, want.Node, want.Partitions)
@@ -53,8 +56,25 @@ func (s *Store) claim() error {
 	return nil
 }
 
+// upgrade raises the format of a directory that this version could read, before
+// it writes anything that an older one would misread.
+func (s *Store) upgrade() error {
+	if s.format == formatVersion {
+		return nil
+	}
+	if err := writeIdentity(s.opts.FS, s.opts.Dir, s.opts.Identity); err != nil {
+		return fmt.Errorf("raise the format from %d to %d: %w", s.format, formatVersion, err)
+	}
+	s.opts.Logger.Info("data directory is of a new format: versions before this one no longer open it",
+		"directory", s.opts.Dir, "from", s.format, "to", formatVersion)
+	return nil
+}
+
+const identityFile = "identity.json"
+
 // writeIdentity writes the file whole or not at all.
-func writeIdentity(fs vfs.FS, dir, name string, id Identity) error {
+func writeIdentity(fs vfs.FS, dir string, id Identity) error {
+	name := path.Join(dir, identityFile)
 	b, err := json.MarshalIndent(id, "", "  ")
 	if err != nil {
 		return err

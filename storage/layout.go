@@ -11,14 +11,18 @@ import (
 	"github.com/godwitdb/godwit/crdt"
 )
 
-// formatVersion changes when a version of godwit can no longer read the data
-// of the one before.
-const formatVersion = 1
+// formatVersion is raised with every change of the data that a version of godwit
+// from before it cannot read. oldestFormat is the first that this version reads;
+// a directory is of formatVersion once it was opened.
+const (
+	formatVersion = 2 // 2: a replica's clock is told by its log as well, see clocks.go
+	oldestFormat  = 1
+)
 
 // Tables: the first byte of every key. They are stored for ever.
 const (
 	tableMeta     = 'a' // name -> value
-	tableClock    = 'c' // placement, partition, actor -> ranges
+	tableClock    = 'c' // placement, partition, actor -> ranges; the log tells of what is newer
 	tableData     = 'd' // placement, key hash, bucket, key, kind, part, path -> cell or header
 	tableExpiry   = 'e' // placement, partition, milliseconds since 1970, bucket, key -> actor
 	tableLog      = 'l' // placement, partition, actor, last seq -> seconds since 1970, delta without puts

@@ -228,13 +228,15 @@ func logActorPrefix(id ReplicaID, a crdt.Actor) []byte {
 // more, once they are older than LogKeep or the log takes more than half of its
 // budget. Over the budget of bytes or age it deletes the oldest besides: what
 // they held is owed to a join from then on, and counted as forced. It reads what
-// it deletes and one entry more per actor.
+// it deletes and one entry more per actor, and leaves records of the clock in its place.
 func (r *Replica) Trim(stable *crdt.Clock) (settled, forced int, err error) {
 	if err := r.store.enter(); err != nil {
 		return 0, 0, err
 	}
 	defer r.store.leave()
-	clock := r.Durable()
+	r.mu.Lock()
+	clock, dropped := r.durable.Clone(), r.dropped
+	r.mu.Unlock()
 	now, bytes := r.store.opts.Wall(), r.store.logBytes.Load()
 	t := trimmer{
 		stable: stable,
@@ -253,6 +255,14 @@ func (r *Replica) Trim(stable *crdt.Clock) (settled, forced int, err error) {
 	if t.batch.Empty() {
 		return 0, 0, t.batch.Close()
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dropped != dropped { // and the log with it
+		return 0, 0, t.batch.Close()
+	}
+	if err = r.writeClock(t.batch, &t.gone); err != nil { // it was told by what is deleted
+		return 0, 0, errors.Join(err, t.batch.Close())
+	}
 	r.store.logBytes.Add(-t.freed)
 	return t.settled, t.forced, errors.Join(t.batch.Commit(pebble.NoSync), t.batch.Close())
 }
@@ -269,6 +279,7 @@ type trimmer struct {
 	freed           int64
 	oldest, keep    time.Time
 	batch           *pebble.Batch
+	gone            crdt.Clock // what is deleted had told of
 	settled, forced int
 }
 
@@ -288,6 +299,7 @@ func (t *trimmer) entry(k, v []byte) error {
 		return errEnough
 	}
 	t.freed += int64(len(k) + len(v))
+	t.gone.AddRange(d.Actor, d.Lo, d.Hi)
 	return t.batch.Delete(append([]byte(nil), k...), nil)
 }
 

@@ -113,8 +113,9 @@ func (r *Replica) settle(gained *crdt.Clock, nth uint64) {
 }
 
 // commit is the one door: everything that changes the bytes of a partition
-// ends here. Cells, headers, clock, log, residue and request ids go out in one
-// atomic batch, and the tree follows in the same step. The caller holds the
+// ends here. Cells, headers, log (without one, the clock), residue and request
+// ids go out in one atomic batch, and the tree follows in the same step. What is
+// gained is what the entries of log tell of, or, where there are none, any dots. The caller holds the
 // lock and has applied the rules to state already, so everything that can be
 // unreadable has been read before, and a batch that cannot be applied ends the
 // process (see pebbleLogger).
@@ -165,8 +166,8 @@ func (r *Replica) fill(b *pebble.Batch, t *txn, gained *crdt.Clock, log []*crdt.
 	if err != nil {
 		return nil, err
 	}
-	for a := range gained.All() {
-		if err := b.Set(clockKey(r.id, a), crdt.AppendRanges(nil, r.state.Clock.Ranges(a)), nil); err != nil {
+	if len(log) == 0 { // else its entries tell of all that was gained
+		if err := r.writeClock(b, gained); err != nil {
 			return nil, err
 		}
 	}

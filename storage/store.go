@@ -102,6 +102,7 @@ type Store struct {
 	db     *pebble.DB
 	lock   *pebble.Lock
 	cache  *pebble.Cache
+	format int // that the directory had
 	bits   int // of a key hash that name its partition
 	stamps stamps
 	txns   sync.Pool // *txn
@@ -169,6 +170,9 @@ func (s *Store) openDatabase() error {
 	s.lock = lock
 	s.loading = true
 	err = errors.Join(s.load(), s.loadAsked(), s.indexScores(), s.indexConflicts())
+	if err == nil {
+		err = s.upgrade()
+	}
 	s.loading = false
 	if err != nil {
 		return errors.Join(err, s.shut())
@@ -232,30 +236,14 @@ func (s *Store) pebbleOptions() *pebble.Options {
 	return o
 }
 
-// load reads the clocks and the residue of every replica, and the last stamp.
+// load reads the clock and the residue of every replica, and the last stamp.
 func (s *Store) load() error {
 	bound, err := s.get(stampKey)
 	if err != nil {
 		return err
 	}
 	s.stamps.load(bound)
-	err = s.each([]byte{tableClock}, after([]byte{tableClock}), func(k, v []byte) error {
-		id, rest, err := parseReplica(k)
-		if err != nil || len(rest) != 8 {
-			return errors.Join(errKey, err)
-		}
-		rs, err := crdt.DecodeRanges(v)
-		if err != nil {
-			return fmt.Errorf("clock of %s: %w", id, err)
-		}
-		r := s.replicaLocked(id)
-		for _, x := range rs {
-			r.state.Clock.AddRange(crdt.Actor(binary.BigEndian.Uint64(rest)), x.Lo, x.Hi)
-		}
-		r.durable = r.state.Clock.Clone()
-		return nil
-	})
-	if err != nil {
+	if err := s.loadClocks(); err != nil {
 		return err
 	}
 	err = s.each([]byte{tableResidue}, after([]byte{tableResidue}), func(k, v []byte) error {
@@ -269,13 +257,6 @@ func (s *Store) load() error {
 		}
 		id := ReplicaID{binary.BigEndian.Uint32(k[1:]), s.partitionOf(rec.hash)}
 		s.replicaLocked(id).state.Residue.Restore(changes)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	err = s.each([]byte{tableLog}, after([]byte{tableLog}), func(k, v []byte) error {
-		s.logBytes.Add(int64(len(k) + len(v)))
 		return nil
 	})
 	if err != nil {

@@ -64,7 +64,9 @@ func TestDirectoryOfSomeoneElseIsRefused(t *testing.T) {
 
 func TestIdentityOfAnotherFormatOrUnreadable(t *testing.T) {
 	tests := []struct{ name, file, want string }{
-		{"newer format", `{"format":2,"cluster":"flyway","dc":"north","node":"n1","partitions":4}`, "format 2, this version reads 1"},
+		{"newer format", `{"format":3,"cluster":"flyway","dc":"north","node":"n1","partitions":4}`, "format 3, this version reads 1 to 2"},
+		{"no format", `{"cluster":"flyway","dc":"north","node":"n1","partitions":4}`, "format 0, this version reads 1 to 2"},
+		{"older format of someone else", `{"format":1,"cluster":"other","dc":"north","node":"n1","partitions":4}`, `cluster "other"`},
 		{"garbage", "\x00\x00\x00", "machine/data/identity.json is unreadable"},
 		{"empty", "", "machine/data/identity.json is unreadable"},
 	}

@@ -3,7 +3,7 @@ package mutants
 // storageMutants are bugs in what storage derives from the cells it keeps.
 func storageMutants() []Mutant {
 	packages := []string{"./storage"}
-	const scores = "storage/scores.go"
+	const scores, clocks = "storage/scores.go", "storage/clocks.go"
 	return []Mutant{
 		{
 			Name: "storage/old-score-stays", File: scores, Packages: packages, Run: "TestRandomHistories",
@@ -32,6 +32,30 @@ func storageMutants() []Mutant {
 		{
 			Name: "storage/index-of-scores-kept-stale", File: scores, Packages: packages, Run: "TestIndexOfScores",
 			Old: "b.DeleteRange([]byte{tableScore}, after([]byte{tableScore}), nil)", New: "b.LogData(nil, nil)",
+		},
+		{
+			Name: "storage/log-trimmed-without-the-clock", File: "storage/log.go", Packages: packages, Run: "TestClockIs|TestTrimBeside",
+			Old: "r.writeClock(t.batch, &t.gone)", New: "r.writeClock(t.batch, &crdt.Clock{})",
+		},
+		{
+			Name: "storage/opening-ignores-the-log", File: clocks, Packages: packages, Run: "TestClockIs|TestTrimBeside",
+			Old: "r.state.Clock.AddRange(actor, events.Lo, events.Hi)", New: "_, _ = actor, events",
+		},
+		{
+			Name: "storage/run-in-the-log-counts-as-its-last-event", File: clocks, Packages: packages, Run: "TestClockIs",
+			Old: "r.state.Clock.AddRange(actor, events.Lo, events.Hi)", New: "r.state.Clock.AddRange(actor, events.Hi, events.Hi)",
+		},
+		{
+			Name: "storage/join-ends-without-its-clock", File: "storage/replica.go", Packages: packages, Run: "TestClockIs",
+			Old: "if len(log) == 0 { // else its entries tell", New: "if false { // else its entries tell",
+		},
+		{
+			Name: "storage/drop-leaves-the-log", File: "storage/drop.go", Packages: packages, Run: "TestClockIs",
+			Old: "tableExpiry, tableLog, tableMark", New: "tableExpiry, tableMark",
+		},
+		{
+			Name: "storage/format-not-raised", File: "storage/store.go", Packages: packages, Run: "TestFormat1",
+			Old: "err = s.upgrade()", New: "err = nil",
 		},
 	}
 }
