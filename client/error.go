@@ -72,6 +72,7 @@ type Error struct {
 	Message  string            // for people
 	Addr     string            // the node asked last; empty if none was
 	Outcome  Outcome           // of a write; always Failed for a read
+	Tries    []Try             // that were made, in order, the one that the rest tells of last; see Trace
 
 	session *pb.Session // what the answer showed to a session
 	cause   error

@@ -45,6 +45,8 @@ type attempt struct {
 
 	outrun bool // the answer is another node's, see askEither
 
+	began time.Time
+	given time.Duration // for which it was to wait; 0: as long as the call has
 	begin time.Duration // from its sending, within which the node begins it or never; 0: as long as it waits
 	over  time.Time     // when that is over; zero: when the attempt is
 }
@@ -78,6 +80,7 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 		InitialInterval: c.opts.RetryBase, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: c.opts.RetryMax,
 	}
 	nodes, at, maybe := c.nodesFor(ctx, &s, false), 0, false
+	began, tries := time.Now(), []Try(nil)
 	for try := 1; ; try++ {
 		a := &attempt{node: nodes[at], next: nextOf(nodes, at), op: s.op, write: s.write, try: try, maybe: maybe}
 		err := c.once(ctx, &s, a, f)
@@ -86,6 +89,8 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 			return nil
 		}
 		e := a.fail(err)
+		tries = append(tries, a.told(e, began))
+		e.Tries = tries
 		if away(e) {
 			a.answers(false)
 			c.nodesFor(ctx, &s, true) // for calls to come; this one goes on as it began
@@ -179,10 +184,10 @@ func (c *Client) once(ctx context.Context, s *call, a *attempt, f func(context.C
 	}
 	asked := a.node
 	asked.open.Add(1)
-	began := time.Now()
+	a.began, a.given = time.Now(), patience
 	err := f(own, a)
 	asked.open.Add(-1)
-	took := time.Since(began)
+	took := time.Since(a.began)
 	switch {
 	case err == nil && s.class != otherClass:
 		if !a.outrun {

@@ -139,5 +139,8 @@ func (w *worker) note(rec *history.Record, r *client.Result, err error) {
 	rec.Error = strings.ToValidUTF8(err.Error(), "?")
 	if e, ok := errors.AsType[*client.Error](err); ok {
 		rec.Node = e.Addr
+		if trace := e.Trace(); trace != "" {
+			rec.Error += "; attempts: " + strings.ToValidUTF8(trace, "?")
+		}
 	}
 }
