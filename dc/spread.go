@@ -2,6 +2,7 @@ package dc
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type spread struct {
 	deltas  []*crdt.Delta
 	encoded [][]byte
 	results []*peerv1.RequestResult // of the requests among the events, where they are known
+	asks    []byte                  // a clock: instead of being given events, nodes are asked whether they hold those of it
 	async   bool                    // a copy need not be on disk
 	strict  bool                    // no stand-ins
 
@@ -102,8 +104,19 @@ func (s *spread) give(ctx context.Context, l *layout, node string, standIn bool)
 	req := &peerv1.Request{Epoch: l.doc.Epoch, TimeoutMs: s.n.left(ctx), Of: &peerv1.Request_Apply{Apply: &peerv1.Apply{
 		Replica: wireID(s.id), Deltas: s.encoded, Async: s.async, StandIn: standIn, Results: s.results,
 	}}}
-	s.n.send(node, req, func(_ *peerv1.Response, err error) { s.answered(ctx, l, node, standIn, err) })
+	if s.asks != nil {
+		req.Of = &peerv1.Request_Holds{Holds: &peerv1.Holds{Replica: wireID(s.id), Clock: s.asks}}
+	}
+	s.n.send(node, req, func(resp *peerv1.Response, err error) {
+		if s.asks != nil && err == nil && !resp.GetHolds().GetHeld() {
+			err = errNotHeld
+		}
+		s.answered(ctx, l, node, standIn, err)
+	})
 }
+
+// errNotHeld reports a node that does not hold the events it was asked for.
+var errNotHeld = errors.New("the node does not hold the events")
 
 func (s *spread) answered(ctx context.Context, l *layout, node string, standIn bool, err error) {
 	if err == nil && !s.async && !standIn {

@@ -126,7 +126,6 @@ func (n *Node) update(ctx context.Context, t *target, req *v1.UpdateRequest) (*v
 // coordinate is rule 1 at this replica, and at the same time the event goes to
 // the other owners.
 func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request crdt.RequestID, w func(owners int) int) (*v1.UpdateResponse, error) {
-	replica := n.store.Replica(t.id)
 	async := t.bucket.Durability == "async"
 	end, ok := n.requests.begin(request, t.recalls)
 	if !ok {
@@ -141,18 +140,8 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 	if done.Repeats {
 		n.count.Repeats.Add(1)
 	}
-	if done.Delta == nil { // nothing to change; but what it saw must not be lost either
-		err := replica.Barrier()
-		switch {
-		case err != nil:
-		case done.Repeats:
-			err = n.mustBeStable(t.id, done.Dot)
-		case op.Code == crdt.OpExpire:
-			err = refuse(NotFound, "NOT_FOUND", "key is not in bucket %q", t.key.Bucket)
-		case op.Code == crdt.OpObserve: // seen before, though perhaps by this replica alone
-			resp.Answer.Copies, err = n.copyKey(ctx, t, w(len(t.owners)))
-		}
-		return resp, err
+	if done.Delta == nil {
+		return resp, n.unchanged(ctx, t, op, done, resp, w)
 	}
 	n.nameEvent(t, resp, done.Dot)
 	s := n.newSpread(t.id, []*crdt.Delta{done.Delta}, [][]byte{crdt.AppendDelta(nil, done.Delta)})
@@ -176,6 +165,24 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 		return nil, tooFewCopies(t, got, w)
 	}
 	return resp, nil
+}
+
+// unchanged completes the answer to an operation for which there was nothing to
+// change, or of which the log has lost the event since; but what it saw must not be
+// lost either.
+func (n *Node) unchanged(ctx context.Context, t *target, op *crdt.Op, done *storage.Done, resp *v1.UpdateResponse, w func(owners int) int) error {
+	err := n.store.Replica(t.id).Barrier()
+	switch {
+	case err != nil:
+	case done.Repeats:
+		n.nameEvent(t, resp, done.Dot)
+		resp.Answer.Copies, err = n.countCopies(ctx, t, done.Dot, w)
+	case op.Code == crdt.OpExpire:
+		err = refuse(NotFound, "NOT_FOUND", "key is not in bucket %q", t.key.Bucket)
+	case op.Code == crdt.OpObserve: // seen before, though perhaps by this replica alone
+		resp.Answer.Copies, err = n.copyKey(ctx, t, w(len(t.owners)))
+	}
+	return err
 }
 
 // answerOf begins the answer to an operation that was carried out here.

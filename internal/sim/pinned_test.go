@@ -51,6 +51,41 @@ func TestARetryWithoutItsLogIsNotAcknowledged(t *testing.T) {
 	})
 }
 
+// TestARetryWithoutItsLogCountsCopies: another datacenter is cut off, so nothing
+// becomes stable, and a write was acknowledged whose event the log has lost since.
+// Who asks again, because the answer went astray, is told of the copies that the
+// owners here hold, also while one of them is away; and not of one more.
+func TestARetryWithoutItsLogCountsCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(Options{Seed: 1, Nodes: []int{3, 1}, LogBytes: 1})
+		defer c.Close()
+		pause(2 * time.Second)
+		c.wan.Cut("eu", "us")
+		a, b, gone := c.DCs[0].Nodes[0], c.DCs[0].Nodes[1], c.DCs[0].Nodes[2]
+		id := binaryID(time.Now())
+		write := func(n *Node, copies v1.Consistency) (*v1.UpdateResponse, error) {
+			return n.current().dc.Update(t.Context(), &v1.UpdateRequest{
+				Bucket: bucketSync, Key: []byte("k"), Options: &v1.WriteOptions{RequestId: id, Consistency: copies},
+				Op: &v1.UpdateRequest_CounterAdd{CounterAdd: &v1.CounterAdd{Delta: 1}},
+			})
+		}
+		if _, err := write(a, v1.Consistency_CONSISTENCY_QUORUM); err != nil {
+			t.Fatal(err)
+		}
+		within(t, 90*time.Second, "logs are empty", func() bool { return a.logged(t)+b.logged(t) == 0 })
+		gone.stop()
+		for _, n := range []*Node{a, b} {
+			again, err := write(n, v1.Consistency_CONSISTENCY_QUORUM)
+			if err != nil || !again.GetRepeated() || again.GetValue().GetInteger() != 1 || again.GetAnswer().GetCopies() != 2 {
+				t.Errorf("again at %s: %v, %v; want the first answer, with 2 copies", n, again, err)
+			}
+		}
+		if _, err := write(b, v1.Consistency_CONSISTENCY_ALL); reasonOf(err) != "WRITE_INDETERMINATE" {
+			t.Errorf("again, with all copies, while an owner is away: %v, want WRITE_INDETERMINATE", err)
+		}
+	})
+}
+
 // TestADatacenterAwayPastTheLog: a datacenter is away for so long that the logs no
 // longer reach back, while values are written and deleted on both sides. What
 // differs is found by comparing trees, and nothing that was deleted is back.
