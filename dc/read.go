@@ -2,6 +2,7 @@ package dc
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -144,21 +145,28 @@ func (n *Node) ask(ctx context.Context, t *target, want int, c class, read func(
 // that lagged. Only what is durable takes part: an answer that a crash could
 // take back must not be given to another replica.
 func (n *Node) readAll(ctx context.Context, t *target, q storage.Query, r int) (*storage.Answer, error) {
+	return n.joinAll(ctx, t, q, r, n.store.Replica(t.id).Repair)
+}
+
+// repairing is how this replica takes the join over, see storage.Replica.Repair.
+type repairing func([]crdt.KeyID, *crdt.Snapshot) (*storage.Commit, error)
+
+// joinAll is readAll.
+func (n *Node) joinAll(ctx context.Context, t *target, q storage.Query, r int, take repairing) (*storage.Answer, error) {
 	replica := n.store.Replica(t.id)
 	mine, err := replica.Read(q)
 	if err != nil {
 		return nil, err
 	}
-	if err := replica.Barrier(); err != nil {
-		return nil, err
-	}
+	durable := make(chan error, 1)
+	go func() { durable <- replica.Barrier() }() // while the others are asked
 	theirs, err := n.ask(ctx, t, r-1, durableClass, func() *peerv1.Read {
 		return &peerv1.Read{
 			Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), Under: []byte(q.Under),
 			After: []byte(q.After), Limit: uint32(q.Limit), Durable: true,
 		}
 	})
-	if err != nil {
+	if err := cmp.Or(<-durable, err); err != nil {
 		return nil, err
 	}
 	pages := []*crdt.Snapshot{&mine.Snapshot}
@@ -185,7 +193,7 @@ func (n *Node) readAll(ctx context.Context, t *target, q storage.Query, r int) (
 	out.Snapshot = *crdt.Merge(pages...)
 	if whole {
 		out.Present = nil // the joined cells tell
-		n.repair(t, replica, &out.Snapshot, pages, theirs)
+		n.repair(t, take, &out.Snapshot, pages, theirs)
 	}
 	return out, nil
 }
@@ -211,7 +219,7 @@ func cutToCommon(pages []*crdt.Snapshot, mineMore bool, theirs []readAnswer) (en
 
 // repair gives the join to every replica that took part and lacks something of
 // it. It goes on after the answer is out; catch-up does the same work if it fails.
-func (n *Node) repair(t *target, replica *storage.Replica, joined *crdt.Snapshot, pages []*crdt.Snapshot, theirs []readAnswer) {
+func (n *Node) repair(t *target, take repairing, joined *crdt.Snapshot, pages []*crdt.Snapshot, theirs []readAnswer) {
 	behind := make([]bool, len(pages))
 	for i, p := range pages {
 		behind[i] = !sameState(p, joined)
@@ -222,7 +230,7 @@ func (n *Node) repair(t *target, replica *storage.Replica, joined *crdt.Snapshot
 	n.count.ReadRepairs.Add(1)
 	if behind[0] {
 		n.ahead.note(t.id, &joined.Clock)
-		if c, err := replica.Repair([]crdt.KeyID{t.key}, joined); err != nil {
+		if c, err := take([]crdt.KeyID{t.key}, joined); err != nil {
 			n.opts.Logger.Warn("read repair", "replica", t.id.String(), "error", err)
 		} else if err := c.Wait(); err != nil {
 			n.opts.Logger.Warn("read repair", "replica", t.id.String(), "error", err)

@@ -256,7 +256,9 @@ func (n *Node) lookFirst(ctx context.Context, t *target, op *crdt.Op, w int) err
 	return n.look(ctx, t, w)
 }
 
-// look joins what a quorum of replicas hold of a key, for a write to w of them.
+// look joins what a quorum of replicas hold of a key, for a write to w of them that
+// follows. What that makes durable here is durable with it: the client waits for
+// the disk as often as with any other write.
 func (n *Node) look(ctx context.Context, t *target, w int) error {
 	if w < 2 {
 		return nil
@@ -271,7 +273,7 @@ func (n *Node) look(ctx context.Context, t *target, w int) error {
 	if err != nil || equal {
 		return err
 	}
-	_, err = n.readAll(ctx, t, storage.Query{Key: t.key}, r)
+	_, err = n.joinAll(ctx, t, storage.Query{Key: t.key}, r, n.store.Replica(t.id).RepairFirst)
 	return err
 }
 

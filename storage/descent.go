@@ -152,7 +152,7 @@ func (j *Join) Take(answer []byte) (*Commit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("join %s: %w", r.id, err)
 	}
-	c, err := r.joinCells(theirs, &crdt.Peer{Clock: j.transfer.Clock, Residue: j.residue}, s.Residue)
+	c, err := r.joinCells(theirs, &crdt.Peer{Clock: j.transfer.Clock, Residue: j.residue}, s.Residue, false)
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ func (j *Join) Page(p *Page) (*Commit, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := r.joinCells(theirs, &crdt.Peer{Clock: j.transfer.Clock, Residue: j.residue}, p.Residue)
+	c, err := r.joinCells(theirs, &crdt.Peer{Clock: j.transfer.Clock, Residue: j.residue}, p.Residue, false)
 	if err == nil {
 		j.next, j.all = bytes.Clone(p.To), len(p.To) == 0
 	}
@@ -206,7 +206,7 @@ func (j *Join) under() error {
 
 // joinCells is rule 3 for cells of which theirs is complete, and takes over
 // residue. The caller holds the lock.
-func (r *Replica) joinCells(theirs map[crdt.CellID]crdt.Cell, peer *crdt.Peer, residue []crdt.Change) (*Commit, error) {
+func (r *Replica) joinCells(theirs map[crdt.CellID]crdt.Cell, peer *crdt.Peer, residue []crdt.Change, async bool) (*Commit, error) {
 	t := r.newTxn()
 	for id := range theirs {
 		if _, err := t.slot(id); err != nil {
@@ -220,12 +220,22 @@ func (r *Replica) joinCells(theirs map[crdt.CellID]crdt.Cell, peer *crdt.Peer, r
 	}
 	r.state.JoinResidue(residue)
 	r.noteAhead(t)
-	return r.commit(t, crdt.Clock{}, nil, nil, false)
+	return r.commit(t, crdt.Clock{}, nil, nil, async)
 }
 
 // Repair joins whole keys, as read from another replica: everything it holds
 // of them, with its clock and residue (rule 3). The clock is not taken over.
 func (r *Replica) Repair(keys []crdt.KeyID, s *crdt.Snapshot) (*Commit, error) {
+	return r.repair(keys, s, false)
+}
+
+// RepairFirst is Repair for who changes the keys next, or calls Barrier: what comes
+// later in the log makes it durable. Its Commit is waited for at once.
+func (r *Replica) RepairFirst(keys []crdt.KeyID, s *crdt.Snapshot) (*Commit, error) {
+	return r.repair(keys, s, true)
+}
+
+func (r *Replica) repair(keys []crdt.KeyID, s *crdt.Snapshot, async bool) (*Commit, error) {
 	if err := r.store.enter(); err != nil {
 		return nil, err
 	}
@@ -254,5 +264,5 @@ func (r *Replica) Repair(keys []crdt.KeyID, s *crdt.Snapshot) (*Commit, error) {
 			return nil, err
 		}
 	}
-	return r.joinCells(theirs, s.Peer(), s.Residue)
+	return r.joinCells(theirs, s.Peer(), s.Residue, async)
 }

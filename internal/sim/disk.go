@@ -19,6 +19,7 @@ type disk struct {
 	mem    *vfs.MemFS
 	lies   bool // syncs are not carried out: a planted bug
 
+	syncs   atomic.Int64 // of the log
 	slowest atomic.Int64 // nanoseconds that a sync of the log takes at the most; 0 for none
 	dying   atomic.Bool  // the power goes during the next sync of the log
 	die     func()       // makes it so
@@ -126,6 +127,7 @@ func (f *logFile) sync(carryOut func() error) error {
 		}
 		f.disk.die()
 	}
+	f.disk.syncs.Add(1)
 	f.disk.wait()
 	if f.disk.lies {
 		return nil
