@@ -70,9 +70,8 @@ type node struct {
 	open     atomic.Int32 // attempts under way
 	outruns  atomic.Int32 // reads in a row that another node answered first
 
-	took   [classes]latency
-	late   atomic.Int32 // times in a row that nobody answered within patience
-	lateAt atomic.Int64 // when the last of them was, in nanoseconds since 1970
+	took [classes]latency
+	late [classes]lateness
 }
 
 // Open checks the options and starts to connect to every address. It does not

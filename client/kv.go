@@ -107,6 +107,9 @@ func (c *Client) Update(ctx context.Context, op Op, opts ...CallOption) (*Result
 		return nil, err
 	}
 	s := call{op: op.name, timeout: o.timeout, write: true, mayMove: untilMaybe, class: writeClass}
+	if looksFirst(req) {
+		s.class = lookClass
+	}
 	if o.acksDC > 0 { // it takes as long as the way to other datacenters, and back
 		s.class, s.patient = otherClass, true
 	}

@@ -14,6 +14,7 @@ const (
 	otherClass class = iota // of which that cannot be said
 	readClass
 	writeClass
+	lookClass // writes for which the node looks at other owners first, and so takes several times as long
 	batchClass
 	classes
 )
@@ -70,13 +71,15 @@ func (n *node) hedgeAfter() time.Duration {
 }
 
 // patience is how long an attempt that may be made again elsewhere waits for a
-// node: several times as long as all but one of 100 answers take, and twice that
-// after nobody answered in that time, and so on. So where everything has become
-// slow, as on a busy machine, it ends by waiting long enough; of the time left for
-// the call half at the most. 0: as long as it may.
+// node: several times as long as all but one of 100 answers to attempts of its
+// class take, and twice that after nobody answered in that time, and so on. That
+// counts for all calls to the node and, as earlier, for all attempts of the call,
+// since what takes long at one node may take as long at the next. So where
+// everything has become slow, as on a busy machine, it ends by waiting long enough;
+// of the time left for the call half at the most. 0: as long as it may.
 //
 // Source: Paxson et al., RFC 6298, 2011, for the doubling.
-func (n *node) patience(c class, left time.Duration) time.Duration {
+func (n *node) patience(c class, left time.Duration, earlier int32) time.Duration {
 	if c == otherClass {
 		return left / patienceShare
 	}
@@ -90,25 +93,45 @@ func (n *node) patience(c class, left time.Duration) time.Duration {
 	case p99 == 0:
 		p99 = patienceUnknown / patienceTimes
 	}
-	return min(max(patienceTimes*p99, least)<<min(n.late.Load(), patienceDoubled), left/patienceShare)
+	return min(max(patienceTimes*p99, least)<<n.doubled(c, earlier), left/patienceShare)
 }
 
 // beginWithin is how long after its sending a node may begin a write to which it
 // is given patience: long enough for all but very few, and short, for when the
 // connection breaks this client waits that long before it asks another node. At
 // least a millisecond.
-func (n *node) beginWithin(c class, patience time.Duration) time.Duration {
+func (n *node) beginWithin(c class, patience time.Duration, earlier int32) time.Duration {
 	p99 := time.Duration(n.took[c].p99.Load())
-	within := max(beginTimes*p99, patienceLeast) << min(n.late.Load(), patienceDoubled)
+	within := max(beginTimes*p99, patienceLeast) << n.doubled(c, earlier)
 	return max(min(within, patience-patience/beginMargin), time.Millisecond)
 }
 
-// wasLate notes that an attempt ended because its patience did. Those that were
-// made at the same time count as one.
-func (n *node) wasLate(patience time.Duration) {
+// doubled is how often patience is doubled.
+func (n *node) doubled(c class, earlier int32) int32 {
+	return min(max(n.late[c].times.Load(), earlier), patienceDoubled)
+}
+
+// lateness is how often in a row nobody was answered within patience, in one class
+// of attempts: what is answered soon tells nothing of what takes longer. Safe for
+// concurrent use; the zero value is ready.
+type lateness struct {
+	times atomic.Int32
+	at    atomic.Int64 // when the last of them was, in nanoseconds since 1970
+}
+
+// note notes that an attempt ended because its patience did. Those that were made
+// at the same time count as one.
+func (l *lateness) note(patience time.Duration) {
 	now := time.Now().UnixNano()
-	last := n.lateAt.Load()
-	if now-last > int64(patience) && n.lateAt.CompareAndSwap(last, now) {
-		n.late.Add(1)
+	last := l.at.Load()
+	if now-last > int64(patience) && l.at.CompareAndSwap(last, now) {
+		l.times.Add(1)
+	}
+}
+
+// end notes an answer in time.
+func (l *lateness) end() {
+	if l.times.Load() != 0 {
+		l.times.Store(0)
 	}
 }

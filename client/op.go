@@ -78,3 +78,20 @@ func (op *Op) mayRepeat(u *pb.UpdateRequest) bool {
 	}
 	return op.movable && u.GetOptions().GetContext() == nil
 }
+
+// looksFirst tells whether the node that coordinates an update compares the key with
+// other owners before it begins: where something is removed, or kept, without a
+// context.
+func looksFirst(u *pb.UpdateRequest) bool {
+	if u.GetOptions().GetContext() != nil {
+		return false
+	}
+	switch of := u.GetOp().(type) {
+	case *pb.UpdateRequest_Remove, *pb.UpdateRequest_CounterReset, *pb.UpdateRequest_SetRemove, *pb.UpdateRequest_MapRemove,
+		*pb.UpdateRequest_Zremove, *pb.UpdateRequest_Expire, *pb.UpdateRequest_Keep:
+		return true
+	case *pb.UpdateRequest_FlagSet:
+		return !of.FlagSet.GetOn()
+	}
+	return u.GetKeepTtl()
+}

@@ -3,6 +3,8 @@ package client
 import (
 	"testing"
 	"time"
+
+	pb "github.com/godwitdb/godwit/api/godwit/v1"
 )
 
 // nodeOf is a node whose answers to writes took so long each.
@@ -34,32 +36,52 @@ func TestPatienceFollowsLatency(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.node.patience(tt.class, tt.left); got != tt.want {
+			if got := tt.node.patience(tt.class, tt.left, 0); got != tt.want {
 				t.Errorf("patience = %v, want %v", got, tt.want)
 			}
 		})
 	}
 }
 
-// Attempts that end together double patience once, an answer ends it.
+// Attempts that end together double patience once, an answer of their class ends it.
 func TestPatienceDoubles(t *testing.T) {
 	n := nodeOf(16, time.Millisecond)
+	late := &n.late[writeClass]
 	for range 64 {
-		n.wasLate(time.Hour)
+		late.note(time.Hour)
 	}
-	if got := n.patience(writeClass, time.Minute); got != 500*time.Millisecond {
+	if got := n.patience(writeClass, time.Minute, 0); got != 500*time.Millisecond {
 		t.Errorf("patience after attempts that ended together = %v, want 500ms", got)
 	}
 	for range 20 {
-		n.lateAt.Store(0)
-		n.wasLate(time.Millisecond)
+		late.at.Store(0)
+		late.note(time.Millisecond)
 	}
-	if got := n.patience(writeClass, time.Minute); got != 8*time.Second {
+	if got := n.patience(writeClass, time.Minute, 0); got != 8*time.Second {
 		t.Errorf("patience after many = %v, want 8s", got)
 	}
-	n.answers(true)
-	if got := n.patience(writeClass, time.Minute); got != 250*time.Millisecond {
+	if got := n.patience(readClass, time.Minute, 0); got != 250*time.Millisecond {
+		t.Errorf("patience of reads meanwhile = %v, want 250ms", got)
+	}
+	late.end()
+	if got := n.patience(writeClass, time.Minute, 0); got != 250*time.Millisecond {
 		t.Errorf("patience after an answer = %v, want 250ms", got)
+	}
+}
+
+// What was late at one node is given twice the time at the next.
+func TestPatienceDoublesWithinACall(t *testing.T) {
+	n := nodeOf(16, time.Millisecond)
+	for earlier, want := range []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second} {
+		if got := n.patience(writeClass, time.Minute, int32(earlier)); got != want {
+			t.Errorf("patience after %d attempts that were late = %v, want %v", earlier, got, want)
+		}
+		if got := n.beginWithin(writeClass, time.Minute, int32(earlier)); got != want {
+			t.Errorf("time to begin after %d attempts that were late = %v, want %v", earlier, got, want)
+		}
+	}
+	if got := n.patience(writeClass, 3*time.Second, 4); got != 1500*time.Millisecond {
+		t.Errorf("patience with 3s left = %v, want half of it", got)
 	}
 }
 
@@ -132,7 +154,7 @@ func TestTheTimeToBeginIsShort(t *testing.T) {
 		{"hardly any time", nodeOf(16, time.Second), time.Microsecond, time.Millisecond},
 	}
 	for _, tt := range tests {
-		if got := tt.node.beginWithin(writeClass, tt.patience); got != tt.want {
+		if got := tt.node.beginWithin(writeClass, tt.patience, 0); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
@@ -153,5 +175,34 @@ func TestNodeThatIsAlwaysOutrun(t *testing.T) {
 	n.wasOutrun()
 	if f := n.failures.Load(); f != 1 {
 		t.Errorf("%d failures after three reads in a row that others answered, want 1", f)
+	}
+}
+
+func TestWhatLooksFirst(t *testing.T) {
+	context := &pb.WriteOptions{Context: []byte("seen")}
+	tests := []struct {
+		name string
+		of   *pb.UpdateRequest
+		want bool
+	}{
+		{"delete", &pb.UpdateRequest{Op: &pb.UpdateRequest_Remove{}}, true},
+		{"delete with a context", &pb.UpdateRequest{Op: &pb.UpdateRequest_Remove{}, Options: context}, false},
+		{"srem", &pb.UpdateRequest{Op: &pb.UpdateRequest_SetRemove{}}, true},
+		{"zrem", &pb.UpdateRequest{Op: &pb.UpdateRequest_Zremove{}}, true},
+		{"reset", &pb.UpdateRequest{Op: &pb.UpdateRequest_CounterReset{}}, true},
+		{"fields removed", &pb.UpdateRequest{Op: &pb.UpdateRequest_MapRemove{}}, true},
+		{"expire", &pb.UpdateRequest{Op: &pb.UpdateRequest_Expire{}}, true},
+		{"keep", &pb.UpdateRequest{Op: &pb.UpdateRequest_Keep{}}, true},
+		{"flag off", &pb.UpdateRequest{Op: &pb.UpdateRequest_FlagSet{FlagSet: &pb.FlagSet{}}}, true},
+		{"flag on", &pb.UpdateRequest{Op: &pb.UpdateRequest_FlagSet{FlagSet: &pb.FlagSet{On: true}}}, false},
+		{"put", &pb.UpdateRequest{Op: &pb.UpdateRequest_Assign{}}, false},
+		{"put that keeps the ttl", &pb.UpdateRequest{Op: &pb.UpdateRequest_Assign{}, KeepTtl: true}, true},
+		{"sadd", &pb.UpdateRequest{Op: &pb.UpdateRequest_SetAdd{}}, false},
+		{"incr", &pb.UpdateRequest{Op: &pb.UpdateRequest_CounterAdd{}}, false},
+	}
+	for _, tt := range tests {
+		if got := looksFirst(tt.of); got != tt.want {
+			t.Errorf("%s looks first: %t, want %t", tt.name, got, tt.want)
+		}
 	}
 }

@@ -39,8 +39,9 @@ type attempt struct {
 	next  *node // that would be asked after it; nil: none
 	op    string
 	write bool
-	try   int  // 1 is the first
-	maybe bool // an earlier one may have been applied
+	try   int   // 1 is the first
+	maybe bool  // an earlier one may have been applied
+	late  int32 // earlier ones that ended because their patience did; from its end on, this one with them
 	sent  atomic.Bool
 
 	outrun bool // the answer is another node's, see askEither
@@ -80,9 +81,9 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 		InitialInterval: c.opts.RetryBase, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: c.opts.RetryMax,
 	}
 	nodes, at, maybe := c.nodesFor(ctx, &s, false), 0, false
-	began, tries := time.Now(), []Try(nil)
+	began, tries, late := time.Now(), []Try(nil), int32(0)
 	for try := 1; ; try++ {
-		a := &attempt{node: nodes[at], next: nextOf(nodes, at), op: s.op, write: s.write, try: try, maybe: maybe}
+		a := &attempt{node: nodes[at], next: nextOf(nodes, at), op: s.op, write: s.write, try: try, maybe: maybe, late: late}
 		err := c.once(ctx, &s, a, f)
 		if err == nil {
 			c.answered(&s, a)
@@ -90,7 +91,7 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 		}
 		e := a.fail(err)
 		tries = append(tries, a.told(e, began))
-		e.Tries = tries
+		e.Tries, late = tries, a.late
 		if away(e) {
 			a.answers(false)
 			c.nodesFor(ctx, &s, true) // for calls to come; this one goes on as it began
@@ -113,6 +114,7 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 func (c *Client) answered(s *call, a *attempt) {
 	if !a.outrun {
 		a.answers(true)
+		a.node.late[s.class].end()
 	}
 	if s.route == nil && a.dc == 0 {
 		c.preferred.Store(a.index)
@@ -168,7 +170,7 @@ func (c *Client) once(ctx context.Context, s *call, a *attempt, f func(context.C
 	deadline, ok := ctx.Deadline()
 	patience := time.Duration(0)
 	if ok && !s.patient && a.next != nil && a.try <= c.opts.MaxRetries && s.mayMove(a.maybe || s.write) {
-		patience = a.patience(s.class, time.Until(deadline))
+		patience = a.patience(s.class, time.Until(deadline), a.late)
 	}
 	own := ctx
 	if patience > 0 {
@@ -176,7 +178,7 @@ func (c *Client) once(ctx context.Context, s *call, a *attempt, f func(context.C
 		own, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()
 		if s.twice {
-			a.begin = a.beginWithin(s.class, patience)
+			a.begin = a.beginWithin(s.class, patience, a.late)
 		}
 	}
 	if s.route == nil || s.class == batchClass { // a pipeline tells of itself what was sent
@@ -195,7 +197,8 @@ func (c *Client) once(ctx context.Context, s *call, a *attempt, f func(context.C
 		}
 	case err == nil || patience == 0:
 	case ctx.Err() == nil && took >= patience-patience/4, a.fail(err).Reason == reasonNotBegun: // the node may be the first to say that time is up
-		asked.wasLate(patience)
+		asked.late[s.class].note(patience)
+		a.late++
 		c.stats.late.Add(1)
 	}
 	if err != nil && s.twice && patience > 0 && a.fail(err).Outcome == Unknown {

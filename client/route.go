@@ -153,9 +153,6 @@ func (n *node) answers(yes bool) {
 			n.failures.Store(0)
 			n.avoid.Store(0)
 		}
-		if n.late.Load() != 0 {
-			n.late.Store(0)
-		}
 		if n.outruns.Load() != 0 {
 			n.outruns.Store(0)
 		}

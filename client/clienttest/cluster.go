@@ -144,6 +144,7 @@ type Node struct {
 type Call struct {
 	Method    string        // "Get", "Update", "BatchUpdate", ...; of a request in a pipeline as by a call of its own
 	RequestID string        // of a single write; its bytes
+	Key       string        // of a single write or read
 	N         int           // 1 is the node's first call
 	Begin     time.Duration // within which a write in a pipeline is to be begun; 0: not told
 }
@@ -277,6 +278,9 @@ func (n *Node) note(req any, call Call) Fault {
 	call.Method, call.N = call.Method[strings.LastIndexByte(call.Method, '/')+1:], len(n.calls)+1
 	if w, ok := req.(interface{ GetOptions() *pb.WriteOptions }); ok {
 		call.RequestID = string(w.GetOptions().GetRequestId())
+	}
+	if k, ok := req.(interface{ GetKey() []byte }); ok {
+		call.Key = string(k.GetKey())
 	}
 	n.calls = append(n.calls, call)
 	fault := n.fault
