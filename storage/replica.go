@@ -344,6 +344,10 @@ func (r *Replica) ApplyAnswered(deltas []*crdt.Delta, answers map[crdt.RequestID
 			return nil, err
 		}
 	}
+	known, err := r.recorded(deltas) // read before the rules are applied, like the cells
+	if err != nil {
+		return nil, err
+	}
 	var gained crdt.Clock
 	var log []*crdt.Delta
 	for _, d := range deltas {
@@ -360,7 +364,7 @@ func (r *Replica) ApplyAnswered(deltas []*crdt.Delta, answers map[crdt.RequestID
 		}
 		return r.again(async)
 	}
-	record := func(b *pebble.Batch) error { return r.writeRequests(b, log, answers) }
+	record := func(b *pebble.Batch) error { return r.writeRequests(b, log, known, answers) }
 	return r.commit(t, gained, log, record, async)
 }
 

@@ -41,20 +41,40 @@ func (r *Replica) writeRequest(b *pebble.Batch, q crdt.RequestID, dot crdt.Dot, 
 	return b.Set(requestKey(r.id, q), v, nil)
 }
 
-// writeRequests remembers the requests that came with events of others. What
-// they were answered with is known where it came along.
-func (r *Replica) writeRequests(b *pebble.Batch, deltas []*crdt.Delta, answers map[crdt.RequestID]crdt.Result) error {
+// recorded looks for the records of the requests that come with events: which of
+// them there are. The caller holds the lock.
+func (r *Replica) recorded(deltas []*crdt.Delta) (map[crdt.RequestID]bool, error) {
+	var known map[crdt.RequestID]bool // nil nearly always
 	for _, d := range deltas {
 		for _, q := range d.Requests {
+			v, err := r.request(q.ID)
+			if err != nil {
+				return nil, err
+			}
+			if v == nil {
+				continue
+			}
+			if known == nil {
+				known = map[crdt.RequestID]bool{}
+			}
+			known[q.ID] = true
+		}
+	}
+	return known, nil
+}
+
+// writeRequests remembers the requests that came with events of others, but those
+// that are known: their records may tell what they were answered with. What the
+// others were answered with is known where it came along.
+func (r *Replica) writeRequests(b *pebble.Batch, deltas []*crdt.Delta, known map[crdt.RequestID]bool, answers map[crdt.RequestID]crdt.Result) error {
+	for _, d := range deltas {
+		for _, q := range d.Requests {
+			if known[q.ID] {
+				continue
+			}
 			res, told := answers[q.ID]
 			if !told && len(d.Changes) > 0 {
 				res = crdt.Result{Kind: d.Changes[0].ID.Kind, Changed: 1}
-			}
-			if v, err := r.request(q.ID); err != nil || v != nil {
-				if err != nil {
-					return err
-				}
-				continue // known, and perhaps with what it answered
 			}
 			if err := r.writeRequest(b, q.ID, crdt.Dot{Actor: d.Actor, Seq: q.Seq}, res, told); err != nil {
 				return err
