@@ -73,7 +73,7 @@ func (l *life) disconnect() {
 func (c *Cluster) peersOf(d *DC) []replication.Peer {
 	var out []replication.Peer
 	for n := range c.nodes {
-		if n.dc != d {
+		if _, there := c.acts().DC(n.dc.Name); there && n.dc != d {
 			out = append(out, n.peer())
 		}
 	}
@@ -83,7 +83,7 @@ func (c *Cluster) peersOf(d *DC) []replication.Peer {
 // placements are those that a datacenter holds.
 func (c *Cluster) placements(dcName string) []uint32 {
 	var out []uint32
-	for _, p := range c.Topology.Placements {
+	for _, p := range c.acts().Placements {
 		if p.Replicas[dcName] > 0 {
 			out = append(out, topology.PlacementID(p.Name))
 		}

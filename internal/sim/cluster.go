@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/replication/linktest"
 	"github.com/godwitdb/godwit/topology"
 )
@@ -20,6 +22,7 @@ import (
 type Options struct {
 	Seed       uint64        // of every choice that the simulation makes
 	Nodes      []int         // of each datacenter; one of 3
+	Late       int           // datacenters, the last ones, that come only with Join; 0
 	Replicas   int           // of every partition in each datacenter that has so many nodes; 3
 	Partitions int           // 8
 	Exchange   time.Duration // between two comparisons of clocks; 500 ms
@@ -61,10 +64,12 @@ var dcNames = [...]string{"eu", "us", "ap"}
 // Cluster is datacenters of nodes in a bubble. New and Close must be called
 // inside the same bubble.
 type Cluster struct {
-	Topology *topology.Topology
-	DCs      []*DC
+	Topology *topology.Topology // that the cluster begins with
+	DCs      []*DC              // those that come late as well
 
 	opts  Options
+	next  *topology.Topology // with those that come late, as joining; nil if none do
+	grown atomic.Bool        // they have come
 	net   *network
 	wan   *linktest.Network // between datacenters
 	watch *watch
@@ -89,36 +94,82 @@ func New(o Options) *Cluster {
 	o = o.withDefaults()
 	w := newWatch()
 	c := &Cluster{opts: o, net: newNetwork(o.Seed, w), wan: newWAN(o.Seed), watch: w, rnd: rand.New(rand.NewPCG(o.Seed, 10))}
-	c.Topology = &topology.Topology{
-		Version: 1, Cluster: "sim", Partitions: o.Partitions,
-		Buckets: []topology.Bucket{{Name: bucketAsync, Durability: "async"}},
-	}
-	placement := topology.Placement{Name: topology.DefaultPlacement, Replicas: map[string]int{}}
 	for i, nodes := range o.Nodes {
-		name := dcNames[i]
-		d := &DC{Name: name, index: i}
-		spec := topology.Datacenter{Name: name}
+		d := &DC{Name: dcNames[i], index: i}
 		for j := range nodes {
-			n := &Node{cluster: c, dc: d, id: fmt.Sprintf("%s%d", name, j+1), mem: vfs.NewCrashableMem()}
+			n := &Node{cluster: c, dc: d, id: fmt.Sprintf("%s%d", d.Name, j+1), mem: vfs.NewCrashableMem()}
 			d.Nodes = append(d.Nodes, n)
 			c.net.nodes[n.id] = n
-			spec.Nodes = append(spec.Nodes, topology.Node{ID: n.id, Advertise: "127.0.0.1", Weight: 1})
 		}
-		placement.Replicas[name] = d.replicas(&o)
 		c.DCs = append(c.DCs, d)
-		c.Topology.Datacenters = append(c.Topology.Datacenters, spec)
 	}
-	c.Topology.Placements = []topology.Placement{placement}
-	if len(c.DCs) > 1 {
-		home := c.DCs[0]
-		c.Topology.Placements = append(c.Topology.Placements, topology.Placement{Name: placementHome, Replicas: map[string]int{home.Name: home.replicas(&o)}})
-		c.Topology.Buckets = append(c.Topology.Buckets, topology.Bucket{Name: bucketHome, Placement: placementHome})
+	first := len(c.DCs) - o.Late
+	c.Topology = c.describe(first, first)
+	if o.Late > 0 {
+		c.next = c.describe(len(c.DCs), first)
+		c.next.Version = 2
 	}
-	c.Topology.FillDefaults()
-	for n := range c.nodes {
-		n.Start()
+	for _, d := range c.DCs[:first] {
+		d.start()
 	}
 	return c
+}
+
+// describe is a topology of so many datacenters, of which those after the first
+// are joining.
+func (c *Cluster) describe(dcs, joined int) *topology.Topology {
+	t := &topology.Topology{
+		Version: 1, Cluster: "sim", Partitions: c.opts.Partitions,
+		Buckets: []topology.Bucket{{Name: bucketAsync, Durability: "async"}},
+	}
+	global := topology.Placement{Name: topology.DefaultPlacement, Replicas: map[string]int{}}
+	for _, d := range c.DCs[:dcs] {
+		spec := topology.Datacenter{Name: d.Name}
+		if d.index >= joined {
+			spec.State = topology.DCJoining
+		}
+		for _, n := range d.Nodes {
+			spec.Nodes = append(spec.Nodes, topology.Node{ID: n.id, Advertise: "127.0.0.1", Weight: 1})
+		}
+		global.Replicas[d.Name] = d.replicas(&c.opts)
+		t.Datacenters = append(t.Datacenters, spec)
+	}
+	t.Placements = []topology.Placement{global}
+	if len(c.DCs) > 1 {
+		home := c.DCs[0]
+		t.Placements = append(t.Placements, topology.Placement{Name: placementHome, Replicas: map[string]int{home.Name: home.replicas(&c.opts)}})
+		t.Buckets = append(t.Buckets, topology.Bucket{Name: bucketHome, Placement: placementHome})
+	}
+	t.FillDefaults()
+	return t
+}
+
+// acts is the topology that nodes start with now.
+func (c *Cluster) acts() *topology.Topology {
+	if c.grown.Load() {
+		return c.next
+	}
+	return c.Topology
+}
+
+// Join starts the datacenters that come late, and has a node of the first one make
+// the topology that names them.
+func (c *Cluster) Join(ctx context.Context) error {
+	c.grown.Store(true)
+	for _, d := range c.DCs[len(c.DCs)-c.opts.Late:] {
+		d.start()
+	}
+	text, err := c.next.YAML()
+	if err == nil {
+		_, err = c.DCs[0].Nodes[0].current().dc.ApplyTopology(ctx, &v1.ApplyTopologyRequest{Text: text})
+	}
+	return err
+}
+
+func (d *DC) start() {
+	for _, n := range d.Nodes {
+		n.Start()
+	}
 }
 
 // nodes ranges over the nodes of all datacenters.

@@ -117,7 +117,7 @@ func (n *Node) Start() {
 		Exit: func(int) { c.watch.fail("node %s ended its process", n.id) },
 	}
 	node, err := dc.Open(dc.Options{
-		Topology: c.Topology, Node: n.id, Transport: link{c.net, l}, Membership: c, Storage: so,
+		Topology: c.acts(), Node: n.id, Transport: link{c.net, l}, Membership: c, Storage: so,
 		Exchange: c.opts.Exchange, Timeout: c.opts.Timeout, Version: "sim", Rand: rand.New(rand.NewPCG(seed, 14)), Logger: c.opts.Logger,
 	})
 	if err != nil {
