@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strconv"
 	"slices"
 	"sync"
 	"testing"
@@ -90,7 +91,7 @@ func (n *Node) churn(t *testing.T, over <-chan struct{}) int {
 		default:
 		}
 		n.add(t, "count", 1)
-		n.put(t, fmt.Sprintf("%s%d", n.id, i%30), fmt.Sprint(i))
+		n.put(t, fmt.Sprintf("%s%d", n.id, i%30), strconv.Itoa(i))
 		n.del(t, fmt.Sprintf("%s%d", n.id, (i+15)%30))
 		if i < 10 {
 			n.del(t, fmt.Sprintf("old%d", mine+i))
