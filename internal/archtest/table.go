@@ -74,10 +74,11 @@ func godwit() rules {
 			"internal/testcluster": {any: true, except: []string{"cmd/..."}},
 
 			"internal/e2e":         {any: true}, // tests from the outside
-			"internal/chaos":       {imports: with("client", "crdt", "internal/history", "internal/history/driver", "internal/mutants", "internal/wan", "topology")},
+			"internal/chaos":       {imports: with("client", "crdt", "internal/history", "internal/freeport", "internal/history/driver", "internal/mutants", "internal/wan", "topology")},
 			"internal/chaos/cmd":   {imports: []string{"internal/chaos"}},
 			"internal/archtest":    {},
-			"internal/bench":       {imports: with("client", "topology")},
+			"internal/bench":       {imports: with("client", "internal/freeport", "topology")},
+			"internal/freeport":    {},
 			"internal/bench/cmd":   {imports: []string{"internal/bench"}},
 			"internal/mutants":     {},
 			"internal/mutants/cmd": {imports: []string{"internal/mutants"}},

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
 
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/client"
+	"github.com/godwitdb/godwit/internal/freeport"
 	"github.com/godwitdb/godwit/topology"
 )
 
@@ -33,7 +34,7 @@ func startDatacenter(ctx context.Context, o *Options, name, binary string) (*dat
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return d, err
 	}
-	ports, err := freePorts(ctx, o.Nodes*5)
+	ports, err := freeport.Campaigns().Find(ctx, rand.New(rand.NewPCG(rand.Uint64(), 1)), o.Nodes*5)
 	if err != nil {
 		return d, err
 	}
@@ -93,23 +94,6 @@ func (d *datacenter) connect(ctx context.Context) error {
 		}
 		return nil
 	})
-}
-
-// freePorts finds ports of loopback that nobody listens at now.
-func freePorts(ctx context.Context, n int) ([]int, error) {
-	var listen net.ListenConfig
-	var out []int
-	for range n {
-		l, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }() // a node will listen there
-		if at, ok := l.Addr().(*net.TCPAddr); ok {
-			out = append(out, at.Port)
-		}
-	}
-	return out, nil
 }
 
 // cpu is the CPU time that all nodes have used.

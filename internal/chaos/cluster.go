@@ -16,6 +16,7 @@ import (
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/client"
 	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/internal/freeport"
 	"github.com/godwitdb/godwit/internal/wan"
 	"github.com/godwitdb/godwit/topology"
 )
@@ -23,10 +24,6 @@ import (
 const (
 	dcName     = "east"
 	partitions = 32
-	// Ports are chosen below those that the kernel gives to outgoing
-	// connections: one of these could otherwise take the port of a node that is
-	// down, or find itself at the other end.
-	firstPort, lastPort = 12_000, 32_000
 )
 
 // cluster is the processes of one or several datacenters and clients for questions.
@@ -78,7 +75,7 @@ func startDatacenters(ctx context.Context, o Options, names []string, sizes []in
 
 func datacenter(ctx context.Context, rnd *rand.Rand, name string, n int) (topology.Datacenter, error) {
 	d := topology.Datacenter{Name: name}
-	ports, err := freePorts(ctx, rnd, portsOf*n)
+	ports, err := freeport.Campaigns().Find(ctx, rnd, portsOf*n)
 	for i := range n {
 		if err != nil {
 			return d, err
@@ -130,25 +127,6 @@ func writeTopology(t *topology.Topology, name string) (string, error) {
 		return "", err
 	}
 	return name, os.WriteFile(name, b, 0o600)
-}
-
-// freePorts finds ports that nobody listens at now.
-func freePorts(ctx context.Context, r *rand.Rand, n int) ([]int, error) {
-	var lc net.ListenConfig
-	var out []int
-	for tries := 0; len(out) < n; tries++ {
-		if tries > 100*n {
-			return nil, fmt.Errorf("no %d free ports from %d to %d", n, firstPort, lastPort)
-		}
-		port := firstPort + r.IntN(lastPort-firstPort)
-		l, err := lc.Listen(ctx, "tcp", addr(port))
-		if err != nil || slices.Contains(out, port) {
-			continue
-		}
-		_ = l.Close() // the node will listen there
-		out = append(out, port)
-	}
-	return out, nil
 }
 
 // portsOf is how many ports a node has.

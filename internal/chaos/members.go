@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"path/filepath"
 	"strings"
 	"time"
 
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/client"
+	"github.com/godwitdb/godwit/internal/freeport"
 )
 
 const (
@@ -53,7 +53,7 @@ func leaving(ids ...string) *v1.RingChange {
 // join starts a node that the topology does not name, and returns when the
 // others have heard of it. It owns nothing yet.
 func (c *cluster) join(ctx context.Context, id string) error {
-	port, err := portsInARow(ctx, portsOf)
+	port, err := freeport.Campaigns().Row(ctx, rand.New(rand.NewPCG(rand.Uint64(), 1)), portsOf)
 	if err != nil {
 		return err
 	}
@@ -117,26 +117,4 @@ func (c *cluster) progress(ctx context.Context) string {
 		out = append(out, fmt.Sprintf("%s %d/%d", n.GetId(), m.GetPartitionsDone(), m.GetPartitions()))
 	}
 	return strings.Join(out, ", ")
-}
-
-// portsInARow finds n ports next to each other at which nobody listens now, and
-// returns the first.
-func portsInARow(ctx context.Context, n int) (int, error) {
-	var lc net.ListenConfig
-	for range 1000 {
-		first := firstPort + rand.IntN(lastPort-firstPort-n)
-		free := 0
-		for i := range n {
-			l, err := lc.Listen(ctx, "tcp", addr(first+i))
-			if err != nil {
-				break
-			}
-			_ = l.Close() // the node will listen there
-			free++
-		}
-		if free == n {
-			return first, nil
-		}
-	}
-	return 0, fmt.Errorf("no %d free ports in a row from %d to %d", n, firstPort, lastPort)
 }

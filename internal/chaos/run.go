@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/godwitdb/godwit/internal/freeport"
 	"github.com/godwitdb/godwit/topology"
 )
 
@@ -199,7 +200,7 @@ func (r *run) away(ctx context.Context, id string, meanwhile func() error, more 
 // moved writes a topology in which a node has other ports, and returns its file
 // and where the node serves operators by it.
 func (c *cluster) moved(ctx context.Context, id string) (file, http string, err error) {
-	ports, err := freePorts(ctx, rand.New(rand.NewPCG(c.opts.Seed, 3)), portsOf)
+	ports, err := freeport.Campaigns().Find(ctx, rand.New(rand.NewPCG(c.opts.Seed, 3)), portsOf)
 	if err != nil {
 		return "", "", err
 	}

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +16,7 @@ import (
 
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/client"
+	"github.com/godwitdb/godwit/internal/freeport"
 	"github.com/godwitdb/godwit/topology"
 )
 
@@ -61,7 +62,10 @@ type process struct {
 func startProcesses(t *testing.T, dcs []string, nodes int) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir(), procs: map[string]*process{}, topology: &topology.Topology{Version: 1, Cluster: "e2e", Partitions: 32}}
-	ports := freePorts(t, len(dcs)*nodes*4)
+	ports, err := freeport.Tests().Find(t.Context(), rand.New(rand.NewPCG(rand.Uint64(), 1)), len(dcs)*nodes*4)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range dcs {
 		d := topology.Datacenter{Name: name}
 		for i := range nodes {
@@ -91,22 +95,6 @@ func startProcesses(t *testing.T, dcs []string, nodes int) *cluster {
 		c.waitReady(name, nodes)
 	}
 	return c
-}
-
-// freePorts finds ports that nobody listens at now.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var out []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		addr, _ := l.Addr().(*net.TCPAddr)
-		out = append(out, addr.Port)
-	}
-	return out
 }
 
 func (c *cluster) start(id string) {
