@@ -116,12 +116,8 @@ func DecodeDelta(b []byte) (*Delta, error) {
 	d.Actor, events = r.events()
 	d.Lo, d.Hi = events.Lo, events.Hi
 	d.Requests = r.requests(d)
+	r.inOrder = true
 	d.Changes = r.changes()
-	for i := 1; i < len(d.Changes) && r.err == nil; i++ {
-		if d.Changes[i-1].ID.compareKey(&d.Changes[i].ID) > 0 { // those of one key have been looked at
-			r.fail("cells are not in order")
-		}
-	}
 	if err := r.done("delta"); err != nil {
 		return nil, err
 	}
@@ -240,8 +236,14 @@ func (r *reader) key(c, last *Change) {
 	if !c.ID.Kind.stored() && r.err == nil {
 		r.fail(fmt.Sprintf("unknown kind %d", c.ID.Kind))
 	}
-	if last != nil && c.ID.KeyID == last.ID.KeyID && c.ID.Kind == last.ID.Kind {
+	if last == nil || r.err != nil {
+		return
+	}
+	switch order := last.ID.compareKey(&c.ID); {
+	case order == 0:
 		r.fail("key is repeated")
+	case order > 0 && r.inOrder:
+		r.fail("cells are not in order")
 	}
 }
 
