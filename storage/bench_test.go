@@ -180,7 +180,7 @@ func BenchmarkApplyAsync(b *testing.B) {
 }
 
 // BenchmarkPutAmong puts to random ones of many keys, all there before. It also
-// tells what the keys took of the log and, once the event log is trimmed and all is
+// tells how long a new key took, and what the keys took of the log and, once the event log is trimmed and all is
 // compacted, of the disk, over the bytes of keys and values.
 func BenchmarkPutAmong(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000} {
@@ -199,15 +199,18 @@ func BenchmarkPutAmong(b *testing.B) {
 				}
 				wait(b, done.Commit)
 			}
+			began := time.Now()
 			for i := range n {
 				put(i)
 				live += len(keys[i].Bucket) + len(keys[i].Key) + 128
 			}
+			filled := time.Since(began)
 			logged := float64(s.Metrics().WALWrittenBytes) / float64(live)
 			for b.Loop() {
 				put(int(r.Uint64() % uint64(n)))
 			}
 			b.StopTimer()
+			b.ReportMetric(float64(filled.Nanoseconds())/float64(n), "fill-ns/key")
 			b.ReportMetric(logged, "log-bytes/byte")
 			b.ReportMetric(compacted(b, s)/float64(live), "disk-bytes/byte")
 		})

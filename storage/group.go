@@ -29,8 +29,8 @@ func (r *Replica) MutateTogether(ms []*Mutation) ([]Grouped, *crdt.Delta, *Commi
 		return nil, nil, nil, err
 	}
 	defer r.store.leave()
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.turn()
+	defer r.done()
 	out := make([]Grouped, len(ms))
 	t := r.newTxn()
 	defer t.release()

@@ -235,6 +235,35 @@ func (r *Replica) RepairFirst(keys []crdt.KeyID, s *crdt.Snapshot) (*Commit, err
 	return r.repair(keys, s, true)
 }
 
+// RepairCells joins cells of one key, as read from other replicas in s, and no other
+// ones (rule 3 for each; one that they do not have has an empty Live). As with
+// RepairFirst the caller changes the key next. Where s waits for removals from other
+// cells, or from all below a path, that is not taken over: neither is the clock, so
+// those removals are still to come as events of their own.
+func (r *Replica) RepairCells(cells []crdt.CellState, s *crdt.Snapshot) (*Commit, error) {
+	if err := r.store.enter(); err != nil {
+		return nil, err
+	}
+	defer r.store.leave()
+	theirs := make(map[crdt.CellID]crdt.Cell, len(cells))
+	for _, c := range cells {
+		if _, err := r.hashOf(c.ID.KeyID); err != nil {
+			return nil, err
+		}
+		theirs[c.ID] = c.Live
+	}
+	var residue []crdt.Change
+	for _, ch := range s.Residue {
+		if _, joined := theirs[ch.ID]; joined {
+			residue = append(residue, crdt.Change{ID: ch.ID, Removes: ch.Removes})
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mixed = true
+	return r.joinCells(theirs, s.Peer(), residue, true)
+}
+
 func (r *Replica) repair(keys []crdt.KeyID, s *crdt.Snapshot, async bool) (*Commit, error) {
 	if err := r.store.enter(); err != nil {
 		return nil, err

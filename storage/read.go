@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -20,10 +21,16 @@ type Query struct {
 	Bytes  int    // about as many bytes of them at the most, but one cell at the least; 0 is any number
 	Digest bool   // only State is asked for
 	Order  *Order // of a zset, members by their scores; Under and After are not for them
+	// Part, when not nil, is what alone is asked for, also of State; Under, After,
+	// Limit and Order are not for it.
+	Part *crdt.Part
 }
 
 // full reports whether an answer of so many cells and bytes takes no more.
 func (q *Query) full(cells, size int) bool {
+	if q.Part != nil {
+		return false
+	}
 	return q.Limit > 0 && cells >= q.Limit || q.Bytes > 0 && cells > 0 && size >= q.Bytes
 }
 
@@ -34,7 +41,7 @@ type Answer struct {
 	Total   uint64        // cells of the key's collections that count, whatever was asked for
 	More    bool          // Limit or Bytes cut the answer
 	End     string        // path of the last cell of a collection, where More
-	State   merkle.Digest // of everything that lives under the key
+	State   merkle.Digest // of everything that lives under the key or, of a part, of that and of the kinds of which there is something elsewhere
 	Ranked  bool          // Members is the answer to the query's order
 	Members []Ranked      // in the order asked for; their cells are in Cells, in that order as well
 
@@ -59,12 +66,12 @@ func (r *Replica) Read(q Query) (*Answer, error) {
 	if !q.Digest {
 		a.Snapshot = crdt.Snapshot{Clock: r.state.Clock.Clone(), Residue: r.state.Residue.OfKey(q.Key)}
 	}
-	if kept := r.kept.get(hash, prefix); kept != nil && (q.Digest || !kept.headers()) {
+	if kept := r.kept.get(hash, prefix); kept != nil && (q.Digest && q.Part == nil || !kept.headers()) {
 		r.mu.Unlock()
 		return a, a.takeKept(kept, &q)
 	}
 	applied := r.applied
-	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	it, err := r.store.newKeyIter(prefix, after(prefix))
 	var index *pebble.Iterator
 	if err == nil && q.Order != nil {
 		lo := headKey(tableScore, r.id.Placement, hash, crdt.CellID{KeyID: q.Key, Kind: crdt.ZSet})
@@ -120,22 +127,22 @@ func (a *Answer) read(it, index *pebble.Iterator, q *Query, prefix []byte) error
 				return err
 			}
 			a.State.XOR(recordDigest(it.Key(), it.Value()))
-			ok = it.SeekGE(nextKind(it.Key(), prefix)) // Next would pass all old versions of a hot key
+			ok = it.SeekPrefixGE(nextKind(it.Key(), prefix)) // Next would pass all old versions of a hot key
 		case rec.part == partHead:
 			next, err := a.head(rec, it, index, q, prefix)
 			if err != nil {
 				return err
 			}
-			ok = it.SeekGE(next)
+			ok = it.SeekPrefixGE(next)
+		case q.Part != nil && !q.Part.Has(rec.id):
+			ok = it.SeekPrefixGE(q.onward(rec.id.Path, it.Key(), prefix))
 		case !strings.HasPrefix(rec.id.Path, q.Under) || q.full(cells, size):
 			a.More = a.More || cells > 0 && strings.HasPrefix(rec.id.Path, q.Under)
-			ok = it.SeekGE(nextKind(it.Key(), prefix))
+			ok = it.SeekPrefixGE(nextKind(it.Key(), prefix))
 		default:
-			if err := a.take(rec, it.Key(), it.Value()); err != nil {
+			if err := a.element(rec, it, q); err != nil {
 				return err
 			}
-			a.rows++
-			a.End = rec.id.Path
 			cells++
 			size += len(it.Key()) + len(it.Value())
 			ok = it.Next()
@@ -154,13 +161,29 @@ func (a *Answer) head(rec record, it, index *pebble.Iterator, q *Query, prefix [
 	if a.Total += uint64(h.count); h.count > 0 {
 		a.Present = append(a.Present, rec.id.Kind)
 	}
-	a.State.XOR(recordDigest(it.Key(), it.Value()))
 	a.heads = a.heads.add(it.Key(), it.Value(), true)
+	if q.Part != nil {
+		if h.count > 0 {
+			a.State.XOR(recordDigest(it.Key(), []byte{1}))
+		}
+		return q.onward("", it.Key(), prefix), nil
+	}
+	a.State.XOR(recordDigest(it.Key(), it.Value()))
 	if q.Order == nil || rec.id.Kind != crdt.ZSet {
 		return firstCell(it.Key(), q), nil
 	}
 	next = nextKind(it.Key(), prefix)
 	return next, a.ranked(it, index, q, h.count)
+}
+
+// element takes a cell of a collection.
+func (a *Answer) element(rec record, it *pebble.Iterator, q *Query) error {
+	if q.Part != nil {
+		a.State.XOR(recordDigest(it.Key(), it.Value()))
+	}
+	a.rows++
+	a.End = rec.id.Path
+	return a.take(rec, it.Key(), it.Value())
 }
 
 func (a *Answer) take(rec record, _, value []byte) error {
@@ -178,6 +201,16 @@ func firstCell(key []byte, q *Query) []byte {
 		return append(append(k, q.After...), 0)
 	}
 	return append(k, q.Under...)
+}
+
+// onward is where the part of a collection goes on behind a path that is not in it;
+// key is that of one of its records.
+func (q *Query) onward(path string, key, prefix []byte) []byte {
+	i, _ := slices.BinarySearch(q.Part.Under, path)
+	if i == len(q.Part.Under) {
+		return nextKind(key, prefix)
+	}
+	return append(append(bytes.Clone(key[:len(prefix)+1]), partCell), q.Part.Under[i]...)
 }
 
 // nextKind is the first possible key of the kind behind that of key.

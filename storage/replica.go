@@ -228,8 +228,8 @@ func (r *Replica) Mutate(m *Mutation) (*Done, error) {
 		return nil, err
 	}
 	defer r.store.leave()
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.turn()
+	defer r.done()
 	if m.Request != (crdt.RequestID{}) {
 		if done, err := r.repeated(m); done != nil || err != nil {
 			return done, err
@@ -334,8 +334,8 @@ func (r *Replica) ApplyAnswered(deltas []*crdt.Delta, answers map[crdt.RequestID
 		return nil, err
 	}
 	defer r.store.leave()
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.turn()
+	defer r.done()
 	t := r.newTxn()
 	defer t.release()
 	for _, d := range deltas {

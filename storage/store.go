@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,7 +122,8 @@ type Store struct {
 
 	logBytes atomic.Int64
 	closed   atomic.Bool
-	gate     sync.RWMutex // held for reading by every call under way, see enter
+	gate     sync.RWMutex  // held for reading by every call under way, see enter
+	turns    chan struct{} // of changes that are worked out at the same time, see Replica.turn
 	stop     chan struct{}
 	work     sync.WaitGroup
 	failure  *pebbleLogger
@@ -138,6 +140,7 @@ func Open(o Options) (*Store, error) {
 		opts: o, bits: bits.Len(uint(o.Identity.Partitions)) - 1, rand: o.Rand, opening: rand.Uint64(),
 		replicas: map[ReplicaID]*Replica{}, stop: make(chan struct{}), kinds: crdt.SupportedKinds(),
 		failure: &pebbleLogger{log: o.Logger, exit: o.Exit},
+		turns:   make(chan struct{}, turnsEach*runtime.GOMAXPROCS(0)),
 	}
 	if err := s.claim(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)

@@ -30,6 +30,9 @@ type txn struct {
 	scanned bool // all small cells and headers of key that exist are known
 	missed  bool // they are not kept
 
+	sharing bool             // several keys are about to be read,
+	shared  *pebble.Iterator // ... by this one, once it is open
+
 	conflicts conflictChanges
 
 	used int     // of room
@@ -37,8 +40,14 @@ type txn struct {
 }
 
 // preload reads everything that the rule for d touches, so that the rule, and
-// the commit after it, meet no error half way.
-func (t *txn) preload(d *crdt.Delta) error {
+// the commit after it, meet no error half way. An event that is known, because it
+// came by another way, touches nothing.
+func (t *txn) preload(d *crdt.Delta) (err error) {
+	if t.r.state.Clock.ContainsRange(d.Actor, d.Lo, d.Hi) {
+		return nil
+	}
+	t.sharing = len(d.Changes) > 1
+	defer func() { err = errors.Join(err, t.unshare()) }()
 	for i := range d.Changes {
 		ch := &d.Changes[i]
 		if _, err := t.slot(ch.ID); err != nil {
@@ -71,8 +80,16 @@ func (t *txn) slot(id crdt.CellID) (*slot, error) {
 			return s, nil
 		}
 	}
+	if !t.scanned && !id.Kind.Collection() { // it is there as other kinds as well, or not at all: knowKinds would ask next
+		if _, err := t.storedKinds(id.KeyID); err != nil {
+			return nil, err
+		}
+		if s := t.slots[id]; s != nil {
+			return s, nil
+		}
+	}
 	var v []byte
-	if !t.scanned || id.Kind.Collection() {
+	if id.Kind.Collection() {
 		if v, err = t.r.store.get(key); err != nil {
 			return nil, err
 		}
@@ -95,15 +112,52 @@ func (t *txn) storedKinds(key crdt.KeyID) ([]crdt.Kind, error) {
 	if kept, err := t.recall(key, prefix); err != nil || kept != nil {
 		return t.kindsIn(key, kept, len(prefix)), err
 	}
-	it, err := t.r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	it, err := t.keyIter(prefix)
 	if err != nil {
 		return nil, err
 	}
 	kinds, err := t.passKinds(it, key, prefix)
+	err = errors.Join(err, it.Error())
+	if !t.sharing {
+		err = errors.Join(err, it.Close())
+	}
 	if t.scanned = err == nil; t.scanned {
 		t.learned(key)
 	}
-	return kinds, errors.Join(err, it.Error(), it.Close())
+	return kinds, err
+}
+
+// keyIter passes the records of one key, sought by prefix. While t is sharing it is
+// the same one for all keys: to open the tables costs more than to seek in them, and
+// nobody but the holder of the lock changes the partition.
+func (t *txn) keyIter(prefix []byte) (*pebble.Iterator, error) {
+	if !t.sharing {
+		return t.r.store.newKeyIter(prefix, after(prefix))
+	}
+	if t.shared == nil {
+		var err error
+		if t.shared, err = t.r.store.newKeyIter(nil, nil); err != nil {
+			return nil, err
+		}
+	}
+	return t.shared, nil
+}
+
+// unshare ends sharing.
+func (t *txn) unshare() error {
+	it := t.shared
+	t.sharing, t.shared = false, nil
+	if it == nil {
+		return nil
+	}
+	return it.Close()
+}
+
+// newKeyIter passes the records of keys between bounds, sought by prefix. The filters
+// of the lowest level tell of a key that is not there; Pebble would read a block in
+// spite of them.
+func (s *Store) newKeyIter(lo, hi []byte) (*pebble.Iterator, error) {
+	return s.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi, UseL6Filters: true})
 }
 
 // kindsIn lists the kinds that records tell of, which this transaction knows.
@@ -140,7 +194,7 @@ func (t *txn) passKinds(it *pebble.Iterator, key crdt.KeyID, prefix []byte) (kin
 		if live {
 			kinds = append(kinds, id.Kind)
 		}
-		ok = it.SeekGE(nextKind(k, prefix)) // Next would pass all old versions of a hot key
+		ok = it.SeekPrefixGE(nextKind(k, prefix)) // Next would pass all old versions of a hot key
 	}
 	return kinds, err
 }

@@ -10,11 +10,8 @@ import (
 	"github.com/godwitdb/godwit/crdt"
 )
 
-// TestUnreadableRequestsChangeNothing: whether the request of an event is known
-// is looked up on a disk that fails. The replica must not say then that it holds
-// the event: it would never be given it again.
-func TestUnreadableRequestsChangeNothing(t *testing.T) {
-	failing := &errorfs.Toggle{Injector: errorfs.ErrInjected}
+// failingReads are options for a store whose tables cannot be read while failing is on.
+func failingReads(failing *errorfs.Toggle) Options {
 	o := testOptions(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if strings.HasSuffix(op.Path, ".sst") && op.Kind.ReadOrWrite() == errorfs.OpIsRead {
 			return failing.MaybeError(op)
@@ -22,6 +19,42 @@ func TestUnreadableRequestsChangeNothing(t *testing.T) {
 		return nil
 	})), newWall())
 	o.CacheBytes = 1 // so that blocks are read anew
+	return o
+}
+
+// TestNothingIsReadForAKnownEvent: what comes a second time, by a stream and as an
+// answer to a question, costs no look at the disk.
+func TestNothingIsReadForAKnownEvent(t *testing.T) {
+	failing := &errorfs.Toggle{Injector: errorfs.ErrInjected}
+	o := failingReads(failing)
+	s := open(t, o)
+	var events []*crdt.Delta
+	for i, k := range keysOf(testID.Partition, "b", "k", 500) {
+		events = append(events, put(k, 77, uint64(i+1), "v"))
+	}
+	apply(t, s.Replica(testID), events...)
+	if err := s.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, s)
+	s = open(t, o)
+	r := s.Replica(testID)
+	failing.On()
+	defer failing.Off()
+	if _, err := r.Apply([]*crdt.Delta{put(testKey("k"), 77, 501, "w")}, false); err == nil {
+		t.Error("a new event was applied and nothing read")
+	}
+	if c, err := r.Apply(events, false); c != nil || err != nil {
+		t.Errorf("known events: %v", err)
+	}
+}
+
+// TestUnreadableRequestsChangeNothing: whether the request of an event is known
+// is looked up on a disk that fails. The replica must not say then that it holds
+// the event: it would never be given it again.
+func TestUnreadableRequestsChangeNothing(t *testing.T) {
+	failing := &errorfs.Toggle{Injector: errorfs.ErrInjected}
+	o := failingReads(failing)
 	key := testKey("k")
 	s := open(t, o)
 	r := s.Replica(testID)

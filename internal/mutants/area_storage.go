@@ -5,6 +5,10 @@ func storageMutants() []Mutant {
 	packages := []string{"./storage"}
 	const scores, clocks = "storage/scores.go", "storage/clocks.go"
 	return []Mutant{
+		{ // what came by a stream and as an answer to a question cost its reading twice at each replica
+			Name: "storage/known-events-are-read-for", File: "storage/txn.go", Packages: packages, Run: "TestNothingIsReadFor",
+			Old: "if t.r.state.Clock.ContainsRange(d.Actor, d.Lo, d.Hi) {", New: "if d == nil {",
+		},
 		{
 			Name: "storage/old-score-stays", File: scores, Packages: packages, Run: "TestRandomHistories",
 			Old: "if had && (!has || score != was) {", New: "if had && !has {",
