@@ -2,6 +2,7 @@ package frame
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -95,5 +96,34 @@ func TestOutboxFillsFramesUpToTheirLimits(t *testing.T) {
 	}
 	if f := o.Take(); f != nil || o.bytes != 0 || !o.Fits(5000) {
 		t.Errorf("an empty outbox: %v, %d bytes, fits(5000) = %v", f, o.bytes, o.Fits(5000))
+	}
+}
+
+func TestOutboxDropsWhatWasNotTaken(t *testing.T) {
+	o := NewOutbox(new(Codec), Limits{Queue: 1000, Frame: 300, Messages: 2})
+	for id := range uint64(5) {
+		o.Put(Message{ID: id + 1, Field: Request, Body: []byte{'a' + byte(id)}})
+	}
+	taken := o.Take() // 1 and 2; left are 3 and 4, and 5
+	for _, drop := range []struct {
+		id   uint64
+		want bool
+	}{{1, false}, {2, false}, {4, true}, {4, false}, {5, true}, {6, false}} {
+		if got := o.Drop(drop.id); got != drop.want {
+			t.Errorf("Drop(%d) = %v, want %v", drop.id, got, drop.want)
+		}
+	}
+	o.Put(Message{ID: 6, Field: Request, Body: []byte("f")})
+	var got []string
+	for f := taken; f != nil; f = o.Take() {
+		if err := Cut(*f.buf, func(m Message) error {
+			got = append(got, fmt.Sprintf("%d:%s", m.ID, m.Body))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"1:a", "2:b", "3:c", "6:f"}; !slices.Equal(got, want) || o.Bytes() != 0 {
+		t.Errorf("sent %q, %d bytes left, want %q and none", got, o.Bytes(), want)
 	}
 }

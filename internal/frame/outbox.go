@@ -1,5 +1,7 @@
 package frame
 
+import "slices"
+
 // Outbox is the queue of messages for one stream, kept as the frames in which
 // they will travel: a frame fills while those before it are sent. Its owner's
 // lock guards it. Make one with NewOutbox.
@@ -71,6 +73,38 @@ func (o *Outbox) Take() *Out {
 	o.bytes -= len(*f.buf)
 	o.taken = f.last
 	return &Out{f.buf}
+}
+
+// Drop removes a message that was not taken, and reports whether there was one. It
+// means anything only if the ids that are put grow.
+func (o *Outbox) Drop(id uint64) bool {
+	if id <= o.taken {
+		return false // as most are that are given up, since they were answered
+	}
+	i := slices.IndexFunc(o.frames, func(f gathering) bool { return f.last >= id })
+	if i < 0 {
+		return false
+	}
+	f := &o.frames[i]
+	for rest := *f.buf; len(rest) > 0; {
+		_, value, after, err := nextField(rest)
+		if err != nil {
+			return false // frames that were put are well formed
+		}
+		if m, err := parseMessage(value); err == nil && m.ID == id {
+			from, to := len(*f.buf)-len(rest), len(*f.buf)-len(after)
+			*f.buf = slices.Delete(*f.buf, from, to)
+			f.count--
+			o.bytes -= to - from
+			if f.count == 0 {
+				o.codec.Put(f.buf)
+				o.frames = slices.Delete(o.frames, i, i+1)
+			}
+			return true
+		}
+		rest = after
+	}
+	return false
 }
 
 // Clear drops everything that was not taken.
