@@ -3878,8 +3878,9 @@ type PipelineRequest struct {
 	//
 	//	*PipelineRequest_Get
 	//	*PipelineRequest_Update
+	//	*PipelineRequest_BatchUpdate
 	Of isPipelineRequest_Of `protobuf_oneof:"of"`
-	// begin_ms is how long after sent_ms a write may be begun; later it is refused
+	// begin_ms is how long after sent_ms a write, or each of a batch, may be begun; later it is refused
 	// (NOT_BEGUN), with nothing done. It may be less than timeout_ms: a client whose
 	// stream broke then knows soon that another node is not overtaken. 0: no other bound.
 	BeginMs       uint64 `protobuf:"varint,4,opt,name=begin_ms,json=beginMs,proto3" json:"begin_ms,omitempty"`
@@ -3949,6 +3950,15 @@ func (x *PipelineRequest) GetUpdate() *UpdateRequest {
 	return nil
 }
 
+func (x *PipelineRequest) GetBatchUpdate() *BatchUpdateRequest {
+	if x != nil {
+		if x, ok := x.Of.(*PipelineRequest_BatchUpdate); ok {
+			return x.BatchUpdate
+		}
+	}
+	return nil
+}
+
 func (x *PipelineRequest) GetBeginMs() uint64 {
 	if x != nil {
 		return x.BeginMs
@@ -3968,9 +3978,15 @@ type PipelineRequest_Update struct {
 	Update *UpdateRequest `protobuf:"bytes,3,opt,name=update,proto3,oneof"` // a Put is an assignment, a Delete a removal
 }
 
+type PipelineRequest_BatchUpdate struct {
+	BatchUpdate *BatchUpdateRequest `protobuf:"bytes,5,opt,name=batch_update,json=batchUpdate,proto3,oneof"`
+}
+
 func (*PipelineRequest_Get) isPipelineRequest_Of() {}
 
 func (*PipelineRequest_Update) isPipelineRequest_Of() {}
+
+func (*PipelineRequest_BatchUpdate) isPipelineRequest_Of() {}
 
 // PipelineAnswer has the response where code is OK, and else what a status of
 // the unary call would carry.
@@ -3986,6 +4002,7 @@ type PipelineAnswer struct {
 	//
 	//	*PipelineAnswer_Get
 	//	*PipelineAnswer_Update
+	//	*PipelineAnswer_BatchUpdate
 	Of            isPipelineAnswer_Of `protobuf_oneof:"of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4088,6 +4105,15 @@ func (x *PipelineAnswer) GetUpdate() *UpdateResponse {
 	return nil
 }
 
+func (x *PipelineAnswer) GetBatchUpdate() *BatchUpdateResponse {
+	if x != nil {
+		if x, ok := x.Of.(*PipelineAnswer_BatchUpdate); ok {
+			return x.BatchUpdate
+		}
+	}
+	return nil
+}
+
 type isPipelineAnswer_Of interface {
 	isPipelineAnswer_Of()
 }
@@ -4100,9 +4126,15 @@ type PipelineAnswer_Update struct {
 	Update *UpdateResponse `protobuf:"bytes,8,opt,name=update,proto3,oneof"`
 }
 
+type PipelineAnswer_BatchUpdate struct {
+	BatchUpdate *BatchUpdateResponse `protobuf:"bytes,9,opt,name=batch_update,json=batchUpdate,proto3,oneof"`
+}
+
 func (*PipelineAnswer_Get) isPipelineAnswer_Of() {}
 
 func (*PipelineAnswer_Update) isPipelineAnswer_Of() {}
+
+func (*PipelineAnswer_BatchUpdate) isPipelineAnswer_Of() {}
 
 type BatchGetResponse_Result struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -4606,14 +4638,15 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\arequest\x18\x02 \x01(\v2\x1a.godwit.v1.PipelineRequestH\x00R\arequest\x123\n" +
 	"\x06answer\x18\x03 \x01(\v2\x19.godwit.v1.PipelineAnswerH\x00R\x06answer\x12\x17\n" +
 	"\asent_ms\x18\x05 \x01(\x04R\x06sentMsB\x04\n" +
-	"\x02of\"\xb0\x01\n" +
+	"\x02of\"\xf4\x01\n" +
 	"\x0fPipelineRequest\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x01 \x01(\x04R\ttimeoutMs\x12)\n" +
 	"\x03get\x18\x02 \x01(\v2\x15.godwit.v1.GetRequestH\x00R\x03get\x122\n" +
-	"\x06update\x18\x03 \x01(\v2\x18.godwit.v1.UpdateRequestH\x00R\x06update\x12\x19\n" +
+	"\x06update\x18\x03 \x01(\v2\x18.godwit.v1.UpdateRequestH\x00R\x06update\x12B\n" +
+	"\fbatch_update\x18\x05 \x01(\v2\x1d.godwit.v1.BatchUpdateRequestH\x00R\vbatchUpdate\x12\x19\n" +
 	"\bbegin_ms\x18\x04 \x01(\x04R\abeginMsB\x04\n" +
-	"\x02of\"\x83\x03\n" +
+	"\x02of\"\xc8\x03\n" +
 	"\x0ePipelineAnswer\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
@@ -4622,7 +4655,8 @@ const file_godwit_v1_kv_proto_rawDesc = "" +
 	"\asession\x18\x05 \x01(\v2\x12.godwit.v1.SessionR\asession\x12\x14\n" +
 	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x12*\n" +
 	"\x03get\x18\a \x01(\v2\x16.godwit.v1.GetResponseH\x00R\x03get\x123\n" +
-	"\x06update\x18\b \x01(\v2\x19.godwit.v1.UpdateResponseH\x00R\x06update\x1a;\n" +
+	"\x06update\x18\b \x01(\v2\x19.godwit.v1.UpdateResponseH\x00R\x06update\x12C\n" +
+	"\fbatch_update\x18\t \x01(\v2\x1e.godwit.v1.BatchUpdateResponseH\x00R\vbatchUpdate\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x04\n" +
@@ -4819,40 +4853,42 @@ var file_godwit_v1_kv_proto_depIdxs = []int32{
 	56, // 70: godwit.v1.PipelineMessage.answer:type_name -> godwit.v1.PipelineAnswer
 	6,  // 71: godwit.v1.PipelineRequest.get:type_name -> godwit.v1.GetRequest
 	22, // 72: godwit.v1.PipelineRequest.update:type_name -> godwit.v1.UpdateRequest
-	62, // 73: godwit.v1.PipelineAnswer.metadata:type_name -> godwit.v1.PipelineAnswer.MetadataEntry
-	4,  // 74: godwit.v1.PipelineAnswer.session:type_name -> godwit.v1.Session
-	9,  // 75: godwit.v1.PipelineAnswer.get:type_name -> godwit.v1.GetResponse
-	40, // 76: godwit.v1.PipelineAnswer.update:type_name -> godwit.v1.UpdateResponse
-	9,  // 77: godwit.v1.BatchGetResponse.Result.response:type_name -> godwit.v1.GetResponse
-	58, // 78: godwit.v1.BatchGetResponse.Result.metadata:type_name -> godwit.v1.BatchGetResponse.Result.MetadataEntry
-	4,  // 79: godwit.v1.BatchGetResponse.Result.session:type_name -> godwit.v1.Session
-	40, // 80: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
-	60, // 81: godwit.v1.BatchUpdateResponse.Result.metadata:type_name -> godwit.v1.BatchUpdateResponse.Result.MetadataEntry
-	4,  // 82: godwit.v1.BatchUpdateResponse.Result.session:type_name -> godwit.v1.Session
-	0,  // 83: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
-	6,  // 84: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
-	20, // 85: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
-	21, // 86: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
-	22, // 87: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
-	41, // 88: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
-	43, // 89: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
-	45, // 90: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
-	53, // 91: godwit.v1.KV.Pipeline:input_type -> godwit.v1.PipelineFrame
-	47, // 92: godwit.v1.KV.Watch:input_type -> godwit.v1.WatchRequest
-	9,  // 93: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
-	40, // 94: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
-	40, // 95: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
-	40, // 96: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
-	42, // 97: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
-	44, // 98: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
-	46, // 99: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
-	53, // 100: godwit.v1.KV.Pipeline:output_type -> godwit.v1.PipelineFrame
-	48, // 101: godwit.v1.KV.Watch:output_type -> godwit.v1.WatchResponse
-	93, // [93:102] is the sub-list for method output_type
-	84, // [84:93] is the sub-list for method input_type
-	84, // [84:84] is the sub-list for extension type_name
-	84, // [84:84] is the sub-list for extension extendee
-	0,  // [0:84] is the sub-list for field type_name
+	43, // 73: godwit.v1.PipelineRequest.batch_update:type_name -> godwit.v1.BatchUpdateRequest
+	62, // 74: godwit.v1.PipelineAnswer.metadata:type_name -> godwit.v1.PipelineAnswer.MetadataEntry
+	4,  // 75: godwit.v1.PipelineAnswer.session:type_name -> godwit.v1.Session
+	9,  // 76: godwit.v1.PipelineAnswer.get:type_name -> godwit.v1.GetResponse
+	40, // 77: godwit.v1.PipelineAnswer.update:type_name -> godwit.v1.UpdateResponse
+	44, // 78: godwit.v1.PipelineAnswer.batch_update:type_name -> godwit.v1.BatchUpdateResponse
+	9,  // 79: godwit.v1.BatchGetResponse.Result.response:type_name -> godwit.v1.GetResponse
+	58, // 80: godwit.v1.BatchGetResponse.Result.metadata:type_name -> godwit.v1.BatchGetResponse.Result.MetadataEntry
+	4,  // 81: godwit.v1.BatchGetResponse.Result.session:type_name -> godwit.v1.Session
+	40, // 82: godwit.v1.BatchUpdateResponse.Result.response:type_name -> godwit.v1.UpdateResponse
+	60, // 83: godwit.v1.BatchUpdateResponse.Result.metadata:type_name -> godwit.v1.BatchUpdateResponse.Result.MetadataEntry
+	4,  // 84: godwit.v1.BatchUpdateResponse.Result.session:type_name -> godwit.v1.Session
+	0,  // 85: godwit.v1.ScanResponse.Item.kind:type_name -> godwit.v1.Kind
+	6,  // 86: godwit.v1.KV.Get:input_type -> godwit.v1.GetRequest
+	20, // 87: godwit.v1.KV.Put:input_type -> godwit.v1.PutRequest
+	21, // 88: godwit.v1.KV.Delete:input_type -> godwit.v1.DeleteRequest
+	22, // 89: godwit.v1.KV.Update:input_type -> godwit.v1.UpdateRequest
+	41, // 90: godwit.v1.KV.BatchGet:input_type -> godwit.v1.BatchGetRequest
+	43, // 91: godwit.v1.KV.BatchUpdate:input_type -> godwit.v1.BatchUpdateRequest
+	45, // 92: godwit.v1.KV.Scan:input_type -> godwit.v1.ScanRequest
+	53, // 93: godwit.v1.KV.Pipeline:input_type -> godwit.v1.PipelineFrame
+	47, // 94: godwit.v1.KV.Watch:input_type -> godwit.v1.WatchRequest
+	9,  // 95: godwit.v1.KV.Get:output_type -> godwit.v1.GetResponse
+	40, // 96: godwit.v1.KV.Put:output_type -> godwit.v1.UpdateResponse
+	40, // 97: godwit.v1.KV.Delete:output_type -> godwit.v1.UpdateResponse
+	40, // 98: godwit.v1.KV.Update:output_type -> godwit.v1.UpdateResponse
+	42, // 99: godwit.v1.KV.BatchGet:output_type -> godwit.v1.BatchGetResponse
+	44, // 100: godwit.v1.KV.BatchUpdate:output_type -> godwit.v1.BatchUpdateResponse
+	46, // 101: godwit.v1.KV.Scan:output_type -> godwit.v1.ScanResponse
+	53, // 102: godwit.v1.KV.Pipeline:output_type -> godwit.v1.PipelineFrame
+	48, // 103: godwit.v1.KV.Watch:output_type -> godwit.v1.WatchResponse
+	95, // [95:104] is the sub-list for method output_type
+	86, // [86:95] is the sub-list for method input_type
+	86, // [86:86] is the sub-list for extension type_name
+	86, // [86:86] is the sub-list for extension extendee
+	0,  // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_godwit_v1_kv_proto_init() }
@@ -4901,10 +4937,12 @@ func file_godwit_v1_kv_proto_init() {
 	file_godwit_v1_kv_proto_msgTypes[52].OneofWrappers = []any{
 		(*PipelineRequest_Get)(nil),
 		(*PipelineRequest_Update)(nil),
+		(*PipelineRequest_BatchUpdate)(nil),
 	}
 	file_godwit_v1_kv_proto_msgTypes[53].OneofWrappers = []any{
 		(*PipelineAnswer_Get)(nil),
 		(*PipelineAnswer_Update)(nil),
+		(*PipelineAnswer_BatchUpdate)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

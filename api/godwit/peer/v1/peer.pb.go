@@ -1469,6 +1469,7 @@ type Read struct {
 	After         []byte                 `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"` // page of a collection: paths after this one
 	Limit         uint32                 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
 	Durable       bool                   `protobuf:"varint,8,opt,name=durable,proto3" json:"durable,omitempty"` // what is not durable must not be in the answer
+	Part          *Part                  `protobuf:"bytes,9,opt,name=part,proto3" json:"part,omitempty"`        // only these cells, in the digest as well; not with under, after and limit
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1559,10 +1560,63 @@ func (x *Read) GetDurable() bool {
 	return false
 }
 
+func (x *Read) GetPart() *Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+// Part is a part of a key: all cells of kinds that are no collections, and those of
+// collections at and below some paths.
+type Part struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Under         [][]byte               `protobuf:"bytes,1,rep,name=under,proto3" json:"under,omitempty"` // in order, none below another
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Part) Reset() {
+	*x = Part{}
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Part) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Part) ProtoMessage() {}
+
+func (x *Part) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Part.ProtoReflect.Descriptor instead.
+func (*Part) Descriptor() ([]byte, []int) {
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Part) GetUnder() [][]byte {
+	if x != nil {
+		return x.Under
+	}
+	return nil
+}
+
 type ReadDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
-	Snapshot      []byte                 `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // crdt.Snapshot of the key, or of the page
+	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`     // of all that lives under the key or, where a part was asked for, in that, and of the kinds that exist
+	Snapshot      []byte                 `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // crdt.Snapshot of the key, or of the page or part
 	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	Total         uint64                 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
 	Present       []v1.Kind              `protobuf:"varint,5,rep,packed,name=present,proto3,enum=godwit.v1.Kind" json:"present,omitempty"` // kinds that the key exists as
@@ -1572,7 +1626,7 @@ type ReadDone struct {
 
 func (x *ReadDone) Reset() {
 	*x = ReadDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +1638,7 @@ func (x *ReadDone) String() string {
 func (*ReadDone) ProtoMessage() {}
 
 func (x *ReadDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +1651,7 @@ func (x *ReadDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDone.ProtoReflect.Descriptor instead.
 func (*ReadDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReadDone) GetDigest() []byte {
@@ -1648,7 +1702,7 @@ type Repair struct {
 
 func (x *Repair) Reset() {
 	*x = Repair{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1714,7 @@ func (x *Repair) String() string {
 func (*Repair) ProtoMessage() {}
 
 func (x *Repair) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1727,7 @@ func (x *Repair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Repair.ProtoReflect.Descriptor instead.
 func (*Repair) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Repair) GetReplica() *Replica {
@@ -1712,7 +1766,7 @@ type RepairDone struct {
 
 func (x *RepairDone) Reset() {
 	*x = RepairDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1778,7 @@ func (x *RepairDone) String() string {
 func (*RepairDone) ProtoMessage() {}
 
 func (x *RepairDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1791,7 @@ func (x *RepairDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairDone.ProtoReflect.Descriptor instead.
 func (*RepairDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 // Clocks tells the durable clocks of the sender's replicas that changed since
@@ -1755,7 +1809,7 @@ type Clocks struct {
 
 func (x *Clocks) Reset() {
 	*x = Clocks{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +1821,7 @@ func (x *Clocks) String() string {
 func (*Clocks) ProtoMessage() {}
 
 func (x *Clocks) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +1834,7 @@ func (x *Clocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Clocks.ProtoReflect.Descriptor instead.
 func (*Clocks) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Clocks) GetReplicas() []*ReplicaClock {
@@ -1831,7 +1885,7 @@ type Level struct {
 
 func (x *Level) Reset() {
 	*x = Level{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1897,7 @@ func (x *Level) String() string {
 func (*Level) ProtoMessage() {}
 
 func (x *Level) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1910,7 @@ func (x *Level) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Level.ProtoReflect.Descriptor instead.
 func (*Level) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{19}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Level) GetDc() string {
@@ -1893,7 +1947,7 @@ type ReplicaClock struct {
 
 func (x *ReplicaClock) Reset() {
 	*x = ReplicaClock{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1905,7 +1959,7 @@ func (x *ReplicaClock) String() string {
 func (*ReplicaClock) ProtoMessage() {}
 
 func (x *ReplicaClock) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1918,7 +1972,7 @@ func (x *ReplicaClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaClock.ProtoReflect.Descriptor instead.
 func (*ReplicaClock) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{20}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReplicaClock) GetReplica() *Replica {
@@ -1970,7 +2024,7 @@ type ClocksDone struct {
 
 func (x *ClocksDone) Reset() {
 	*x = ClocksDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2036,7 @@ func (x *ClocksDone) String() string {
 func (*ClocksDone) ProtoMessage() {}
 
 func (x *ClocksDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2049,7 @@ func (x *ClocksDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClocksDone.ProtoReflect.Descriptor instead.
 func (*ClocksDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ClocksDone) GetReplicas() []*ReplicaClock {
@@ -2047,7 +2101,7 @@ type Missing struct {
 
 func (x *Missing) Reset() {
 	*x = Missing{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2113,7 @@ func (x *Missing) String() string {
 func (*Missing) ProtoMessage() {}
 
 func (x *Missing) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2126,7 @@ func (x *Missing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Missing.ProtoReflect.Descriptor instead.
 func (*Missing) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{22}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Missing) GetReplica() *Replica {
@@ -2122,7 +2176,7 @@ type MissingDone struct {
 
 func (x *MissingDone) Reset() {
 	*x = MissingDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2188,7 @@ func (x *MissingDone) String() string {
 func (*MissingDone) ProtoMessage() {}
 
 func (x *MissingDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2201,7 @@ func (x *MissingDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingDone.ProtoReflect.Descriptor instead.
 func (*MissingDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{23}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MissingDone) GetDeltas() [][]byte {
@@ -2190,7 +2244,7 @@ type SnapshotPage struct {
 
 func (x *SnapshotPage) Reset() {
 	*x = SnapshotPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2256,7 @@ func (x *SnapshotPage) String() string {
 func (*SnapshotPage) ProtoMessage() {}
 
 func (x *SnapshotPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2269,7 @@ func (x *SnapshotPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPage.ProtoReflect.Descriptor instead.
 func (*SnapshotPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{24}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SnapshotPage) GetReplica() *Replica {
@@ -2249,7 +2303,7 @@ type SnapshotDone struct {
 
 func (x *SnapshotDone) Reset() {
 	*x = SnapshotDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2315,7 @@ func (x *SnapshotDone) String() string {
 func (*SnapshotDone) ProtoMessage() {}
 
 func (x *SnapshotDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2328,7 @@ func (x *SnapshotDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotDone.ProtoReflect.Descriptor instead.
 func (*SnapshotDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{25}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SnapshotDone) GetPage() []byte {
@@ -2304,7 +2358,7 @@ type HandOver struct {
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2316,7 +2370,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2329,7 +2383,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{26}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *HandOver) GetReplica() *Replica {
@@ -2362,7 +2416,7 @@ type HandOverDone struct {
 
 func (x *HandOverDone) Reset() {
 	*x = HandOverDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2374,7 +2428,7 @@ func (x *HandOverDone) String() string {
 func (*HandOverDone) ProtoMessage() {}
 
 func (x *HandOverDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2387,7 +2441,7 @@ func (x *HandOverDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverDone.ProtoReflect.Descriptor instead.
 func (*HandOverDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{27}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *HandOverDone) GetClock() []byte {
@@ -2408,7 +2462,7 @@ type DocumentAsk struct {
 
 func (x *DocumentAsk) Reset() {
 	*x = DocumentAsk{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2420,7 +2474,7 @@ func (x *DocumentAsk) String() string {
 func (*DocumentAsk) ProtoMessage() {}
 
 func (x *DocumentAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2433,7 +2487,7 @@ func (x *DocumentAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentAsk.ProtoReflect.Descriptor instead.
 func (*DocumentAsk) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{28}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DocumentAsk) GetTopologyVersion() uint64 {
@@ -2460,7 +2514,7 @@ type DocumentDone struct {
 
 func (x *DocumentDone) Reset() {
 	*x = DocumentDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2526,7 @@ func (x *DocumentDone) String() string {
 func (*DocumentDone) ProtoMessage() {}
 
 func (x *DocumentDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2539,7 @@ func (x *DocumentDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentDone.ProtoReflect.Descriptor instead.
 func (*DocumentDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{29}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DocumentDone) GetDocument() []byte {
@@ -2516,7 +2570,7 @@ type Forward struct {
 
 func (x *Forward) Reset() {
 	*x = Forward{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2528,7 +2582,7 @@ func (x *Forward) String() string {
 func (*Forward) ProtoMessage() {}
 
 func (x *Forward) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2541,7 +2595,7 @@ func (x *Forward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forward.ProtoReflect.Descriptor instead.
 func (*Forward) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{30}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Forward) GetOf() isForward_Of {
@@ -2598,7 +2652,7 @@ type ForwardDone struct {
 
 func (x *ForwardDone) Reset() {
 	*x = ForwardDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +2664,7 @@ func (x *ForwardDone) String() string {
 func (*ForwardDone) ProtoMessage() {}
 
 func (x *ForwardDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[31]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +2677,7 @@ func (x *ForwardDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardDone.ProtoReflect.Descriptor instead.
 func (*ForwardDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{31}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ForwardDone) GetOf() isForwardDone_Of {
@@ -2681,7 +2735,7 @@ type ScanPage struct {
 
 func (x *ScanPage) Reset() {
 	*x = ScanPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2693,7 +2747,7 @@ func (x *ScanPage) String() string {
 func (*ScanPage) ProtoMessage() {}
 
 func (x *ScanPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[32]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2706,7 +2760,7 @@ func (x *ScanPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanPage.ProtoReflect.Descriptor instead.
 func (*ScanPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{32}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ScanPage) GetReplica() *Replica {
@@ -2754,7 +2808,7 @@ type ScanDone struct {
 
 func (x *ScanDone) Reset() {
 	*x = ScanDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2766,7 +2820,7 @@ func (x *ScanDone) String() string {
 func (*ScanDone) ProtoMessage() {}
 
 func (x *ScanDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[33]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2779,7 +2833,7 @@ func (x *ScanDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanDone.ProtoReflect.Descriptor instead.
 func (*ScanDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{33}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ScanDone) GetItems() []*ScanItem {
@@ -2807,7 +2861,7 @@ type ScanItem struct {
 
 func (x *ScanItem) Reset() {
 	*x = ScanItem{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2819,7 +2873,7 @@ func (x *ScanItem) String() string {
 func (*ScanItem) ProtoMessage() {}
 
 func (x *ScanItem) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[34]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2832,7 +2886,7 @@ func (x *ScanItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanItem.ProtoReflect.Descriptor instead.
 func (*ScanItem) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{34}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ScanItem) GetPosition() []byte {
@@ -2878,7 +2932,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2890,7 +2944,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[35]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2903,7 +2957,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{35}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Inspect) GetOf() isInspect_Of {
@@ -3088,7 +3142,7 @@ type InspectDone struct {
 
 func (x *InspectDone) Reset() {
 	*x = InspectDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3100,7 +3154,7 @@ func (x *InspectDone) String() string {
 func (*InspectDone) ProtoMessage() {}
 
 func (x *InspectDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[36]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3113,7 +3167,7 @@ func (x *InspectDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectDone.ProtoReflect.Descriptor instead.
 func (*InspectDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{36}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *InspectDone) GetOf() isInspectDone_Of {
@@ -3288,7 +3342,7 @@ type RepairJob struct {
 
 func (x *RepairJob) Reset() {
 	*x = RepairJob{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3300,7 +3354,7 @@ func (x *RepairJob) String() string {
 func (*RepairJob) ProtoMessage() {}
 
 func (x *RepairJob) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[37]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3313,7 +3367,7 @@ func (x *RepairJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairJob.ProtoReflect.Descriptor instead.
 func (*RepairJob) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{37}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RepairJob) GetId() uint64 {
@@ -3340,7 +3394,7 @@ type RepairJobDone struct {
 
 func (x *RepairJobDone) Reset() {
 	*x = RepairJobDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3352,7 +3406,7 @@ func (x *RepairJobDone) String() string {
 func (*RepairJobDone) ProtoMessage() {}
 
 func (x *RepairJobDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[38]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3365,7 +3419,7 @@ func (x *RepairJobDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairJobDone.ProtoReflect.Descriptor instead.
 func (*RepairJobDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{38}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RepairJobDone) GetPairs() []*v1.RepairPair {
@@ -3394,7 +3448,7 @@ type ConflictsAsk struct {
 
 func (x *ConflictsAsk) Reset() {
 	*x = ConflictsAsk{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3406,7 +3460,7 @@ func (x *ConflictsAsk) String() string {
 func (*ConflictsAsk) ProtoMessage() {}
 
 func (x *ConflictsAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[39]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3419,7 +3473,7 @@ func (x *ConflictsAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsAsk.ProtoReflect.Descriptor instead.
 func (*ConflictsAsk) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{39}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ConflictsAsk) GetBucket() string {
@@ -3454,7 +3508,7 @@ type ConflictsPage struct {
 
 func (x *ConflictsPage) Reset() {
 	*x = ConflictsPage{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3466,7 +3520,7 @@ func (x *ConflictsPage) String() string {
 func (*ConflictsPage) ProtoMessage() {}
 
 func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[40]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3479,7 +3533,7 @@ func (x *ConflictsPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictsPage.ProtoReflect.Descriptor instead.
 func (*ConflictsPage) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{40}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ConflictsPage) GetConflicts() []*v1.ConflictsResponse {
@@ -3515,7 +3569,7 @@ type Arisen struct {
 
 func (x *Arisen) Reset() {
 	*x = Arisen{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3527,7 +3581,7 @@ func (x *Arisen) String() string {
 func (*Arisen) ProtoMessage() {}
 
 func (x *Arisen) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[41]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3540,7 +3594,7 @@ func (x *Arisen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arisen.ProtoReflect.Descriptor instead.
 func (*Arisen) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{41}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Arisen) GetBucket() string {
@@ -3575,7 +3629,7 @@ type ArisenDone struct {
 
 func (x *ArisenDone) Reset() {
 	*x = ArisenDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3587,7 +3641,7 @@ func (x *ArisenDone) String() string {
 func (*ArisenDone) ProtoMessage() {}
 
 func (x *ArisenDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[42]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3600,7 +3654,7 @@ func (x *ArisenDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArisenDone.ProtoReflect.Descriptor instead.
 func (*ArisenDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{42}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ArisenDone) GetOpening() uint64 {
@@ -3638,7 +3692,7 @@ type Agree struct {
 
 func (x *Agree) Reset() {
 	*x = Agree{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3650,7 +3704,7 @@ func (x *Agree) String() string {
 func (*Agree) ProtoMessage() {}
 
 func (x *Agree) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[43]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3663,7 +3717,7 @@ func (x *Agree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agree.ProtoReflect.Descriptor instead.
 func (*Agree) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{43}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Agree) GetEpoch() uint64 {
@@ -3709,7 +3763,7 @@ type AgreeDone struct {
 
 func (x *AgreeDone) Reset() {
 	*x = AgreeDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3721,7 +3775,7 @@ func (x *AgreeDone) String() string {
 func (*AgreeDone) ProtoMessage() {}
 
 func (x *AgreeDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[44]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3734,7 +3788,7 @@ func (x *AgreeDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgreeDone.ProtoReflect.Descriptor instead.
 func (*AgreeDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{44}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AgreeDone) GetOk() bool {
@@ -3796,7 +3850,7 @@ type Ballot struct {
 
 func (x *Ballot) Reset() {
 	*x = Ballot{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3808,7 +3862,7 @@ func (x *Ballot) String() string {
 func (*Ballot) ProtoMessage() {}
 
 func (x *Ballot) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[45]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3821,7 +3875,7 @@ func (x *Ballot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ballot.ProtoReflect.Descriptor instead.
 func (*Ballot) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{45}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Ballot) GetRound() uint64 {
@@ -3849,7 +3903,7 @@ type Learn struct {
 
 func (x *Learn) Reset() {
 	*x = Learn{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3861,7 +3915,7 @@ func (x *Learn) String() string {
 func (*Learn) ProtoMessage() {}
 
 func (x *Learn) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[46]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3874,7 +3928,7 @@ func (x *Learn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Learn.ProtoReflect.Descriptor instead.
 func (*Learn) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{46}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Learn) GetDocument() []byte {
@@ -3899,7 +3953,7 @@ type LearnDone struct {
 
 func (x *LearnDone) Reset() {
 	*x = LearnDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3911,7 +3965,7 @@ func (x *LearnDone) String() string {
 func (*LearnDone) ProtoMessage() {}
 
 func (x *LearnDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[47]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3924,7 +3978,7 @@ func (x *LearnDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnDone.ProtoReflect.Descriptor instead.
 func (*LearnDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{47}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{48}
 }
 
 // Tail asks which keys events have touched that clocks do not hold, for watches.
@@ -3943,7 +3997,7 @@ type Tail struct {
 
 func (x *Tail) Reset() {
 	*x = Tail{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3955,7 +4009,7 @@ func (x *Tail) String() string {
 func (*Tail) ProtoMessage() {}
 
 func (x *Tail) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[48]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3968,7 +4022,7 @@ func (x *Tail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tail.ProtoReflect.Descriptor instead.
 func (*Tail) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{48}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Tail) GetParts() []*TailPart {
@@ -4026,7 +4080,7 @@ type TailPart struct {
 
 func (x *TailPart) Reset() {
 	*x = TailPart{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[49]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4038,7 +4092,7 @@ func (x *TailPart) String() string {
 func (*TailPart) ProtoMessage() {}
 
 func (x *TailPart) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[49]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4051,7 +4105,7 @@ func (x *TailPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailPart.ProtoReflect.Descriptor instead.
 func (*TailPart) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{49}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TailPart) GetReplica() *Replica {
@@ -4100,7 +4154,7 @@ type TailDone struct {
 
 func (x *TailDone) Reset() {
 	*x = TailDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[50]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4112,7 +4166,7 @@ func (x *TailDone) String() string {
 func (*TailDone) ProtoMessage() {}
 
 func (x *TailDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[50]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4125,7 +4179,7 @@ func (x *TailDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailDone.ProtoReflect.Descriptor instead.
 func (*TailDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{50}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *TailDone) GetParts() []*TailPartDone {
@@ -4160,7 +4214,7 @@ type TailPartDone struct {
 
 func (x *TailPartDone) Reset() {
 	*x = TailPartDone{}
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[51]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4172,7 +4226,7 @@ func (x *TailPartDone) String() string {
 func (*TailPartDone) ProtoMessage() {}
 
 func (x *TailPartDone) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_peer_v1_peer_proto_msgTypes[51]
+	mi := &file_godwit_peer_v1_peer_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4185,7 +4239,7 @@ func (x *TailPartDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailPartDone.ProtoReflect.Descriptor instead.
 func (*TailPartDone) Descriptor() ([]byte, []int) {
-	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{51}
+	return file_godwit_peer_v1_peer_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *TailPartDone) GetReplica() *Replica {
@@ -4362,7 +4416,7 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\bstand_in\x18\x04 \x01(\bR\astandIn\x127\n" +
 	"\aresults\x18\n" +
 	" \x03(\v2\x1d.godwit.peer.v1.RequestResultR\aresults\"\v\n" +
-	"\tApplyDone\"\xe0\x01\n" +
+	"\tApplyDone\"\x8a\x02\n" +
 	"\x04Read\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x10\n" +
@@ -4372,7 +4426,10 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x05under\x18\x05 \x01(\fR\x05under\x12\x14\n" +
 	"\x05after\x18\x06 \x01(\fR\x05after\x12\x14\n" +
 	"\x05limit\x18\a \x01(\rR\x05limit\x12\x18\n" +
-	"\adurable\x18\b \x01(\bR\adurable\"\x93\x01\n" +
+	"\adurable\x18\b \x01(\bR\adurable\x12(\n" +
+	"\x04part\x18\t \x01(\v2\x14.godwit.peer.v1.PartR\x04part\"\x1c\n" +
+	"\x04Part\x12\x14\n" +
+	"\x05under\x18\x01 \x03(\fR\x05under\"\x93\x01\n" +
 	"\bReadDone\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\fR\bsnapshot\x12\x12\n" +
@@ -4575,7 +4632,7 @@ func file_godwit_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_godwit_peer_v1_peer_proto_rawDescData
 }
 
-var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_godwit_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Frame)(nil),                // 0: godwit.peer.v1.Frame
 	(*Message)(nil),              // 1: godwit.peer.v1.Message
@@ -4592,68 +4649,69 @@ var file_godwit_peer_v1_peer_proto_goTypes = []any{
 	(*Apply)(nil),                // 12: godwit.peer.v1.Apply
 	(*ApplyDone)(nil),            // 13: godwit.peer.v1.ApplyDone
 	(*Read)(nil),                 // 14: godwit.peer.v1.Read
-	(*ReadDone)(nil),             // 15: godwit.peer.v1.ReadDone
-	(*Repair)(nil),               // 16: godwit.peer.v1.Repair
-	(*RepairDone)(nil),           // 17: godwit.peer.v1.RepairDone
-	(*Clocks)(nil),               // 18: godwit.peer.v1.Clocks
-	(*Level)(nil),                // 19: godwit.peer.v1.Level
-	(*ReplicaClock)(nil),         // 20: godwit.peer.v1.ReplicaClock
-	(*ClocksDone)(nil),           // 21: godwit.peer.v1.ClocksDone
-	(*Missing)(nil),              // 22: godwit.peer.v1.Missing
-	(*MissingDone)(nil),          // 23: godwit.peer.v1.MissingDone
-	(*SnapshotPage)(nil),         // 24: godwit.peer.v1.SnapshotPage
-	(*SnapshotDone)(nil),         // 25: godwit.peer.v1.SnapshotDone
-	(*HandOver)(nil),             // 26: godwit.peer.v1.HandOver
-	(*HandOverDone)(nil),         // 27: godwit.peer.v1.HandOverDone
-	(*DocumentAsk)(nil),          // 28: godwit.peer.v1.DocumentAsk
-	(*DocumentDone)(nil),         // 29: godwit.peer.v1.DocumentDone
-	(*Forward)(nil),              // 30: godwit.peer.v1.Forward
-	(*ForwardDone)(nil),          // 31: godwit.peer.v1.ForwardDone
-	(*ScanPage)(nil),             // 32: godwit.peer.v1.ScanPage
-	(*ScanDone)(nil),             // 33: godwit.peer.v1.ScanDone
-	(*ScanItem)(nil),             // 34: godwit.peer.v1.ScanItem
-	(*Inspect)(nil),              // 35: godwit.peer.v1.Inspect
-	(*InspectDone)(nil),          // 36: godwit.peer.v1.InspectDone
-	(*RepairJob)(nil),            // 37: godwit.peer.v1.RepairJob
-	(*RepairJobDone)(nil),        // 38: godwit.peer.v1.RepairJobDone
-	(*ConflictsAsk)(nil),         // 39: godwit.peer.v1.ConflictsAsk
-	(*ConflictsPage)(nil),        // 40: godwit.peer.v1.ConflictsPage
-	(*Arisen)(nil),               // 41: godwit.peer.v1.Arisen
-	(*ArisenDone)(nil),           // 42: godwit.peer.v1.ArisenDone
-	(*Agree)(nil),                // 43: godwit.peer.v1.Agree
-	(*AgreeDone)(nil),            // 44: godwit.peer.v1.AgreeDone
-	(*Ballot)(nil),               // 45: godwit.peer.v1.Ballot
-	(*Learn)(nil),                // 46: godwit.peer.v1.Learn
-	(*LearnDone)(nil),            // 47: godwit.peer.v1.LearnDone
-	(*Tail)(nil),                 // 48: godwit.peer.v1.Tail
-	(*TailPart)(nil),             // 49: godwit.peer.v1.TailPart
-	(*TailDone)(nil),             // 50: godwit.peer.v1.TailDone
-	(*TailPartDone)(nil),         // 51: godwit.peer.v1.TailPartDone
-	nil,                          // 52: godwit.peer.v1.Status.MetadataEntry
-	(*v1.Session)(nil),           // 53: godwit.v1.Session
-	(v1.Kind)(0),                 // 54: godwit.v1.Kind
-	(*v1.GetRequest)(nil),        // 55: godwit.v1.GetRequest
-	(*v1.UpdateRequest)(nil),     // 56: godwit.v1.UpdateRequest
-	(*v1.GetResponse)(nil),       // 57: godwit.v1.GetResponse
-	(*v1.UpdateResponse)(nil),    // 58: godwit.v1.UpdateResponse
-	(*v1.StatusRequest)(nil),     // 59: godwit.v1.StatusRequest
-	(*v1.VerifyRequest)(nil),     // 60: godwit.v1.VerifyRequest
-	(*v1.LagRequest)(nil),        // 61: godwit.v1.LagRequest
-	(*v1.LeavesRequest)(nil),     // 62: godwit.v1.LeavesRequest
-	(*v1.KeysRequest)(nil),       // 63: godwit.v1.KeysRequest
-	(*v1.CellsRequest)(nil),      // 64: godwit.v1.CellsRequest
-	(*v1.ParkedRequest)(nil),     // 65: godwit.v1.ParkedRequest
-	(*v1.NodeStatus)(nil),        // 66: godwit.v1.NodeStatus
-	(*v1.VerifyResponse)(nil),    // 67: godwit.v1.VerifyResponse
-	(*v1.LagResponse)(nil),       // 68: godwit.v1.LagResponse
-	(*v1.LeavesResponse)(nil),    // 69: godwit.v1.LeavesResponse
-	(*v1.KeysResponse)(nil),      // 70: godwit.v1.KeysResponse
-	(*v1.CellsResponse)(nil),     // 71: godwit.v1.CellsResponse
-	(*v1.ParkedResponse)(nil),    // 72: godwit.v1.ParkedResponse
-	(*v1.RepairRequest)(nil),     // 73: godwit.v1.RepairRequest
-	(*v1.RepairPair)(nil),        // 74: godwit.v1.RepairPair
-	(*v1.ConflictsResponse)(nil), // 75: godwit.v1.ConflictsResponse
-	(*v1.Change)(nil),            // 76: godwit.v1.Change
+	(*Part)(nil),                 // 15: godwit.peer.v1.Part
+	(*ReadDone)(nil),             // 16: godwit.peer.v1.ReadDone
+	(*Repair)(nil),               // 17: godwit.peer.v1.Repair
+	(*RepairDone)(nil),           // 18: godwit.peer.v1.RepairDone
+	(*Clocks)(nil),               // 19: godwit.peer.v1.Clocks
+	(*Level)(nil),                // 20: godwit.peer.v1.Level
+	(*ReplicaClock)(nil),         // 21: godwit.peer.v1.ReplicaClock
+	(*ClocksDone)(nil),           // 22: godwit.peer.v1.ClocksDone
+	(*Missing)(nil),              // 23: godwit.peer.v1.Missing
+	(*MissingDone)(nil),          // 24: godwit.peer.v1.MissingDone
+	(*SnapshotPage)(nil),         // 25: godwit.peer.v1.SnapshotPage
+	(*SnapshotDone)(nil),         // 26: godwit.peer.v1.SnapshotDone
+	(*HandOver)(nil),             // 27: godwit.peer.v1.HandOver
+	(*HandOverDone)(nil),         // 28: godwit.peer.v1.HandOverDone
+	(*DocumentAsk)(nil),          // 29: godwit.peer.v1.DocumentAsk
+	(*DocumentDone)(nil),         // 30: godwit.peer.v1.DocumentDone
+	(*Forward)(nil),              // 31: godwit.peer.v1.Forward
+	(*ForwardDone)(nil),          // 32: godwit.peer.v1.ForwardDone
+	(*ScanPage)(nil),             // 33: godwit.peer.v1.ScanPage
+	(*ScanDone)(nil),             // 34: godwit.peer.v1.ScanDone
+	(*ScanItem)(nil),             // 35: godwit.peer.v1.ScanItem
+	(*Inspect)(nil),              // 36: godwit.peer.v1.Inspect
+	(*InspectDone)(nil),          // 37: godwit.peer.v1.InspectDone
+	(*RepairJob)(nil),            // 38: godwit.peer.v1.RepairJob
+	(*RepairJobDone)(nil),        // 39: godwit.peer.v1.RepairJobDone
+	(*ConflictsAsk)(nil),         // 40: godwit.peer.v1.ConflictsAsk
+	(*ConflictsPage)(nil),        // 41: godwit.peer.v1.ConflictsPage
+	(*Arisen)(nil),               // 42: godwit.peer.v1.Arisen
+	(*ArisenDone)(nil),           // 43: godwit.peer.v1.ArisenDone
+	(*Agree)(nil),                // 44: godwit.peer.v1.Agree
+	(*AgreeDone)(nil),            // 45: godwit.peer.v1.AgreeDone
+	(*Ballot)(nil),               // 46: godwit.peer.v1.Ballot
+	(*Learn)(nil),                // 47: godwit.peer.v1.Learn
+	(*LearnDone)(nil),            // 48: godwit.peer.v1.LearnDone
+	(*Tail)(nil),                 // 49: godwit.peer.v1.Tail
+	(*TailPart)(nil),             // 50: godwit.peer.v1.TailPart
+	(*TailDone)(nil),             // 51: godwit.peer.v1.TailDone
+	(*TailPartDone)(nil),         // 52: godwit.peer.v1.TailPartDone
+	nil,                          // 53: godwit.peer.v1.Status.MetadataEntry
+	(*v1.Session)(nil),           // 54: godwit.v1.Session
+	(v1.Kind)(0),                 // 55: godwit.v1.Kind
+	(*v1.GetRequest)(nil),        // 56: godwit.v1.GetRequest
+	(*v1.UpdateRequest)(nil),     // 57: godwit.v1.UpdateRequest
+	(*v1.GetResponse)(nil),       // 58: godwit.v1.GetResponse
+	(*v1.UpdateResponse)(nil),    // 59: godwit.v1.UpdateResponse
+	(*v1.StatusRequest)(nil),     // 60: godwit.v1.StatusRequest
+	(*v1.VerifyRequest)(nil),     // 61: godwit.v1.VerifyRequest
+	(*v1.LagRequest)(nil),        // 62: godwit.v1.LagRequest
+	(*v1.LeavesRequest)(nil),     // 63: godwit.v1.LeavesRequest
+	(*v1.KeysRequest)(nil),       // 64: godwit.v1.KeysRequest
+	(*v1.CellsRequest)(nil),      // 65: godwit.v1.CellsRequest
+	(*v1.ParkedRequest)(nil),     // 66: godwit.v1.ParkedRequest
+	(*v1.NodeStatus)(nil),        // 67: godwit.v1.NodeStatus
+	(*v1.VerifyResponse)(nil),    // 68: godwit.v1.VerifyResponse
+	(*v1.LagResponse)(nil),       // 69: godwit.v1.LagResponse
+	(*v1.LeavesResponse)(nil),    // 70: godwit.v1.LeavesResponse
+	(*v1.KeysResponse)(nil),      // 71: godwit.v1.KeysResponse
+	(*v1.CellsResponse)(nil),     // 72: godwit.v1.CellsResponse
+	(*v1.ParkedResponse)(nil),    // 73: godwit.v1.ParkedResponse
+	(*v1.RepairRequest)(nil),     // 74: godwit.v1.RepairRequest
+	(*v1.RepairPair)(nil),        // 75: godwit.v1.RepairPair
+	(*v1.ConflictsResponse)(nil), // 76: godwit.v1.ConflictsResponse
+	(*v1.Change)(nil),            // 77: godwit.v1.Change
 }
 var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: godwit.peer.v1.Frame.messages:type_name -> godwit.peer.v1.Message
@@ -4662,101 +4720,102 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	2,  // 3: godwit.peer.v1.Message.hello:type_name -> godwit.peer.v1.Hello
 	12, // 4: godwit.peer.v1.Request.apply:type_name -> godwit.peer.v1.Apply
 	14, // 5: godwit.peer.v1.Request.read:type_name -> godwit.peer.v1.Read
-	16, // 6: godwit.peer.v1.Request.repair:type_name -> godwit.peer.v1.Repair
-	18, // 7: godwit.peer.v1.Request.clocks:type_name -> godwit.peer.v1.Clocks
-	22, // 8: godwit.peer.v1.Request.missing:type_name -> godwit.peer.v1.Missing
-	24, // 9: godwit.peer.v1.Request.snapshot:type_name -> godwit.peer.v1.SnapshotPage
-	30, // 10: godwit.peer.v1.Request.forward:type_name -> godwit.peer.v1.Forward
-	32, // 11: godwit.peer.v1.Request.scan:type_name -> godwit.peer.v1.ScanPage
-	35, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
-	26, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
-	28, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
-	43, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
-	46, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
+	17, // 6: godwit.peer.v1.Request.repair:type_name -> godwit.peer.v1.Repair
+	19, // 7: godwit.peer.v1.Request.clocks:type_name -> godwit.peer.v1.Clocks
+	23, // 8: godwit.peer.v1.Request.missing:type_name -> godwit.peer.v1.Missing
+	25, // 9: godwit.peer.v1.Request.snapshot:type_name -> godwit.peer.v1.SnapshotPage
+	31, // 10: godwit.peer.v1.Request.forward:type_name -> godwit.peer.v1.Forward
+	33, // 11: godwit.peer.v1.Request.scan:type_name -> godwit.peer.v1.ScanPage
+	36, // 12: godwit.peer.v1.Request.inspect:type_name -> godwit.peer.v1.Inspect
+	27, // 13: godwit.peer.v1.Request.hand_over:type_name -> godwit.peer.v1.HandOver
+	29, // 14: godwit.peer.v1.Request.document:type_name -> godwit.peer.v1.DocumentAsk
+	44, // 15: godwit.peer.v1.Request.agree:type_name -> godwit.peer.v1.Agree
+	47, // 16: godwit.peer.v1.Request.learn:type_name -> godwit.peer.v1.Learn
 	9,  // 17: godwit.peer.v1.Request.recall:type_name -> godwit.peer.v1.Recall
-	48, // 18: godwit.peer.v1.Request.tail:type_name -> godwit.peer.v1.Tail
+	49, // 18: godwit.peer.v1.Request.tail:type_name -> godwit.peer.v1.Tail
 	7,  // 19: godwit.peer.v1.Request.holds:type_name -> godwit.peer.v1.Holds
 	6,  // 20: godwit.peer.v1.Response.status:type_name -> godwit.peer.v1.Status
 	13, // 21: godwit.peer.v1.Response.apply:type_name -> godwit.peer.v1.ApplyDone
-	15, // 22: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
-	17, // 23: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
-	21, // 24: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
-	23, // 25: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
-	25, // 26: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
-	31, // 27: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
-	33, // 28: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
-	36, // 29: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
-	27, // 30: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
-	29, // 31: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
-	44, // 32: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
-	47, // 33: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
+	16, // 22: godwit.peer.v1.Response.read:type_name -> godwit.peer.v1.ReadDone
+	18, // 23: godwit.peer.v1.Response.repair:type_name -> godwit.peer.v1.RepairDone
+	22, // 24: godwit.peer.v1.Response.clocks:type_name -> godwit.peer.v1.ClocksDone
+	24, // 25: godwit.peer.v1.Response.missing:type_name -> godwit.peer.v1.MissingDone
+	26, // 26: godwit.peer.v1.Response.snapshot:type_name -> godwit.peer.v1.SnapshotDone
+	32, // 27: godwit.peer.v1.Response.forward:type_name -> godwit.peer.v1.ForwardDone
+	34, // 28: godwit.peer.v1.Response.scan:type_name -> godwit.peer.v1.ScanDone
+	37, // 29: godwit.peer.v1.Response.inspect:type_name -> godwit.peer.v1.InspectDone
+	28, // 30: godwit.peer.v1.Response.hand_over:type_name -> godwit.peer.v1.HandOverDone
+	30, // 31: godwit.peer.v1.Response.document:type_name -> godwit.peer.v1.DocumentDone
+	45, // 32: godwit.peer.v1.Response.agree:type_name -> godwit.peer.v1.AgreeDone
+	48, // 33: godwit.peer.v1.Response.learn:type_name -> godwit.peer.v1.LearnDone
 	10, // 34: godwit.peer.v1.Response.recall:type_name -> godwit.peer.v1.RecallDone
-	50, // 35: godwit.peer.v1.Response.tail:type_name -> godwit.peer.v1.TailDone
+	51, // 35: godwit.peer.v1.Response.tail:type_name -> godwit.peer.v1.TailDone
 	8,  // 36: godwit.peer.v1.Response.holds:type_name -> godwit.peer.v1.HoldsDone
-	52, // 37: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
-	53, // 38: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
+	53, // 37: godwit.peer.v1.Status.metadata:type_name -> godwit.peer.v1.Status.MetadataEntry
+	54, // 38: godwit.peer.v1.Status.session:type_name -> godwit.v1.Session
 	3,  // 39: godwit.peer.v1.Holds.replica:type_name -> godwit.peer.v1.Replica
 	3,  // 40: godwit.peer.v1.Recall.replica:type_name -> godwit.peer.v1.Replica
-	54, // 41: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
+	55, // 41: godwit.peer.v1.RequestResult.kind:type_name -> godwit.v1.Kind
 	3,  // 42: godwit.peer.v1.Apply.replica:type_name -> godwit.peer.v1.Replica
 	11, // 43: godwit.peer.v1.Apply.results:type_name -> godwit.peer.v1.RequestResult
 	3,  // 44: godwit.peer.v1.Read.replica:type_name -> godwit.peer.v1.Replica
-	54, // 45: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
-	3,  // 46: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
-	20, // 47: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	19, // 48: godwit.peer.v1.Clocks.level:type_name -> godwit.peer.v1.Level
-	3,  // 49: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
-	20, // 50: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	19, // 51: godwit.peer.v1.ClocksDone.level:type_name -> godwit.peer.v1.Level
-	3,  // 52: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 53: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 54: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
-	55, // 55: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
-	56, // 56: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
-	57, // 57: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
-	58, // 58: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
-	3,  // 59: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
-	34, // 60: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
-	54, // 61: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
-	59, // 62: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
-	60, // 63: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
-	61, // 64: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
-	39, // 65: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.peer.v1.ConflictsAsk
-	62, // 66: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
-	63, // 67: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
-	64, // 68: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
-	41, // 69: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
-	37, // 70: godwit.peer.v1.Inspect.repair:type_name -> godwit.peer.v1.RepairJob
-	65, // 71: godwit.peer.v1.Inspect.parked:type_name -> godwit.v1.ParkedRequest
-	66, // 72: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
-	67, // 73: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
-	68, // 74: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
-	40, // 75: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
-	69, // 76: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
-	70, // 77: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
-	71, // 78: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
-	42, // 79: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
-	38, // 80: godwit.peer.v1.InspectDone.repair:type_name -> godwit.peer.v1.RepairJobDone
-	72, // 81: godwit.peer.v1.InspectDone.parked:type_name -> godwit.v1.ParkedResponse
-	73, // 82: godwit.peer.v1.RepairJob.begin:type_name -> godwit.v1.RepairRequest
-	74, // 83: godwit.peer.v1.RepairJobDone.pairs:type_name -> godwit.v1.RepairPair
-	75, // 84: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
-	75, // 85: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
-	45, // 86: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
-	45, // 87: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
-	45, // 88: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
-	49, // 89: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
-	3,  // 90: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
-	51, // 91: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
-	3,  // 92: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
-	76, // 93: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
-	0,  // 94: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
-	0,  // 95: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
-	95, // [95:96] is the sub-list for method output_type
-	94, // [94:95] is the sub-list for method input_type
-	94, // [94:94] is the sub-list for extension type_name
-	94, // [94:94] is the sub-list for extension extendee
-	0,  // [0:94] is the sub-list for field type_name
+	15, // 45: godwit.peer.v1.Read.part:type_name -> godwit.peer.v1.Part
+	55, // 46: godwit.peer.v1.ReadDone.present:type_name -> godwit.v1.Kind
+	3,  // 47: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
+	21, // 48: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	20, // 49: godwit.peer.v1.Clocks.level:type_name -> godwit.peer.v1.Level
+	3,  // 50: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
+	21, // 51: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	20, // 52: godwit.peer.v1.ClocksDone.level:type_name -> godwit.peer.v1.Level
+	3,  // 53: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 54: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 55: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
+	56, // 56: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
+	57, // 57: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
+	58, // 58: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
+	59, // 59: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
+	3,  // 60: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
+	35, // 61: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
+	55, // 62: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
+	60, // 63: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
+	61, // 64: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
+	62, // 65: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
+	40, // 66: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.peer.v1.ConflictsAsk
+	63, // 67: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
+	64, // 68: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
+	65, // 69: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
+	42, // 70: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
+	38, // 71: godwit.peer.v1.Inspect.repair:type_name -> godwit.peer.v1.RepairJob
+	66, // 72: godwit.peer.v1.Inspect.parked:type_name -> godwit.v1.ParkedRequest
+	67, // 73: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
+	68, // 74: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
+	69, // 75: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
+	41, // 76: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
+	70, // 77: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
+	71, // 78: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
+	72, // 79: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
+	43, // 80: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
+	39, // 81: godwit.peer.v1.InspectDone.repair:type_name -> godwit.peer.v1.RepairJobDone
+	73, // 82: godwit.peer.v1.InspectDone.parked:type_name -> godwit.v1.ParkedResponse
+	74, // 83: godwit.peer.v1.RepairJob.begin:type_name -> godwit.v1.RepairRequest
+	75, // 84: godwit.peer.v1.RepairJobDone.pairs:type_name -> godwit.v1.RepairPair
+	76, // 85: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
+	76, // 86: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
+	46, // 87: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
+	46, // 88: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
+	46, // 89: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
+	50, // 90: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
+	3,  // 91: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
+	52, // 92: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
+	3,  // 93: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
+	77, // 94: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
+	0,  // 95: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
+	0,  // 96: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
+	96, // [96:97] is the sub-list for method output_type
+	95, // [95:96] is the sub-list for method input_type
+	95, // [95:95] is the sub-list for extension type_name
+	95, // [95:95] is the sub-list for extension extendee
+	0,  // [0:95] is the sub-list for field type_name
 }
 
 func init() { file_godwit_peer_v1_peer_proto_init() }
@@ -4805,15 +4864,15 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Response_Tail)(nil),
 		(*Response_Holds)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[30].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[31].OneofWrappers = []any{
 		(*Forward_Get)(nil),
 		(*Forward_Update)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[31].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[32].OneofWrappers = []any{
 		(*ForwardDone_Get)(nil),
 		(*ForwardDone_Update)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[35].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[36].OneofWrappers = []any{
 		(*Inspect_Status)(nil),
 		(*Inspect_Verify)(nil),
 		(*Inspect_Lag)(nil),
@@ -4825,7 +4884,7 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*Inspect_Repair)(nil),
 		(*Inspect_Parked)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[36].OneofWrappers = []any{
+	file_godwit_peer_v1_peer_proto_msgTypes[37].OneofWrappers = []any{
 		(*InspectDone_Status)(nil),
 		(*InspectDone_Verify)(nil),
 		(*InspectDone_Lag)(nil),
@@ -4837,14 +4896,14 @@ func file_godwit_peer_v1_peer_proto_init() {
 		(*InspectDone_Repair)(nil),
 		(*InspectDone_Parked)(nil),
 	}
-	file_godwit_peer_v1_peer_proto_msgTypes[49].OneofWrappers = []any{}
+	file_godwit_peer_v1_peer_proto_msgTypes[50].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_peer_v1_peer_proto_rawDesc), len(file_godwit_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
