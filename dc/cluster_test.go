@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -290,6 +291,35 @@ func TestScanListsEveryKeyOnce(t *testing.T) {
 	for key, n := range got {
 		if n != 1 || !want[key] {
 			t.Errorf("listed %q %d times", key, n)
+		}
+	}
+}
+
+// A key whose removal one owner has not heard of is not listed.
+func TestScanListsNoRemovedKey(t *testing.T) {
+	w, nodes := startDCEvery(t, 3, 3, time.Second)
+	for _, key := range []string{"k", "l"} {
+		req := put(key, "v")
+		req.Options = &v1.WriteOptions{Consistency: v1.Consistency_CONSISTENCY_ALL}
+		if _, err := nodes[0].Update(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.setDown("c", true)
+	if _, err := nodes[0].Update(t.Context(), remove("k")); err != nil {
+		t.Fatal(err)
+	}
+	w.setDown("c", false)
+	for _, n := range nodes {
+		var keys []string
+		err := n.Scan(t.Context(), &v1.ScanRequest{Bucket: "default"}, func(page *v1.ScanResponse) error {
+			for _, it := range page.GetItems() {
+				keys = append(keys, string(it.GetKey()))
+			}
+			return nil
+		})
+		if err != nil || !slices.Equal(keys, []string{"l"}) {
+			t.Errorf("node %s lists %q, %v; want l alone", n.id, keys, err)
 		}
 	}
 }

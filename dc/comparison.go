@@ -1,6 +1,7 @@
 package dc
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/godwitdb/godwit/replication"
@@ -22,7 +23,13 @@ func (r Remote) Answer(id replication.Replica, ask []byte, maxBytes int) ([]byte
 
 // Compare implements replication.Local. The co-owners follow by catch-up.
 func (r Remote) Compare(id replication.Replica) (replication.Comparison, error) {
+	if err := r.n.mine(wireID(replicaOf(id))); err != nil {
+		return nil, err
+	}
 	j, err := r.n.store.Replica(replicaOf(id)).BeginJoin()
+	if errors.Is(err, storage.ErrJoining) {
+		err = errors.Join(replication.ErrJoining, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("compare %s: %w", replicaOf(id), err)
 	}

@@ -42,8 +42,8 @@ type ferryEnd struct {
 	n *Node
 }
 
-func (f ferryEnd) Notify(id replication.Replica, actor crdt.Actor, seq uint64) {
-	go f.carry(f.n, id, actor, seq)
+func (f ferryEnd) Notify(id replication.Replica, d *crdt.Delta) {
+	go f.carry(f.n, id, d.Actor, d.Hi)
 }
 
 func (f *ferry) carry(from *Node, id replication.Replica, actor crdt.Actor, seq uint64) {

@@ -184,7 +184,7 @@ func (n *Node) publish(id storage.ReplicaID, done *storage.Done) error {
 	s.copied(n.id)
 	s.send(ctx, n.layout())
 	if r := n.replicator(); r != nil {
-		r.Notify(replication.Replica(id), done.Delta.Actor, done.Delta.Hi)
+		r.Notify(replication.Replica(id), done.Delta)
 	}
 	s.wait(ctx, leastQuorum)
 	return nil

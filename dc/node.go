@@ -38,9 +38,9 @@ type Membership interface {
 
 // Replicator is replication, as a node uses it.
 type Replicator interface {
-	// Notify tells of a new durable event of this node's own replica. It must
-	// not block.
-	Notify(r replication.Replica, actor crdt.Actor, seq uint64)
+	// Notify tells of new durable events of this node's own replica, in a delta that
+	// nobody changes any more. It must not block.
+	Notify(r replication.Replica, d *crdt.Delta)
 	// Lag is what is known of the streams from the other datacenters.
 	Lag() []replication.Lag
 }
@@ -166,11 +166,11 @@ type Node struct {
 	applied    *peerv1.Response // to every Apply; nobody changes it
 
 	known   atomic.Pointer[world]
-	acting  actings    // of the other datacenters
-	turning sync.Mutex // held while known is replaced
+	acting  actings // of the other datacenters
+	turning fence   // held while known is replaced
 	laid    atomic.Pointer[layout]
-	fence   sync.RWMutex // held for reading while events of co-owners are taken under the present layout
-	watched *watched     // Options.Transport
+	fence   fence    // held for reading while events of co-owners are taken under the present layout
+	watched *watched // Options.Transport
 	hedges  *hedgeBudget
 
 	requests     requests

@@ -40,7 +40,7 @@ func (n *Node) readOrdered(ctx context.Context, t *target, q storage.Query, r in
 	if err != nil || r < 2 {
 		return a, err
 	}
-	equal, err := n.sameDigest(ctx, t, a.State[:], r-1)
+	equal, err := n.sameDigest(ctx, t, a.State[:], r-1, t.digest)
 	if err != nil || equal {
 		return a, err
 	}

@@ -3,6 +3,7 @@ package dc
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,7 +12,9 @@ import (
 	"github.com/godwitdb/godwit/storage"
 )
 
-// pullAll asks a peer for what it had a round ago and this node still lacks.
+// pullAll asks a peer for what it had a round ago and this node still lacks. What
+// is being compared with another datacenter's is left to a later round, without
+// keeping the others waiting.
 func (c *catchUp) pullAll(ctx context.Context, peer string, shared []storage.ReplicaID, first bool) error {
 	for _, id := range shared {
 		if !c.heardOf(peer, id) {
@@ -35,12 +38,12 @@ func (c *catchUp) pullAll(ctx context.Context, peer string, shared []storage.Rep
 				continue
 			}
 			c.n.count.TreeRepairs.Add(1)
-			if err := c.takeWhole(ctx, peer, id); err != nil {
+			if err := c.takeWhole(ctx, peer, id); err != nil && !errors.Is(err, storage.ErrJoining) {
 				return fmt.Errorf("join what differs at %s of %s: %w", peer, id, err)
 			}
 			continue
 		}
-		if err := c.pull(ctx, peer, id, &want); err != nil {
+		if err := c.pull(ctx, peer, id, &want); err != nil && !errors.Is(err, storage.ErrJoining) {
 			return fmt.Errorf("catch up with %s on %s: %w", peer, id, err)
 		}
 	}

@@ -84,19 +84,18 @@ func (n *Node) readFrom(ctx context.Context, t *target, q storage.Query, r int) 
 	if err != nil || r < 2 {
 		return a, err
 	}
-	equal, err := n.sameDigest(ctx, t, a.State[:], r-1)
+	equal, err := n.sameDigest(ctx, t, a.State[:], r-1, t.digest)
 	if err != nil || equal {
 		return a, err
 	}
 	return n.readAll(ctx, t, q, r)
 }
 
-// sameDigest asks `others` co-owners for a key's digest and reports whether all
-// agree with mine. It asks more of them when some do not answer.
-func (n *Node) sameDigest(ctx context.Context, t *target, mine []byte, others int) (bool, error) {
-	got, err := n.ask(ctx, t, others, readClass, func() *peerv1.Read {
-		return &peerv1.Read{Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), DigestOnly: true}
-	})
+// sameDigest asks `others` co-owners for the digest of a key or of a part of one, by
+// what `of` makes, and reports whether all agree with mine. It asks more of them when
+// some do not answer.
+func (n *Node) sameDigest(ctx context.Context, t *target, mine []byte, others int, of func() *peerv1.Read) (bool, error) {
+	got, err := n.ask(ctx, t, others, readClass, of)
 	if err != nil {
 		return false, err
 	}
@@ -107,6 +106,11 @@ func (n *Node) sameDigest(ctx context.Context, t *target, mine []byte, others in
 		}
 	}
 	return true, nil
+}
+
+// digest asks for the digest of the key.
+func (t *target) digest() *peerv1.Read {
+	return &peerv1.Read{Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), DigestOnly: true}
 }
 
 type readAnswer struct {

@@ -20,7 +20,8 @@ const (
 
 // Scan lists the keys of a bucket in the order of their hashes, a page at a
 // time, each read from a quorum of its partition's owners. It is no snapshot:
-// keys that change meanwhile may be listed or not.
+// keys that change meanwhile may be listed or not, but none whose removal was
+// acknowledged before and can be read from as many owners.
 func (n *Node) Scan(ctx context.Context, req *v1.ScanRequest, emit func(*v1.ScanResponse) error) error {
 	if err := n.open(); err != nil {
 		return err
@@ -62,7 +63,7 @@ type scan struct {
 
 type scanned struct {
 	items []*peerv1.ScanItem
-	more  bool
+	end   []byte // the position up to which it was read; nil if there is no more
 }
 
 func (s *scan) run(ctx context.Context, behind []byte) error {
@@ -89,8 +90,8 @@ func (s *scan) run(ctx context.Context, behind []byte) error {
 			if err != nil || stop {
 				return err
 			}
-			if p.more { // read on behind it before the partitions after it
-				behind = p.items[len(p.items)-1].GetPosition()
+			if p.end != nil { // read on behind it before the partitions after it
+				behind = p.end
 				break
 			}
 			s.partition++
@@ -126,7 +127,6 @@ func (s *scan) page(ctx context.Context, partition uint32, behind []byte) (scann
 		owners[0], owners[i] = owners[i], owners[0] // this node costs nothing to ask
 	}
 	var out scanned
-	var end []byte
 	got := 0
 	var last error
 	for _, owner := range owners {
@@ -140,9 +140,8 @@ func (s *scan) page(ctx context.Context, partition uint32, behind []byte) (scann
 		}
 		got++
 		if done.GetMore() {
-			out.more = true
-			if p := done.GetItems()[len(done.GetItems())-1].GetPosition(); end == nil || bytes.Compare(p, end) < 0 {
-				end = p
+			if p := done.GetItems()[len(done.GetItems())-1].GetPosition(); out.end == nil || bytes.Compare(p, out.end) < 0 {
+				out.end = p
 			}
 		}
 		out.items = append(out.items, done.GetItems()...)
@@ -150,12 +149,59 @@ func (s *scan) page(ctx context.Context, partition uint32, behind []byte) (scann
 	if got < s.r {
 		return out, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d of %d replicas of partition %d answered, %d were asked for: %v", got, len(owners), partition, s.r, last)
 	}
-	slices.SortFunc(out.items, func(a, b *peerv1.ScanItem) int { return bytes.Compare(a.GetPosition(), b.GetPosition()) })
-	out.items = slices.CompactFunc(out.items, func(a, b *peerv1.ScanItem) bool { return bytes.Equal(a.GetPosition(), b.GetPosition()) })
-	if end != nil {
-		out.items = slices.DeleteFunc(out.items, func(it *peerv1.ScanItem) bool { return bytes.Compare(it.GetPosition(), end) > 0 })
+	if out.end != nil {
+		out.items = slices.DeleteFunc(out.items, func(it *peerv1.ScanItem) bool { return bytes.Compare(it.GetPosition(), out.end) > 0 })
 	}
-	return out, nil
+	slices.SortFunc(out.items, func(a, b *peerv1.ScanItem) int { return bytes.Compare(a.GetPosition(), b.GetPosition()) })
+	var err error
+	out.items, err = s.settle(ctx, out.items)
+	return out, err
+}
+
+// settle takes keys in order, each as often as an owner lists it, and returns those
+// that are there. Where not all owners list a key, one of them has not heard of its
+// birth or of its end: a read of it, from as many, tells.
+func (s *scan) settle(ctx context.Context, listed []*peerv1.ScanItem) ([]*peerv1.ScanItem, error) {
+	items, gone := make([]*peerv1.ScanItem, 0, len(listed)), make([]bool, len(listed))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(scanAhead)
+	for from := 0; from < len(listed); {
+		it, to := listed[from], from+1
+		for to < len(listed) && bytes.Equal(listed[to].GetPosition(), it.GetPosition()) {
+			to++
+		}
+		if at := len(items); to-from < s.r {
+			g.Go(func() error {
+				there, err := s.there(gctx, it.GetKey())
+				gone[at] = !there
+				return err
+			})
+		}
+		items, from = append(items, it), to
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	kept := items[:0]
+	for at, it := range items {
+		if !gone[at] {
+			kept = append(kept, it)
+		}
+	}
+	return kept, nil
+}
+
+// there tells whether a read finds a key.
+func (s *scan) there(ctx context.Context, key []byte) (bool, error) {
+	_, err := s.n.Get(ctx, &v1.GetRequest{Bucket: s.bucket.Name, Key: key, Limit: 1, Options: &v1.ReadOptions{R: uint32(s.r)}})
+	switch e := AsError(err); {
+	case err == nil, e.Code == FailedPrecondition: // of two kinds: it is there
+		return true, nil
+	case e.Code == NotFound:
+		return false, nil
+	default:
+		return false, err
+	}
 }
 
 func (s *scan) ask(ctx context.Context, owner string, id storage.ReplicaID, behind []byte) (*peerv1.ScanDone, error) {

@@ -204,6 +204,9 @@ func (n *Node) serveRead(req *peerv1.Read) (*peerv1.ReadDone, error) {
 	if q.Limit > 0 {
 		q.Bytes = pageBytes
 	}
+	if p := req.GetPart(); p != nil {
+		q.Part = crdt.NewPart(elements(p.GetUnder()))
+	}
 	if req.GetDigestOnly() {
 		q.Limit, q.Digest = 1, true
 	}

@@ -244,7 +244,7 @@ func (n *Node) spreadRun(
 	release()
 	s.copied(n.id)
 	if r := n.replicator(); r != nil {
-		r.Notify(replication.Replica(t.id), run.Actor, run.Hi)
+		r.Notify(replication.Replica(t.id), run)
 	}
 	enough = s.wait(ctx, w)
 	copies, standIns = s.copies()

@@ -2,6 +2,7 @@ package dc
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -132,21 +133,27 @@ func (e *emptying) empty(ctx context.Context) error {
 	return refuse(FailedPrecondition, "BUCKET_NOT_EMPTY", "keys keep coming into bucket %q from other datacenters; delete it again", e.name).with("bucket", e.name)
 }
 
+// remove counts the keys that were still there: a co-owner that has not heard of
+// their removal lists them once more.
 func (e *emptying) remove(ctx context.Context, keys [][]byte) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(emptyAtOnce)
+	var there atomic.Uint64
 	for _, key := range keys {
 		g.Go(func() error {
-			_, err := e.n.updateAnywhere(gctx, &v1.UpdateRequest{
+			resp, err := e.n.updateAnywhere(gctx, &v1.UpdateRequest{
 				Bucket: e.name, Key: key, Op: &v1.UpdateRequest_Remove{Remove: &v1.Remove{}},
 				Options: &v1.WriteOptions{Consistency: v1.Consistency_CONSISTENCY_QUORUM},
 			})
+			if resp.GetDot() != nil {
+				there.Add(1)
+			}
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	e.removed += uint64(len(keys))
+	e.removed += there.Load()
 	return e.tell(false)
 }

@@ -156,7 +156,7 @@ func (n *Node) coordinate(ctx context.Context, t *target, op *crdt.Op, request c
 	s.copied(n.id)
 	n.rights.took(t.id, done.Delta)
 	if r := n.replicator(); r != nil && !done.Repeats {
-		r.Notify(replication.Replica(t.id), done.Delta.Actor, done.Delta.Hi)
+		r.Notify(replication.Replica(t.id), done.Delta)
 	}
 	enough := s.wait(ctx, w)
 	got, standIns := s.copies()
@@ -241,40 +241,6 @@ func (n *Node) copyKey(ctx context.Context, t *target, want int) (copies uint32,
 		return copies, refuse(Unavailable, "WRITE_INDETERMINATE", "%d copies of what was written before are durable, %d were asked for: %v", copies, want, err)
 	}
 	return copies, nil
-}
-
-// lookFirst joins what other replicas hold of a key before something is
-// removed from it without a context, or kept: an acknowledged delete that is
-// coordinated by a replica which missed the put must not do nothing, nor a put
-// that is to keep the ttl lose it.
-func (n *Node) lookFirst(ctx context.Context, t *target, op *crdt.Op, w int) error {
-	removes := op.Code == crdt.OpDelete || op.Code == crdt.OpRemove || op.Code == crdt.OpReset ||
-		op.Code == crdt.OpDiscard || op.Code == crdt.OpExpire || op.Code == crdt.OpKeep || op.Code == crdt.OpSwitch && !op.On || op.KeepTTL
-	if !removes || op.Context != nil {
-		return nil
-	}
-	return n.look(ctx, t, w)
-}
-
-// look joins what a quorum of replicas hold of a key, for a write to w of them that
-// follows. What that makes durable here is durable with it: the client waits for
-// the disk as often as with any other write.
-func (n *Node) look(ctx context.Context, t *target, w int) error {
-	if w < 2 {
-		return nil
-	}
-	q := storage.Query{Key: t.key, Limit: 1}
-	mine, err := n.store.Replica(t.id).Read(q)
-	if err != nil {
-		return err
-	}
-	r := len(t.owners)/2 + 1
-	equal, err := n.sameDigest(ctx, t, mine.State[:], r-1)
-	if err != nil || equal {
-		return err
-	}
-	_, err = n.joinAll(ctx, t, storage.Query{Key: t.key}, r, n.store.Replica(t.id).RepairFirst)
-	return err
 }
 
 func wireID(id storage.ReplicaID) *peerv1.Replica {

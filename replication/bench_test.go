@@ -26,19 +26,29 @@ func (p *pipe) Collect(r replication.Replica, _ crdt.Actor, after uint64, maxByt
 	if n <= 0 {
 		return nil, 0, 0, nil
 	}
-	b := make([]byte, n*p.eventBytes)
+	return crdt.AppendDelta(nil, p.delta(after+1, after+uint64(n))), after + uint64(n), n, nil
+}
+
+// delta is a run of events that put as many bytes as they are together.
+func (p *pipe) delta(lo, hi uint64) *crdt.Delta {
+	b := make([]byte, int(hi-lo+1)*p.eventBytes)
 	for i := range b {
-		b[i] = byte(i*i>>7) ^ byte(i*int(after+1)) // does not compress to nothing
+		b[i] = byte(i*i>>7) ^ byte(i*int(lo)) // does not compress to nothing
 	}
-	b[0], b[1], b[2], b[3], b[4] = byte(after>>32), byte(after>>24), byte(after>>16), byte(after>>8), byte(after)
-	return b, after + uint64(n), n, nil
+	id := crdt.CellID{KeyID: crdt.KeyID{Bucket: "b", Key: "k"}, Kind: crdt.Register}
+	put := crdt.Change{ID: id, Puts: crdt.Cell{{Dot: crdt.Dot{Actor: 1, Seq: hi}, Payload: b}}}
+	return &crdt.Delta{Actor: 1, Lo: lo, Hi: hi, Changes: []crdt.Change{put}}
 }
 
 func (p *pipe) Apply(_ context.Context, r replication.Replica, deltas [][]byte) error {
-	for _, d := range deltas {
-		p.applied[r.Partition].Add(uint64(len(d) / p.eventBytes))
+	for _, encoded := range deltas {
+		d, err := crdt.DecodeDelta(encoded)
+		if err != nil {
+			return err
+		}
+		p.applied[r.Partition].Add(d.Hi - d.Lo + 1)
 		if p.arrived != nil {
-			p.arrived(d)
+			p.arrived(encoded)
 		}
 	}
 	return nil
@@ -107,7 +117,7 @@ func pipes(tb testing.TB, eventBytes int) (from, to *pipe, rep *replication.Repl
 
 func (p *pipe) mint(rep *replication.Replicator, partition int) {
 	seq := p.minted[partition].Add(1)
-	rep.Notify(part(partition), 1, seq)
+	rep.Notify(part(partition), p.delta(seq, seq))
 }
 
 func (p *pipe) sum() (n uint64) {

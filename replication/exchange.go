@@ -2,7 +2,6 @@ package replication
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -33,6 +32,8 @@ type exchanger struct {
 	mu     sync.Mutex
 	wakes  map[string]chan struct{}
 	askers map[string]*asker
+
+	turns turns // of comparisons
 }
 
 func (e *exchanger) init() {
@@ -130,13 +131,15 @@ func (a *asker) run(ctx context.Context) {
 	}
 }
 
-// hasten makes the next rounds come soon and forgives past failures.
+// hasten makes the next rounds come soon and forgives past failures: those of an
+// outage say nothing of what comes after it, and one more would be waited out for
+// as long as the outage had been.
 func (a *asker) hasten() {
 	a.hurry = time.Now().Add(hurryFor)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, k := range a.known {
-		k.notBefore = time.Time{}
+		k.notBefore, k.failures = time.Time{}, 0
 	}
 }
 
@@ -308,6 +311,9 @@ func (a *asker) covered(r Replica, own *crdt.Clock) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := a.known[r]
+	if k == nil {
+		return true // forgotten meanwhile
+	}
 	if !own.Covers(&k.mark) {
 		return false
 	}
@@ -318,110 +324,6 @@ func (a *asker) covered(r Replica, own *crdt.Clock) bool {
 		k.mark, k.markAt = k.latest, k.at
 	}
 	return true
-}
-
-func (a *asker) startRepair(ctx context.Context, r Replica) {
-	node := a.candidate(r)
-	if node == "" {
-		return
-	}
-	a.mu.Lock()
-	a.known[r].repairing = true
-	a.mu.Unlock()
-	a.x.spawn(func() { // one for each led replica at the most
-		if a.slots.Acquire(ctx, 1) != nil {
-			return // closing
-		}
-		err := a.repair(ctx, r, Peer{a.dc, node})
-		a.slots.Release(1)
-		if errors.Is(err, errTrimmed) {
-			err = a.takeOver(ctx, r, node)
-		}
-		a.repaired(ctx, r, err)
-	})
-}
-
-func (a *asker) repaired(ctx context.Context, r Replica, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	k := a.known[r]
-	k.repairing = false
-	if err == nil || ctx.Err() != nil {
-		return
-	}
-	k.tries++
-	k.failures++
-	k.notBefore = time.Now().Add(min(repairRetryMin<<min(k.failures-1, 10), repairRetryMax))
-	a.x.remote(a.dc).exchangeErrors.Add(1)
-	a.x.opts.Logger.Warn("missing events not repaired, next attempt follows", "datacenter", a.dc,
-		"placement", r.Placement, "partition", r.Partition, "failures", k.failures, "error", err)
-}
-
-var (
-	errNothingNew = errors.New("node has no more of what its clock shows")
-	errTrimmed    = errors.New("log no longer reaches back")
-)
-
-// repair asks one node for the events of r that are not here, page by page.
-func (a *asker) repair(ctx context.Context, r Replica, from Peer) error {
-	remote := a.x.remote(a.dc)
-	remote.repairs.Add(1)
-	for range repairPages {
-		clock, _, err := a.x.opts.Local.Standing(r)
-		if err != nil {
-			return fmt.Errorf("read the own clock: %w", err)
-		}
-		raw, err := a.request(ctx, from, &query{kind: askMissing, replica: r, have: clock}, missingTimeout)
-		if err != nil {
-			return err
-		}
-		m, err := decodeMissing(raw)
-		if err != nil {
-			return err
-		}
-		if m.trimmed {
-			if a.stillOwed(r) == nil {
-				return nil // it came meanwhile by another way, and then the log was rightly trimmed
-			}
-			return errTrimmed
-		}
-		if len(m.deltas) == 0 {
-			return a.stillOwed(r)
-		}
-		remote.repairedBytes.Add(uint64(len(raw)))
-		if err := a.x.applyTo(ctx, r, m.deltas, Parked{From: from, Lane: r.lane(), Placement: r.Placement}); err != nil {
-			return fmt.Errorf("apply missing events: %w", err)
-		}
-		if !m.more {
-			return a.stillOwed(r)
-		}
-	}
-	return nil
-}
-
-// stillOwed is an error when all that a node gave is not what its clock showed.
-func (a *asker) stillOwed(r Replica) error {
-	clock, _, err := a.x.opts.Local.Standing(r)
-	if err != nil {
-		return fmt.Errorf("read the own clock: %w", err)
-	}
-	if !a.covered(r, &clock) {
-		return errNothingNew
-	}
-	return nil
-}
-
-// takeOver compares the replicas themselves, because the log no longer holds
-// what is missing.
-func (a *asker) takeOver(ctx context.Context, r Replica, node string) error {
-	a.x.remote(a.dc).joins.Add(1)
-	cost, err := a.compare(ctx, r, node)
-	if err != nil {
-		return err
-	}
-	a.x.opts.Logger.Info("replica compared because the log no longer reached back", "datacenter", a.dc, "placement", r.Placement,
-		"partition", r.Partition, "keys", cost.Keys, "bytes", cost.TreeBytes+cost.DigestBytes+cost.CellBytes)
-	return a.stillOwed(r)
 }
 
 func (a *asker) request(ctx context.Context, to Peer, q *query, timeout time.Duration) ([]byte, error) {

@@ -30,9 +30,11 @@ type fakeDC struct {
 	placements []uint32
 	streamOnly bool   // leads nothing, so that no clocks are compared
 	unnamed    string // a node that the others do not know of
+	missingErr func() error
 	// What tests look at.
 	applied int // calls of Apply
 	heard   map[aside]crdt.Clock
+	refused int // comparisons, because the replica was being joined already
 }
 
 // aside is a replica in another datacenter.
@@ -53,6 +55,7 @@ type fakeNode struct {
 }
 
 type fakeReplica struct {
+	joining bool
 	r       crdt.Replica
 	cells   crdt.Memory
 	log     []*crdt.Delta
@@ -150,7 +153,7 @@ func (n *fakeNode) write(t testing.TB, r replication.Replica, key string, op crd
 	}
 	n.dc.mu.Unlock()
 	if !n.mute {
-		n.rep.Notify(r, n.actor, dot.Seq)
+		n.rep.Notify(r, d)
 	}
 }
 
@@ -271,6 +274,11 @@ func (n *fakeNode) Origin(actor crdt.Actor) string {
 func (n *fakeNode) Missing(r replication.Replica, have *crdt.Clock, maxBytes int) (deltas [][]byte, more, trimmed bool, err error) {
 	n.dc.mu.Lock()
 	defer n.dc.mu.Unlock()
+	if n.dc.missingErr != nil {
+		if err := n.dc.missingErr(); err != nil {
+			return nil, false, false, err
+		}
+	}
 	f := n.replica(r)
 	if lost := crdt.Difference(&f.trimmed, have); !lost.Empty() {
 		return nil, false, true, nil
@@ -343,6 +351,14 @@ func (n *fakeNode) Answer(r replication.Replica, _ []byte, _ int) ([]byte, error
 
 // Compare is a method of replication.Local.
 func (n *fakeNode) Compare(r replication.Replica) (replication.Comparison, error) {
+	n.dc.mu.Lock()
+	defer n.dc.mu.Unlock()
+	f := n.replica(r)
+	if f.joining {
+		n.dc.refused++
+		return nil, replication.ErrJoining
+	}
+	f.joining = true
 	return &fakeComparison{n: n, r: r}, nil
 }
 
@@ -358,7 +374,13 @@ func (*fakeComparison) Step() (replication.StepKind, []byte) {
 }
 func (c *fakeComparison) Whole() bool { return c.whole }
 func (*fakeComparison) Finish() error { return nil }
-func (*fakeComparison) Abandon()      {}
+
+func (c *fakeComparison) Abandon() {
+	c.n.dc.mu.Lock()
+	defer c.n.dc.mu.Unlock()
+	c.n.replica(c.r).joining = false
+}
+
 func (*fakeComparison) Differing() int {
 	return 0
 }

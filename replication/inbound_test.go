@@ -99,9 +99,13 @@ func TestStalledLaneIsRebuilt(t *testing.T) {
 			t.Fatalf("%d lanes rebuilt after a cut", n)
 		}
 		w.net.Stall(replication.Peer{DC: "a", Node: "a1"}, 1, "b")
-		a.write(t, part(1), "k", put("v"))
-		a.write(t, part(2), "k", put("v"))
-		took := w.level(30 * time.Second)
+		stalled := time.Now()
+		for i := range replication.Lanes { // a lane has a quarter of a second, and then the next one
+			a.write(t, part(i), "k", put("v"))
+			time.Sleep(250 * time.Millisecond)
+		}
+		w.level(30 * time.Second)
+		took := time.Since(stalled)
 		if took < 9*time.Second {
 			t.Errorf("the lane came to life after %v; it did not stand still", took)
 		}

@@ -172,6 +172,7 @@ func (x *Replicator) beacons(ctx context.Context) {
 		if err := x.opts.Link.Publish(ctx, Everyone, n%Lanes, x.packer.pack(b.append(nil))); err != nil && ctx.Err() == nil {
 			x.totals.publishErrors.Add(1)
 		}
+		x.shipper.lane.Add(1)
 		select {
 		case <-ctx.Done():
 			return

@@ -16,8 +16,8 @@ var (
 	ErrClosed = errors.New("replication: closed")
 )
 
-// Lanes is the number of independent streams of messages that a node sends.
-// A partition's events travel in the lane partition mod Lanes.
+// Lanes is the number of independent streams of messages that a node sends. Any
+// event may travel in any of them.
 const Lanes = 4
 
 // Everyone is the placement of messages that hold no data and are for every

@@ -11,11 +11,13 @@ import (
 // the delta is parked and shown. Wrap it or join it.
 var ErrPermanent = errors.New("this can never be applied")
 
+// ErrJoining is what Local.Compare answers while the replica is being joined with
+// another one. Wrap it or join it.
+var ErrJoining = errors.New("replica is being joined with another one")
+
 // Replica names one partition of one placement. Which node's replica of it is
 // meant follows from whom one asks.
 type Replica struct{ Placement, Partition uint32 }
-
-func (r Replica) lane() int { return int(r.Partition % Lanes) }
 
 // Local is this datacenter, as replication sees it. Its methods are called
 // concurrently.
@@ -65,6 +67,8 @@ type Local interface {
 	// maxBytes.
 	Answer(r Replica, ask []byte, maxBytes int) ([]byte, error)
 	// Compare begins to compare this node's replica of r with another
-	// datacenter's; what is taken over reaches the whole datacenter.
+	// datacenter's; what is taken over reaches the whole datacenter. The error is
+	// ErrJoining while the replica is being joined with a co-owner's; it is asked
+	// for one comparison of a replica at a time.
 	Compare(r Replica) (Comparison, error)
 }

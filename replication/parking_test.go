@@ -123,8 +123,8 @@ func TestParkedKeepsNothingOfOtherPlacements(t *testing.T) {
 		t.Fatal(err)
 	}
 	parked := x.Parked()
-	if acked != 1 || len(parked) != 2 || !parked[0].Cut || !parked[1].Cut {
-		t.Fatalf("%d acknowledged, parked %+v; want the message and the part, both cut", acked, parked)
+	if acked != 1 || len(parked) != 2 || !parked[0].Cut || !parked[1].Cut || !parked[0].Whole || parked[1].Whole {
+		t.Fatalf("%d acknowledged, parked %+v; want the message before anything of it is applied, and the part, both cut", acked, parked)
 	}
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) != 2 {

@@ -13,7 +13,7 @@ const (
 	nakMax        = 5 * time.Second
 	partitionsPer = 8           // partitions of one message applied at once
 	heldBeacons   = 3           // of one lane, before they are acknowledged,
-	heldEvery     = ackWait / 4 // ... if they come at least this often
+	heldBeaconFor = ackWait / 4 // ... if they come at least this often
 )
 
 // intake takes one lane of one peer in.
@@ -93,7 +93,7 @@ func (in *intake) handle(ctx context.Context, m Message) {
 // node that is most of what it does.
 func (in *intake) hold(m Message) {
 	in.held = append(in.held, m)
-	if len(in.held) >= heldBeacons || in.x.opts.BeaconEvery*Lanes > heldEvery {
+	if len(in.held) >= heldBeacons || in.x.opts.BeaconEvery*Lanes > heldBeaconFor {
 		in.release()
 	}
 }
@@ -120,11 +120,6 @@ func (in *intake) decode(m Message) (*batch, error) {
 		return nil, errors.New("message is not from where it came")
 	case len(b.Sections) > 0 && !in.x.view.Load().shares(m.From.DC, b.Placement):
 		return nil, ErrResidency
-	}
-	for _, s := range b.Sections {
-		if (Replica{b.Placement, s.Partition}).lane() != m.Lane {
-			return nil, errors.New("partition is not one of the lane")
-		}
 	}
 	return b, nil
 }

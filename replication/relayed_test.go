@@ -129,3 +129,41 @@ func (l liar) Told(string, replication.Replica) (clock, least crdt.Clock, ok boo
 	clock.Add(lie)
 	return clock, clock.Clone(), true
 }
+
+// A hub passes on only what it holds itself: neither does it keep, on the way, what
+// its datacenter must not have, nor does that come to another one through it.
+func TestAHubPassesOnWhatItHolds(t *testing.T) {
+	simulateWith(t, chained, wan, 3, 1, func(w *world) {
+		w.net.Cut("a", "c")
+		for _, d := range w.dcs {
+			d.mu.Lock()
+		}
+		w.dcs[0].placements, w.dcs[2].placements = []uint32{0, 5}, []uint32{0, 5}
+		for _, d := range w.dcs {
+			d.mu.Unlock()
+		}
+		time.Sleep(3 * time.Second)
+		secret := replication.Replica{Placement: 5, Partition: 2}
+		w.dcs[0].nodes[0].write(t, secret, "secret", put("v"))
+		w.dcs[0].nodes[0].write(t, part(2), "k", put("v"))
+		time.Sleep(40 * time.Second)
+		for _, d := range w.dcs[1:] {
+			if v := d.value(secret, "secret", crdt.Register); len(v.Siblings) != 0 {
+				t.Errorf("datacenter %s holds %v", d.name, v)
+			}
+			if v := d.value(part(2), "k", crdt.Register); len(v.Siblings) != 1 {
+				t.Errorf("datacenter %s reads %v of what all hold", d.name, v)
+			}
+			if p := d.nodes[0].rep.Parked(); len(p) != 0 {
+				t.Errorf("datacenter %s was sent what it must not have: %+v", d.name, p)
+			}
+		}
+		w.dcs[1].mu.Lock()
+		defer w.dcs[1].mu.Unlock()
+		for at := range w.dcs[1].heard {
+			if at.r.Placement == 5 {
+				t.Errorf("the hub heard a clock of a partition of placement 5 from %s", at.dc)
+			}
+		}
+	})
+}

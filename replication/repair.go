@@ -116,7 +116,7 @@ func (p *repairing) one(ctx context.Context, s *sweeping) {
 			break
 		}
 		var again Tally
-		again, err = p.a.compare(ctx, s.replica, nodes[i%len(nodes)])
+		again, err = p.a.compare(ctx, s.replica, nodes[i%len(nodes)], nil)
 		cost.add(again)
 	}
 	p.change(func(r *Repaired) {

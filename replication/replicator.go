@@ -87,7 +87,7 @@ type Replicator struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	lanes    [Lanes]*lane
+	shipper  *shipper
 	inbound  *semaphore.Weighted // bytes
 	holding  *semaphore.Weighted // questions that wait for events
 	appliers *semaphore.Weighted
@@ -119,6 +119,7 @@ func Start(opts Options) (*Replicator, error) {
 		inbound: semaphore.NewWeighted(opts.InboundBytes), appliers: semaphore.NewWeighted(int64(opts.Appliers)),
 		holding: semaphore.NewWeighted(holdsAtOnce), rebuiltAt: map[string]time.Time{},
 	}
+	x.shipper = newShipper(x)
 	x.exchange.init()
 	if err := x.parking.open(opts.ParkedDir); err != nil {
 		return nil, err
@@ -131,10 +132,7 @@ func Start(opts Options) (*Replicator, error) {
 		return nil, err
 	}
 	opts.Link.OnUp(func(p Peer) { x.peerUp(p) })
-	for i := range x.lanes {
-		x.lanes[i] = newLane(x, i)
-		x.wg.Go(func() { x.lanes[i].run(ctx) })
-	}
+	x.wg.Go(func() { x.shipper.run(ctx) })
 	x.wg.Go(func() { x.keepUp(ctx) })
 	x.wg.Go(func() { x.beacons(ctx) })
 	return x, nil
@@ -151,11 +149,10 @@ func (x *Replicator) Close() {
 	x.packer.close()
 }
 
-// Notify says that the event (actor, seq) of this node's replica r, and all
-// before it, are durable. It never blocks.
-func (x *Replicator) Notify(r Replica, actor crdt.Actor, seq uint64) {
-	x.lanes[r.lane()].notify(r, actor, seq)
-}
+// Notify says that the events of a delta, which this node's replica r minted, are
+// durable, and all events of its actor before them. The delta must not be changed
+// any more. It never blocks.
+func (x *Replicator) Notify(r Replica, d *crdt.Delta) { x.shipper.notify(r, d) }
 
 // MembershipChanged makes the replicator look at Peers, LiveNodes and
 // Placements now rather than within a second. It never blocks.

@@ -17,41 +17,47 @@ const (
 	retryMin     = 50 * time.Millisecond
 	retryMax     = 2 * time.Second
 	backlogEvery = time.Second
+	heldEvery    = 250 * time.Millisecond // between two looks at the backlog while nobody takes anything
+	heldFrom     = Lanes * maxAckPending  // messages: more than one datacenter has in flight
+	keptEvents   = 4                      // of one replica, that are shipped as they were made
+	keptBytes    = 4 << 20                // of them, of all replicas
 )
 
-// lane ships the events of every Lanes-th partition. Local commits only leave
-// marks; the events themselves come out of the log when a message is made, so
-// that a lane that cannot publish owes nothing but its marks, and catches up in
-// coalesced runs.
-type lane struct {
+// shipper ships the events of this node's replicas. Local commits leave marks, and
+// the first events of a replica that wait; more of them come out of the log when a
+// message is made, coalesced. So a shipper that cannot publish owes nothing but its
+// marks.
+//
+// It sends in one lane at a time, and in the next after each beacon and after each
+// full message: few messages carry what is written at one moment, and the lanes
+// share what there is over time.
+type shipper struct {
 	x    *Replicator
-	n    int
 	wake chan struct{} // there is a mark; capacity 1
 	full chan struct{} // there is enough for a message; capacity 1
+	lane atomic.Uint32 // the messages so far, modulo Lanes
 
 	mu     sync.Mutex
 	marks  map[Replica][]*mark
 	dirty  []*mark
 	events int // noted since the last flush
+	kept   int // bytes of the events that marks keep
 
 	// Of run alone.
-	seqs    map[uint32]uint64 // by placement: the messages sent
-	looked  time.Time         // at the backlog
-	stretch time.Duration     // events wait this long instead of MaxDelay
+	seqs   map[laneOf]uint64 // the messages sent
+	looked time.Time         // at the backlog
+	held   bool              // nobody takes what there is
 }
 
-// mark is how far the events of one actor were minted and shipped.
-type mark struct {
-	replica        Replica
-	actor          crdt.Actor
-	noted, shipped uint64
-	dirty          bool
+type laneOf struct {
+	placement uint32
+	lane      int
 }
 
-func newLane(x *Replicator, n int) *lane {
-	return &lane{
-		x: x, n: n, wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
-		marks: map[Replica][]*mark{}, seqs: map[uint32]uint64{},
+func newShipper(x *Replicator) *shipper {
+	return &shipper{
+		x: x, wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		marks: map[Replica][]*mark{}, seqs: map[laneOf]uint64{},
 	}
 }
 
@@ -62,115 +68,99 @@ func poke(c chan struct{}) {
 	}
 }
 
-func (l *lane) notify(r Replica, actor crdt.Actor, seq uint64) {
-	l.mu.Lock()
-	m := l.markLocked(r, actor)
-	if seq <= m.noted {
-		l.mu.Unlock()
+// notify notes the events of a delta, which must not be changed any more.
+func (s *shipper) notify(r Replica, d *crdt.Delta) {
+	s.mu.Lock()
+	m := s.markLocked(r, d.Actor)
+	s.keep(m, d)
+	if d.Hi <= m.noted {
+		s.mu.Unlock()
 		return
 	}
-	m.noted = seq
+	m.noted = d.Hi
 	if !m.dirty {
 		m.dirty = true
-		l.dirty = append(l.dirty, m)
+		s.dirty = append(s.dirty, m)
 	}
-	l.events++
-	n := l.events
-	l.mu.Unlock()
+	s.events++
+	n := s.events
+	s.mu.Unlock()
 	if n == 1 {
-		poke(l.wake)
+		poke(s.wake)
 	}
-	if n == l.x.opts.MaxBatchEvents {
-		poke(l.full)
+	if n == s.x.opts.MaxBatchEvents {
+		poke(s.full)
 	}
 }
 
-// markLocked finds the mark of an actor. A replica has one actor at a time; an
-// older one is forgotten when all of it was shipped.
-func (l *lane) markLocked(r Replica, actor crdt.Actor) *mark {
-	ms := l.marks[r]
-	for _, m := range ms {
-		if m.actor == actor {
-			return m
-		}
-	}
-	m := &mark{replica: r, actor: actor}
-	l.marks[r] = append(slices.DeleteFunc(ms, func(old *mark) bool { return !old.dirty }), m)
-	return m
-}
-
-// run flushes the lane when MaxBatchEvents or MaxDelay have gathered. Nothing
-// happens while nothing is written.
-func (l *lane) run(ctx context.Context) {
+// run flushes when MaxBatchEvents or MaxDelay have gathered. Nothing happens
+// while nothing is written.
+func (s *shipper) run(ctx context.Context) {
 	retry := retryMin
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-l.wake:
+		case <-s.wake:
 		}
-		l.gather(ctx)
-		if err := l.flush(ctx); err == nil {
+		s.gather(ctx)
+		if err := s.flush(ctx); err == nil {
 			retry = retryMin
 			continue
 		} else if ctx.Err() == nil {
-			l.x.totals.publishErrors.Add(1)
-			l.x.opts.Logger.Warn("lane not shipped, next attempt follows", "lane", l.n, "error", err, "retry", retry)
+			s.x.totals.publishErrors.Add(1)
+			s.x.opts.Logger.Warn("events not shipped, next attempt follows", "error", err, "retry", retry)
 		}
 		if !pause(ctx, retry) {
 			return
 		}
 		retry = min(2*retry, retryMax)
-		poke(l.wake)
+		poke(s.wake)
 	}
 }
 
-// gather waits for company.
-func (l *lane) gather(ctx context.Context) {
-	l.lookAtBacklog(ctx)
-	full := l.full
-	if l.stretch > 0 {
-		full = nil
-	}
-	t := time.NewTimer(max(l.x.opts.MaxDelay, l.stretch))
+// gather waits for company, and for somebody who takes what there is.
+func (s *shipper) gather(ctx context.Context) {
+	t := time.NewTimer(s.x.opts.MaxDelay)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 	case <-t.C:
-	case <-full:
+	case <-s.full:
+	}
+	for s.lookAtBacklog(ctx); s.held && pause(ctx, heldEvery); {
+		s.lookAtBacklog(ctx)
 	}
 }
 
-// lookAtBacklog lengthens the wait while no remote datacenter at all takes
-// what the lane has to offer: more events, above all of the same key, become
-// one message, and a hot key does not fill the outbox during a cut. As soon as
-// one datacenter takes messages again the wait is short for all.
-func (l *lane) lookAtBacklog(ctx context.Context) {
-	if time.Since(l.looked) < backlogEvery {
+// lookAtBacklog holds back what is written while no remote datacenter at all takes
+// what there is: the log keeps it, and much of it becomes one message later, above
+// all of the same key. As soon as one datacenter takes messages again they are sent.
+func (s *shipper) lookAtBacklog(ctx context.Context) {
+	if !s.held && time.Since(s.looked) < backlogEvery {
 		return
 	}
-	l.looked = time.Now()
+	s.looked = time.Now()
 	ctx, cancel := context.WithTimeout(ctx, backlogEvery)
 	defer cancel()
-	n, err := l.x.opts.Link.Backlog(ctx, l.n)
-	switch {
-	case err != nil || n < 256:
-		l.stretch = 0
-	case n < 1024:
-		l.stretch = 20 * time.Millisecond
-	case n < 4096:
-		l.stretch = 100 * time.Millisecond
-	default:
-		l.stretch = 500 * time.Millisecond
+	waiting := 0
+	for lane := range Lanes {
+		n, err := s.x.opts.Link.Backlog(ctx, lane)
+		if err != nil {
+			s.held = false
+			return
+		}
+		waiting += n
 	}
+	s.held = waiting >= heldFrom
 }
 
 // take returns the marks to ship, placement by placement.
-func (l *lane) take() []*mark {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	marks := l.dirty
-	l.dirty, l.events = nil, 0
+func (s *shipper) take() []*mark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	marks := s.dirty
+	s.dirty, s.events = nil, 0
 	for _, m := range marks {
 		m.dirty = false
 	}
@@ -182,31 +172,31 @@ func (l *lane) take() []*mark {
 }
 
 // putBack marks again what a failure left unshipped.
-func (l *lane) putBack(marks []*mark) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (s *shipper) putBack(marks []*mark) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, m := range marks {
 		if !m.dirty && m.shipped < m.noted {
 			m.dirty = true
-			l.dirty = append(l.dirty, m)
+			s.dirty = append(s.dirty, m)
 		}
 	}
-	l.events = max(l.events, len(l.dirty))
+	s.events = max(s.events, len(s.dirty))
 }
 
 // flush ships all that is marked. After an error the rest is marked again.
-func (l *lane) flush(ctx context.Context) error {
-	marks := l.take()
-	view := l.x.view.Load()
+func (s *shipper) flush(ctx context.Context) error {
+	marks := s.take()
+	view := s.x.view.Load()
 	var errs []error
 	for len(marks) > 0 {
 		n := slices.IndexFunc(marks, func(m *mark) bool { return m.replica.Placement != marks[0].replica.Placement })
 		if n < 0 {
 			n = len(marks)
 		}
-		if err := l.shipPlacement(ctx, view.abroad[marks[0].replica.Placement], marks[:n]); err != nil {
+		if err := s.shipPlacement(ctx, view.abroad[marks[0].replica.Placement], marks[:n]); err != nil {
 			errs = append(errs, err)
-			l.putBack(marks[:n])
+			s.putBack(marks[:n])
 		}
 		marks = marks[n:]
 	}
@@ -224,37 +214,75 @@ type parcel struct {
 
 // shipPlacement ships the marked events of one placement. A replica whose
 // events cannot be read does not hold up the others.
-func (l *lane) shipPlacement(ctx context.Context, abroad bool, marks []*mark) error {
+func (s *shipper) shipPlacement(ctx context.Context, abroad bool, marks []*mark) error {
 	var p parcel
 	var unread []error
 	for _, m := range marks {
-		l.mu.Lock()
-		noted, at := m.noted, m.shipped
-		l.mu.Unlock()
+		events, noted, at := s.waiting(m)
 		if !abroad {
-			l.shipped(m, noted)
+			s.shipped(m, noted)
 			continue
 		}
-		for at < noted {
-			if l.x.opts.MaxBatchBytes-p.bytes < l.x.opts.MaxBatchBytes/8 || len(p.sections) == maxSections {
-				if err := l.send(ctx, &p); err != nil {
-					return err
-				}
+		for _, d := range events {
+			if err := s.addTo(ctx, &p, m, appendAbroad(d), d.Hi, int(d.Hi-d.Lo+1)); err != nil {
+				return err
 			}
-			delta, upTo, events, err := l.x.opts.Local.Collect(m.replica, m.actor, at, l.x.opts.MaxBatchBytes-p.bytes)
-			if err != nil {
-				unread = append(unread, fmt.Errorf("collect events of partition %d: %w", m.replica.Partition, err))
-				break
-			}
-			if len(delta) == 0 || upTo <= at { // dropped with its replica: nothing to ship
-				l.shipped(m, noted)
-				break
-			}
-			p.add(m, delta, upTo, events)
-			at = upTo
+			at = d.Hi
+		}
+		err := s.shipLogged(ctx, &p, m, at, noted)
+		if errors.Is(err, errUnread) {
+			unread = append(unread, fmt.Errorf("partition %d: %w", m.replica.Partition, err))
+		} else if err != nil {
+			return err
 		}
 	}
-	return errors.Join(append(unread, l.send(ctx, &p))...)
+	return errors.Join(append(unread, s.send(ctx, &p))...)
+}
+
+// errUnread reports events that cannot be read from the log.
+var errUnread = errors.New("collect events")
+
+// shipLogged ships what a mark has noted after at, out of the log.
+func (s *shipper) shipLogged(ctx context.Context, p *parcel, m *mark, at, noted uint64) error {
+	for at < noted {
+		if s.x.opts.MaxBatchBytes-p.bytes < s.x.opts.MaxBatchBytes/8 {
+			if err := s.sendFull(ctx, p); err != nil {
+				return err
+			}
+		}
+		delta, upTo, events, err := s.x.opts.Local.Collect(m.replica, m.actor, at, s.x.opts.MaxBatchBytes-p.bytes)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errUnread, err)
+		}
+		if len(delta) == 0 || upTo <= at { // dropped with its replica: nothing to ship
+			s.shipped(m, noted)
+			return nil
+		}
+		if err := s.addTo(ctx, p, m, delta, upTo, events); err != nil {
+			return err
+		}
+		at = upTo
+	}
+	return nil
+}
+
+// appendAbroad encodes a delta for another datacenter. Request ids stay at home:
+// they make retries exact at the replicas of one datacenter only.
+func appendAbroad(d *crdt.Delta) []byte {
+	out := *d
+	out.Requests = nil
+	return crdt.AppendDelta(nil, &out)
+}
+
+// addTo adds a section to a parcel, which is sent before if that has no room for it.
+func (s *shipper) addTo(ctx context.Context, p *parcel, m *mark, delta []byte, upTo uint64, events int) error {
+	if len(p.sections) == maxSections || len(p.sections) > 0 && p.bytes+len(delta) > s.x.opts.MaxBatchBytes {
+		if err := s.sendFull(ctx, p); err != nil {
+			return err
+		}
+	}
+	p.add(m, delta, upTo, events)
+	return nil
 }
 
 func (p *parcel) add(m *mark, delta []byte, upTo uint64, events int) {
@@ -264,38 +292,39 @@ func (p *parcel) add(m *mark, delta []byte, upTo uint64, events int) {
 	p.marks, p.upTo = append(p.marks, m), append(p.upTo, upTo)
 }
 
+// sendFull is send, and what follows goes by the next lane.
+func (s *shipper) sendFull(ctx context.Context, p *parcel) error {
+	err := s.send(ctx, p)
+	s.lane.Add(1)
+	return err
+}
+
 // send publishes what a parcel holds and empties it.
-func (l *lane) send(ctx context.Context, p *parcel) error {
+func (s *shipper) send(ctx context.Context, p *parcel) error {
 	if len(p.sections) == 0 {
 		return nil
 	}
-	placement := p.marks[0].replica.Placement
+	placement, lane := p.marks[0].replica.Placement, int(s.lane.Load()%Lanes)
+	way := laneOf{placement, lane}
 	m := batch{
-		From: l.x.opts.Self, Incarnation: l.x.opts.Incarnation, Lane: uint8(l.n), Placement: placement,
-		Seq: l.seqs[placement] + 1, Sent: l.x.opts.Now(), Sections: p.sections,
+		From: s.x.opts.Self, Incarnation: s.x.opts.Incarnation, Lane: uint8(lane), Placement: placement,
+		Seq: s.seqs[way] + 1, Sent: s.x.opts.Now(), Sections: p.sections,
 	}
-	data := l.x.packer.pack(m.append(make([]byte, 0, p.bytes+256)))
+	data := s.x.packer.pack(m.append(make([]byte, 0, p.bytes+256)))
 	if len(data) > MaxMessageBytes-1024 {
-		l.x.park(Parked{From: l.x.opts.Self, Lane: l.n, Placement: placement, Seq: m.Seq, Whole: true, Reason: "too large to ship"}, data)
-	} else if err := l.x.opts.Link.Publish(ctx, placement, l.n, data); err != nil {
+		s.x.park(Parked{From: s.x.opts.Self, Lane: lane, Placement: placement, Seq: m.Seq, Whole: true, Reason: "too large to ship"}, data)
+	} else if err := s.x.opts.Link.Publish(ctx, placement, lane, data); err != nil {
 		return err
 	}
-	l.seqs[placement]++
-	l.x.totals.shippedMessages.Add(1)
-	l.x.totals.shippedBytes.Add(uint64(len(data)))
-	l.x.totals.shippedEvents.Add(uint64(p.events))
+	s.seqs[way]++
+	s.x.totals.shippedMessages.Add(1)
+	s.x.totals.shippedBytes.Add(uint64(len(data)))
+	s.x.totals.shippedEvents.Add(uint64(p.events))
 	for i, mk := range p.marks {
-		l.shipped(mk, p.upTo[i])
+		s.shipped(mk, p.upTo[i])
 	}
 	*p = parcel{}
 	return nil
-}
-
-func (l *lane) shipped(m *mark, upTo uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	m.shipped = max(m.shipped, upTo)
-	m.noted = max(m.noted, m.shipped)
 }
 
 // totals counts what this node did toward all datacenters.

@@ -104,38 +104,50 @@ type sweeps struct {
 
 // sweeping is one comparison under way.
 type sweeping struct {
+	a       *asker
+	node    string // that it is with
 	replica Replica
-	c       Comparison // nil before its turn
-	kind    StepKind   // of the step that is being asked
+	needed  func() bool // asked when its turn has come: nothing is compared if not; nil: it is
+	turn    bool        // it has come, see turns; of turns alone until then
+	c       Comparison  // nil before that
+	kind    StepKind    // of the step that is being asked
 	cost    Tally
 	done    chan error // capacity 1
 }
 
-// compare compares a replica with a node's and takes over what differs.
-func (a *asker) compare(ctx context.Context, r Replica, node string) (Tally, error) {
-	return a.begun([]Replica{r}, node)[0].wait(ctx)
+// compare compares a replica with a node's and takes over what differs, if that
+// is still needed when its turn has come.
+func (a *asker) compare(ctx context.Context, r Replica, node string, needed func() bool) (Tally, error) {
+	s := &sweeping{a: a, node: node, replica: r, needed: needed, done: make(chan error, 1)}
+	a.queue(node, s)
+	return s.wait(ctx)
 }
 
 // begun begins to compare replicas with a node's, all in step.
 func (a *asker) begun(rs []Replica, node string) []*sweeping {
 	out := make([]*sweeping, len(rs))
 	for i, r := range rs {
-		out[i] = &sweeping{replica: r, done: make(chan error, 1)}
+		out[i] = &sweeping{a: a, node: node, replica: r, done: make(chan error, 1)}
 	}
+	a.queue(node, out...)
+	return out
+}
+
+// queue hands comparisons to the sweep of a node, and starts it where none goes on.
+func (a *asker) queue(node string, all ...*sweeping) {
 	w := &a.sweeps
 	w.mu.Lock()
-	w.queued[node] = append(w.queued[node], out...)
+	w.queued[node] = append(w.queued[node], all...)
 	start := !w.running[node]
 	w.running[node] = true
 	w.mu.Unlock()
 	if start && !a.x.spawn(func() { a.sweep(w.life, Peer{a.dc, node}) }) {
 		for rest := w.take(node, nil); len(rest) > 0; rest = w.take(node, nil) {
 			for _, s := range rest {
-				s.done <- ErrClosed
+				a.end(s, ErrClosed)
 			}
 		}
 	}
-	return out
 }
 
 // wait returns when the comparison has ended, which it does with its sweep.
@@ -192,11 +204,19 @@ func (a *asker) sweep(ctx context.Context, node Peer) {
 	}
 }
 
-// begin begins what is new, and drops what cannot be.
+// begin begins what is new, and drops what cannot be, need not be, or has to wait
+// for its turn.
 func (a *asker) begin(active []*sweeping) []*sweeping {
 	out := active[:0]
 	for _, s := range active {
 		if s.c == nil {
+			if !a.x.exchange.turns.take(s) {
+				continue // it is queued again when its turn has come
+			}
+			if s.needed != nil && !s.needed() {
+				a.end(s, nil)
+				continue
+			}
 			c, err := a.x.opts.Local.Compare(s.replica)
 			if err != nil {
 				a.end(s, err)
@@ -209,17 +229,20 @@ func (a *asker) begin(active []*sweeping) []*sweeping {
 	return out
 }
 
-// end tells whoever waits for a comparison.
+// end tells whoever waits for a comparison, and lets the next of its replica begin.
 func (a *asker) end(s *sweeping, err error) {
 	if s.c != nil {
 		s.cost.Keys = uint64(s.c.Differing())
 		s.c.Abandon()
 		s.c = nil
-	}
-	if err == nil {
-		s.cost.Partitions = 1
+		if err == nil {
+			s.cost.Partitions = 1
+		}
 	}
 	a.sweeps.counted.add(s.cost)
+	if next := a.x.exchange.turns.pass(s); next != nil {
+		next.a.queue(next.node, next)
+	}
 	s.done <- err
 }
 

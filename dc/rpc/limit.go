@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,35 @@ func overloaded() *dc.Error {
 
 func (s *Server) leave() { s.inFlight.Add(-1) }
 
+// admit is asked before a request about keys is carried out; who is admitted calls
+// done when it is answered. Writes that wait for other datacenters take nothing
+// from others meanwhile, and are not counted.
+func (s *Server) admit(req any) (done func(), err error) {
+	a := s.writes
+	switch req := req.(type) {
+	case *v1.GetRequest, *v1.BatchGetRequest, *v1.PipelineRequest_Get:
+		a = s.reads
+	case *v1.PipelineRequest_Update:
+		return s.admit(req.Update)
+	case *v1.PipelineRequest_BatchUpdate:
+		return s.admit(req.BatchUpdate)
+	case interface{ GetOptions() *v1.WriteOptions }:
+		if req.GetOptions().GetAcksDc() > 0 {
+			return func() {}, nil
+		}
+	case *v1.BatchUpdateRequest:
+		if slices.ContainsFunc(req.GetUpdates(), func(u *v1.UpdateRequest) bool { return u.GetOptions().GetAcksDc() > 0 }) {
+			return func() {}, nil
+		}
+	default:
+		return func() {}, nil
+	}
+	if !a.enter() {
+		return nil, overloaded()
+	}
+	return a.leave, nil
+}
+
 func (s *Server) limitUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	if !ours(info.FullMethod) {
 		return next(ctx, req)
@@ -57,6 +87,11 @@ func (s *Server) limitUnary(ctx context.Context, req any, info *grpc.UnaryServer
 		return nil, toStatus(err)
 	}
 	defer s.leave()
+	done, err := s.admit(req)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	defer done()
 	ctx, cancel := bounded(ctx, s.opts.DefaultTimeout, s.opts.MaxTimeout)
 	defer cancel()
 	resp, err := next(ctx, req)

@@ -169,7 +169,7 @@ func (p *pipeline) answer(ctx context.Context, m frame.Message) proto.Message {
 	ctx, cancel := context.WithDeadline(ctx, m.At.Add(timeout))
 	defer cancel()
 	began, most := time.Now(), timeout
-	if ms := req.GetBeginMs(); ms > 0 && req.GetUpdate() != nil {
+	if ms := req.GetBeginMs(); ms > 0 && (req.GetUpdate() != nil || req.GetBatchUpdate() != nil) {
 		most = min(timeout, time.Duration(min(ms, math.MaxInt32))*time.Millisecond)
 		ctx = dc.BeginBy(ctx, m.At.Add(most))
 	}
@@ -179,6 +179,11 @@ func (p *pipeline) answer(ctx context.Context, m frame.Message) proto.Message {
 	if late := began.Sub(m.At); late >= most {
 		return p.refusal(refuse(dc.Unavailable, reasonNotBegun, "the request waited for %v, and was to be begun within %v; nothing was done", late.Round(time.Millisecond), most))
 	}
+	done, err := p.k.server.admit(req.GetOf())
+	if err != nil {
+		return p.refusal(err)
+	}
+	defer done()
 	switch of := req.GetOf().(type) {
 	case *v1.PipelineRequest_Get:
 		got, err := guarded(ctx, o, of.Get, p.k.node.Get)
@@ -196,6 +201,14 @@ func (p *pipeline) answer(ctx context.Context, m frame.Message) proto.Message {
 			return p.refusal(err)
 		}
 		return &v1.PipelineAnswer{Epoch: p.epoch(), Of: &v1.PipelineAnswer_Update{Update: done}}
+	case *v1.PipelineRequest_BatchUpdate:
+		done, err := p.k.BatchUpdate(ctx, of.BatchUpdate)
+		err = p.within(done, err)
+		p.observe(v1.KV_BatchUpdate_FullMethodName, of.BatchUpdate, err, began)
+		if err != nil {
+			return p.refusal(err)
+		}
+		return &v1.PipelineAnswer{Epoch: p.epoch(), Of: &v1.PipelineAnswer_BatchUpdate{BatchUpdate: done}}
 	}
 	return p.refusal(refuse(dc.InvalidArgument, reasonMalformed, "request of a kind that this version does not know"))
 }

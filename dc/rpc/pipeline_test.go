@@ -309,7 +309,7 @@ func TestPipelineEndsInGoodOrder(t *testing.T) {
 		switch r {
 		case "":
 			acknowledged++
-		case "NOT_SENT":
+		case "NOT_SENT", "OVERLOADED": // they are sent as fast as they can be
 		default:
 			t.Errorf("an increment was answered with %q", r)
 		}
@@ -381,5 +381,37 @@ func TestPipelineDropsWhatCameTooLate(t *testing.T) {
 	}
 	if a := p.receive(1)[0]; a.GetUpdate() == nil {
 		t.Errorf("a request that came in time: %v", a)
+	}
+}
+
+// The same goes for the writes of a batch.
+func TestPipelineDropsBatchesThatCameTooLate(t *testing.T) {
+	c := testcluster.Start(t, testcluster.Options{Nodes: 1})
+	p := openPipe(t, c.KV(0))
+	if _, err := p.stream.Header(); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(100 * time.Millisecond) // that it claims to have been on its way
+	batch := &v1.BatchUpdateRequest{}
+	for _, key := range []string{"a", "b"} {
+		batch.Updates = append(batch.Updates, &v1.UpdateRequest{Bucket: bucket, Key: []byte(key), Op: &v1.UpdateRequest_Assign{Assign: &v1.Assign{Value: []byte("x")}}})
+	}
+	req := &v1.PipelineRequest{TimeoutMs: 20_000, BeginMs: 50, Of: &v1.PipelineRequest_BatchUpdate{BatchUpdate: batch}}
+	ask := func(r *v1.PipelineRequest) *v1.PipelineAnswer {
+		t.Helper()
+		if err := p.stream.Send(&v1.PipelineFrame{Messages: []*v1.PipelineMessage{{Id: 1, SentMs: 1, Of: &v1.PipelineMessage_Request{Request: r}}}}); err != nil {
+			t.Fatal(err)
+		}
+		return p.receive(1)[0]
+	}
+	if a := ask(req); a.GetReason() != "TOO_LATE" || codes.Code(a.GetCode()) != codes.Unavailable {
+		t.Errorf("a batch that came too late to begin: %v", a)
+	}
+	if a := ask(getOf(&v1.GetRequest{Bucket: bucket, Key: []byte("a")})); codes.Code(a.GetCode()) != codes.NotFound {
+		t.Errorf("a key of it afterwards: %v, want NOT_FOUND", a)
+	}
+	req.BeginMs = 20_000
+	if got := ask(req).GetBatchUpdate().GetResults(); len(got) != 2 || got[0].GetResponse() == nil || got[1].GetResponse() == nil {
+		t.Errorf("a batch that came in time: %v", got)
 	}
 }

@@ -24,7 +24,7 @@ import (
 // beside them.
 type ServerOptions struct {
 	MaxMessage     int           // bytes of a request or an answer; 4 MiB
-	MaxInFlight    int           // requests served at once; over it they are refused; 4096
+	MaxInFlight    int           // requests served at once; over it they are refused, and over what is answered in half a second; 4096
 	MaxPipeline    int           // requests of one pipeline served at once; over it they are refused; 1024
 	MaxStreams     uint32        // requests of one connection at once; over it they wait at the client; 1024
 	DefaultTimeout time.Duration // of a request that has none; 10 s
@@ -76,6 +76,8 @@ type Server struct {
 	health   *health.Server
 	codec    frame.Codec
 	inFlight atomic.Int64
+	reads    *admission
+	writes   *admission
 	closing  context.Context // ends when Close begins
 	close    context.CancelFunc
 }
@@ -87,6 +89,7 @@ const unaryWorkers = 64
 // NewServer makes a server of a node that stays the caller's. Close ends it.
 func NewServer(node *dc.Node, o ServerOptions) *Server {
 	s := &Server{opts: o.withDefaults(), health: health.NewServer()}
+	s.reads, s.writes = newAdmission(s.opts.MaxInFlight), newAdmission(s.opts.MaxInFlight)
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.ForceServerCodecV2(&s.codec),
