@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -117,12 +118,23 @@ func sendUpdates(ctx context.Context, a *attempt, items []*batchItem) ([]itemAns
 		u.Options.Repeat = u.Options.Repeat || it.maybe && !it.movable
 		req.Updates = append(req.Updates, u)
 	}
-	resp, err := a.kv.BatchUpdate(ctx, req)
+	resp, err := a.updates(ctx, req)
 	answers := make([]itemAnswer, len(resp.GetResults()))
 	for i, r := range resp.GetResults() {
 		answers[i] = itemAnswer{code: codes.Code(r.GetCode()), message: r.GetMessage(), reason: r.GetReason(), metadata: r.GetMetadata(), update: r.GetResponse(), session: r.GetSession()}
 	}
 	return answers, err
+}
+
+// updates sends a batch, by the wide pipeline where there is one.
+func (a *attempt) updates(ctx context.Context, req *pb.BatchUpdateRequest) (*pb.BatchUpdateResponse, error) {
+	if a.piped && !a.unary.Load() {
+		got, err := a.wide.ask(ctx, a, &pb.PipelineRequest{Of: &pb.PipelineRequest_BatchUpdate{BatchUpdate: req}}, nil)
+		if !errors.Is(err, errNoPipeline) {
+			return got.GetBatchUpdate(), err
+		}
+	}
+	return a.kv.BatchUpdate(ctx, req)
 }
 
 // batchItem is one key of a batch on its way.
@@ -239,6 +251,7 @@ func (c *Client) chunk(ctx context.Context, s call, items []*batchItem, send sen
 		return slices.ContainsFunc(open, func(it *batchItem) bool { return (maybe || it.maybe) && s.write && !it.movable })
 	}
 	s.mayMove = func(maybe bool) bool { return s.route != nil || !s.stays(maybe) }
+	s.twice = s.write && s.route != nil && slices.ContainsFunc(items, func(it *batchItem) bool { return it.movable })
 	err := c.do(ctx, s, func(ctx context.Context, a *attempt) error {
 		answers, err := send(ctx, a, open)
 		if err == nil && len(answers) != len(open) {

@@ -64,6 +64,7 @@ type node struct {
 	buckets     pb.BucketsClient
 
 	pipe     *pipe
+	wide     *pipe        // for what is large
 	unary    atomic.Bool  // it offers no pipeline
 	failures atomic.Int32 // one after the other
 	avoid    atomic.Int64 // other owners are asked first until then, in nanoseconds since 1970
@@ -122,7 +123,7 @@ func (c *Client) connect(addr string, index uint32) (*node, error) {
 		addr: addr, index: index, conn: conn, kv: pb.NewKVClient(conn),
 		cluster: pb.NewClusterClient(conn), replication: pb.NewReplicationClient(conn), buckets: pb.NewBucketsClient(conn),
 	}
-	n.pipe = newPipe(c, n)
+	n.pipe, n.wide = newPipe(c, n, pipeFrame, pipeQueue), newPipe(c, n, wideMost, wideQueue)
 	return n, nil
 }
 

@@ -24,7 +24,7 @@ func (p *pipe) askEither(ctx context.Context, q *question, id uint64, body []byt
 		select {
 		case got := <-q.answer:
 			open--
-			msg, err := p.told(got)
+			msg, err := p.told(q, got)
 			if e, refused := errors.AsType[*Error](err); err == nil || refused && !retryable(e) {
 				if q.a.outrun = got.hedge; got.hedge {
 					p.c.stats.hedgesWon.Add(1)

@@ -201,7 +201,11 @@ func (a *attempt) get(ctx context.Context, req *pb.GetRequest, pipelined bool) (
 // the contract that is meant for it.
 func (a *attempt) update(ctx context.Context, u *pb.UpdateRequest, pipelined bool) (*pb.UpdateResponse, error) {
 	if pipelined && !a.unary.Load() {
-		got, err := a.pipe.ask(ctx, a, &pb.PipelineRequest{Of: &pb.PipelineRequest_Update{Update: u}}, nil)
+		req := &pb.PipelineRequest{Of: &pb.PipelineRequest_Update{Update: u}}
+		got, err := a.pipe.ask(ctx, a, req, nil)
+		if errors.Is(err, errNoPipeline) && !a.unary.Load() {
+			got, err = a.wide.ask(ctx, a, req, nil)
+		}
 		if !errors.Is(err, errNoPipeline) {
 			return got.GetUpdate(), err
 		}

@@ -26,13 +26,11 @@ func TestARemovalHasPatienceOfItsOwn(t *testing.T) {
 		cluster.Node("use1", i).Misbehave(func(call clienttest.Call) clienttest.Fault {
 			switch {
 			case !strings.HasPrefix(call.Key, "s") || !busy.Load():
+				return clienttest.Fault{}
 			case call.Begin > 0 && call.Begin < look:
-				time.Sleep(call.Begin)
-				return clienttest.Fault{Before: clienttest.Refuse(codes.Unavailable, "NOT_BEGUN", "the time for it is over")}
-			default:
-				time.Sleep(look)
+				return clienttest.Fault{Slow: call.Begin, Before: clienttest.Refuse(codes.Unavailable, "NOT_BEGUN", "the time for it is over")}
 			}
-			return clienttest.Fault{}
+			return clienttest.Fault{Slow: look}
 		})
 	}
 	for i := range 100 { // enough to tell how long a removal takes at each node, while there is little to do

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"slices"
+
 	pb "github.com/godwitdb/godwit/api/godwit/v1"
 )
 
@@ -92,6 +94,10 @@ func looksFirst(u *pb.UpdateRequest) bool {
 		return true
 	case *pb.UpdateRequest_FlagSet:
 		return !of.FlagSet.GetOn()
+	case *pb.UpdateRequest_MapUpdate:
+		if slices.ContainsFunc(of.MapUpdate.GetFields(), func(f *pb.FieldUpdate) bool { return looksFirst(f.GetUpdate()) }) {
+			return true
+		}
 	}
 	return u.GetKeepTtl()
 }

@@ -198,6 +198,8 @@ func TestWhatLooksFirst(t *testing.T) {
 		{"put", &pb.UpdateRequest{Op: &pb.UpdateRequest_Assign{}}, false},
 		{"put that keeps the ttl", &pb.UpdateRequest{Op: &pb.UpdateRequest_Assign{}, KeepTtl: true}, true},
 		{"sadd", &pb.UpdateRequest{Op: &pb.UpdateRequest_SetAdd{}}, false},
+		{"element removed from a field", fieldOf(&pb.UpdateRequest{Op: &pb.UpdateRequest_SetRemove{}}), true},
+		{"element added to a field", fieldOf(&pb.UpdateRequest{Op: &pb.UpdateRequest_SetAdd{}}), false},
 		{"incr", &pb.UpdateRequest{Op: &pb.UpdateRequest_CounterAdd{}}, false},
 	}
 	for _, tt := range tests {
@@ -205,4 +207,12 @@ func TestWhatLooksFirst(t *testing.T) {
 			t.Errorf("%s looks first: %t, want %t", tt.name, got, tt.want)
 		}
 	}
+}
+
+// fieldOf is an update of a field of a map, after that of another one.
+func fieldOf(u *pb.UpdateRequest) *pb.UpdateRequest {
+	other := &pb.UpdateRequest{Op: &pb.UpdateRequest_CounterAdd{}}
+	return &pb.UpdateRequest{Op: &pb.UpdateRequest_MapUpdate{MapUpdate: &pb.MapUpdate{
+		Fields: []*pb.FieldUpdate{{Name: []byte("n"), Update: other}, {Name: []byte("f"), Update: u}},
+	}}}
 }

@@ -18,12 +18,16 @@ import (
 	"github.com/godwitdb/godwit/internal/frame"
 )
 
-// Limits of one pipeline. What is larger than a frame goes by a unary call, so
-// that it keeps nobody waiting.
+// Limits of the pipelines to one node. What is larger than a frame goes by the wide
+// one, so that it keeps nobody waiting, and what is too large even for that, which is
+// less than a node takes at once, by a unary call.
 const (
 	pipeQueue    = 16 << 20
 	pipeFrame    = 128 << 10
 	pipeMessages = 256
+
+	wideQueue = 64 << 20
+	wideMost  = batchBytes + pipeFrame
 )
 
 // errNoPipeline reports a request that is to go by a unary call and was not sent.
@@ -34,6 +38,7 @@ var errNoPipeline = errors.New("no pipeline to this node")
 type pipe struct {
 	c     *Client
 	to    *node
+	most  int // bytes of one request
 	codec frame.Codec
 	wake  chan struct{} // tells the writer that there is something to send
 
@@ -51,6 +56,7 @@ type pipe struct {
 // question is a request that waits for its answer, at one node or at two.
 type question struct {
 	a      *attempt
+	over   time.Time       // when a node that counts alike does not begin it any more
 	hedge  bool            // of another question, whose answers it shares
 	answer chan pipeAnswer // with room for both
 }
@@ -61,9 +67,11 @@ type pipeAnswer struct {
 	hedge bool
 }
 
-func newPipe(c *Client, to *node) *pipe {
-	p := &pipe{c: c, to: to, wake: make(chan struct{}, 1), pending: map[uint64]*question{}}
-	p.out = frame.NewOutbox(&p.codec, frame.Limits{Queue: pipeQueue, Frame: pipeFrame, Messages: pipeMessages})
+// newPipe makes a pipeline for requests of so many bytes at the most, of which so
+// many may wait.
+func newPipe(c *Client, to *node, most, queue int) *pipe {
+	p := &pipe{c: c, to: to, most: most, wake: make(chan struct{}, 1), pending: map[uint64]*question{}}
+	p.out = frame.NewOutbox(&p.codec, frame.Limits{Queue: queue, Frame: pipeFrame, Messages: pipeMessages})
 	return p
 }
 
@@ -78,10 +86,10 @@ func (p *pipe) ask(ctx context.Context, a *attempt, req *pb.PipelineRequest, hed
 	req.BeginMs = uint64(a.begin.Milliseconds())
 	body, err := p.codec.Encode(req)
 	defer p.codec.Done(body)
-	if err != nil || len(*body) > pipeFrame {
+	if err != nil || len(*body) > p.most {
 		return nil, errNoPipeline // which will say what is wrong with it
 	}
-	q := &question{a: a, answer: make(chan pipeAnswer, 2)}
+	q := &question{a: a, over: time.Now().Add(mayTake(req)), answer: make(chan pipeAnswer, 2)}
 	id, err := p.put(ctx, q, *body)
 	if err != nil {
 		return nil, err
@@ -92,20 +100,33 @@ func (p *pipe) ask(ctx context.Context, a *attempt, req *pb.PipelineRequest, hed
 	}
 	select {
 	case got := <-q.answer:
-		return p.told(got)
+		return p.told(q, got)
 	case <-ctx.Done():
-		p.forget(id)
+		if p.forget(id) {
+			a.sent.Store(false)
+		}
 		return nil, ctx.Err()
 	}
 }
 
-// told is what an answer says.
-func (p *pipe) told(got pipeAnswer) (*pb.PipelineAnswer, error) {
+// mayTake is for how long a request may be on its way.
+func mayTake(req *pb.PipelineRequest) time.Duration {
+	ms := req.GetTimeoutMs()
+	if b := req.GetBeginMs(); b > 0 {
+		ms = min(ms, b)
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// told is what an answer says. Where a node finds a request too late that by the clock
+// of this end is not, the stream has to be begun anew. One that was so by both was
+// held up, as others are that a new stream would not carry sooner.
+func (p *pipe) told(q *question, got pipeAnswer) (*pb.PipelineAnswer, error) {
 	if got.err != nil {
 		return nil, got.err
 	}
 	p.c.rings.heard(got.msg.GetEpoch())
-	if got.msg.GetReason() == reasonTooLate {
+	if got.msg.GetReason() == reasonTooLate && time.Now().Before(q.over) {
 		p.anew()
 	}
 	return got.msg, refusal(got.msg)
@@ -122,11 +143,13 @@ func (p *pipe) anew() {
 	}
 }
 
-// forget gives a request up.
-func (p *pipe) forget(id uint64) {
+// forget gives a request up, and reports whether it had not been sent: then it never
+// will be.
+func (p *pipe) forget(id uint64) bool {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	delete(p.pending, id)
-	p.mu.Unlock()
+	return p.out.Drop(id)
 }
 
 // refusal is what an answer says that is not a response; nil for a response.
@@ -152,7 +175,6 @@ func (p *pipe) put(ctx context.Context, q *question, body []byte) (uint64, error
 	if !p.out.Fits(len(body)) {
 		return 0, refuse("", codes.ResourceExhausted, reasonOverloaded, "%d bytes wait to be sent to this node", p.out.Bytes())
 	}
-	p.lastID++
 	return p.enqueue(q, body), nil
 }
 

@@ -43,6 +43,7 @@ type attempt struct {
 	maybe bool  // an earlier one may have been applied
 	late  int32 // earlier ones that ended because their patience did; from its end on, this one with them
 	sent  atomic.Bool
+	piped bool // it may go by a pipeline
 
 	outrun bool // the answer is another node's, see askEither
 
@@ -83,7 +84,7 @@ func (c *Client) do(ctx context.Context, s call, f func(context.Context, *attemp
 	nodes, at, maybe := c.nodesFor(ctx, &s, false), 0, false
 	began, tries, late := time.Now(), []Try(nil), int32(0)
 	for try := 1; ; try++ {
-		a := &attempt{node: nodes[at], next: nextOf(nodes, at), op: s.op, write: s.write, try: try, maybe: maybe, late: late}
+		a := &attempt{node: nodes[at], next: nextOf(nodes, at), op: s.op, write: s.write, try: try, maybe: maybe, late: late, piped: s.route != nil}
 		err := c.once(ctx, &s, a, f)
 		if err == nil {
 			c.answered(&s, a)
@@ -180,6 +181,8 @@ func (c *Client) once(ctx context.Context, s *call, a *attempt, f func(context.C
 		if s.twice {
 			a.begin = a.beginWithin(s.class, patience, a.late)
 		}
+	} else if ok && s.twice && s.class == batchClass && a.next != nil { // how long a batch takes is not known yet
+		a.begin = a.beginWithin(s.class, time.Until(deadline)/patienceShare, a.late)
 	}
 	if s.route == nil || s.class == batchClass { // a pipeline tells of itself what was sent
 		own = a.noting(own)
@@ -195,16 +198,27 @@ func (c *Client) once(ctx context.Context, s *call, a *attempt, f func(context.C
 		if !a.outrun {
 			asked.took[s.class].note(took)
 		}
-	case err == nil || patience == 0:
-	case ctx.Err() == nil && took >= patience-patience/4, a.fail(err).Reason == reasonNotBegun: // the node may be the first to say that time is up
-		asked.late[s.class].note(patience)
+	case err == nil:
+	case patience > 0 && ctx.Err() == nil && took >= patience-patience/4, a.tooSoon(err): // the node may be the first to say that time is up
+		asked.late[s.class].note(max(patience, a.begin))
 		a.late++
 		c.stats.late.Add(1)
 	}
-	if err != nil && s.twice && patience > 0 && a.fail(err).Outcome == Unknown {
+	if err != nil && s.twice && (patience > 0 || !a.over.IsZero()) && a.fail(err).Outcome == Unknown {
 		a.waitOver(own) // until then the node may carry it out
 	}
 	return err
+}
+
+// tooSoon tells of an error whether the node was given too little time to begin.
+func (a *attempt) tooSoon(err error) bool {
+	switch a.fail(err).Reason {
+	case reasonNotBegun:
+		return true
+	case reasonTooLate: // unless the node counts otherwise
+		return a.begin > 0 && time.Now().After(a.over)
+	}
+	return false
 }
 
 // waitOver waits until the node of an attempt no longer begins it, see

@@ -151,11 +151,12 @@ type Call struct {
 
 // Fault is what a node does with a call besides carrying it out.
 type Fault struct {
-	Before error // answered without carrying it out
-	After  error // answered after carrying it out
-	Break  bool  // carry it out, then break every connection
-	Hang   bool  // carry it out, then answer only when the caller has given up
-	Stuck  bool  // do not carry it out and answer only when the caller has given up
+	Slow   time.Duration // before anything else, unless the caller gives up
+	Before error         // answered without carrying it out
+	After  error         // answered after carrying it out
+	Break  bool          // carry it out, then break every connection
+	Hang   bool          // carry it out, then answer only when the caller has given up
+	Stuck  bool          // do not carry it out and answer only when the caller has given up
 }
 
 func startNode(dc, name, addr string, actor uint64, m *Memory) *Node {
@@ -237,6 +238,14 @@ const kvMethods = "/godwit.v1.KV/"
 // faulty carries out a request with the fault that it is to have.
 func (n *Node) faulty(ctx context.Context, req any, call Call, handler grpc.UnaryHandler) (any, error) {
 	f := n.note(req, call)
+	if f.Slow > 0 {
+		timer := time.NewTimer(f.Slow)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
 	if f.Before != nil {
 		return nil, f.Before
 	}
@@ -256,7 +265,7 @@ func (n *Node) faulty(ctx context.Context, req any, call Call, handler grpc.Unar
 	return resp, err
 }
 
-// interceptStream knows no Hang and no Stuck.
+// interceptStream knows no Slow, no Hang and no Stuck.
 func (n *Node) interceptStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	f := n.note(nil, Call{Method: info.FullMethod})
 	if f.Before != nil {

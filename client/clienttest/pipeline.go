@@ -64,6 +64,13 @@ func (s *kv) one(ctx context.Context, req *pb.PipelineRequest) *pb.PipelineAnswe
 		if resp, ok := done.(*pb.UpdateResponse); ok && err == nil {
 			answer.Of = &pb.PipelineAnswer_Update{Update: resp}
 		}
+	case *pb.PipelineRequest_BatchUpdate:
+		var done any
+		call := Call{Method: "BatchUpdate", Begin: time.Duration(req.GetBeginMs()) * time.Millisecond}
+		done, err = s.n.faulty(ctx, of.BatchUpdate, call, func(ctx context.Context, _ any) (any, error) { return s.BatchUpdate(ctx, of.BatchUpdate) })
+		if resp, ok := done.(*pb.BatchUpdateResponse); ok && err == nil {
+			answer.Of = &pb.PipelineAnswer_BatchUpdate{BatchUpdate: resp}
+		}
 	default:
 		err = status.Error(codes.InvalidArgument, "request of an unknown kind")
 	}

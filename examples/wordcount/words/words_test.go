@@ -215,8 +215,9 @@ func TestSettleBearsWithBusyNodes(t *testing.T) {
 
 func TestUnknownIsTold(t *testing.T) {
 	cluster, o := start(t, clienttest.Options{})
+	var failed atomic.Bool
 	cluster.Node("use1", 0).Misbehave(func(c clienttest.Call) clienttest.Fault {
-		if c.N == 1 {
+		if c.Method == "BatchUpdate" && !failed.Swap(true) {
 			return clienttest.Fault{After: clienttest.Refuse(codes.Internal, "BUG", "after the fact")}
 		}
 		return clienttest.Fault{}
