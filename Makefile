@@ -69,6 +69,10 @@ chaos-wan: ## hurt three datacenters of real processes and the links between the
 bench-elastic: ## grow a datacenter from 3 nodes to 6 and back under load, and measure (KEYS=100000)
 	$(GO) run ./internal/chaos/cmd -elastic -keys $(KEYS)
 
+.PHONY: bench-overload
+bench-overload: ## ask a datacenter for ten times what it can do for a minute, and look at its memory and at what it refuses
+	$(GO) run ./internal/chaos/cmd -overload
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for a while (FUZZTIME=10s)
 	GO=$(GO) scripts/fuzz.sh $(FUZZTIME)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,14 +28,15 @@ type OverloadOptions struct {
 	Times    int           // how much more is asked than the nodes can do; 10
 	For      time.Duration // 60 s
 	Measure  time.Duration // for what the nodes can do; 10 s
-	Value    int           // bytes; 1024
+	Elements int           // that each request adds to a set; 100
+	Value    int           // bytes of an element; 32
 	Open     int           // requests without an answer at the most; 20,000
 	Progress io.Writer     // nobody
 }
 
 func (o OverloadOptions) withDefaults() OverloadOptions {
 	o.Times, o.For, o.Measure = cmp.Or(o.Times, 10), cmp.Or(o.For, time.Minute), cmp.Or(o.Measure, 10*time.Second)
-	o.Value, o.Open = cmp.Or(o.Value, 1024), cmp.Or(o.Open, 20_000)
+	o.Elements, o.Value, o.Open = cmp.Or(o.Elements, 100), cmp.Or(o.Value, 32), cmp.Or(o.Open, 20_000)
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
@@ -55,13 +57,18 @@ type overload struct {
 	res     *Overload
 	next    atomic.Int64 // key
 
+	elements []string // of every set, in order; made once, for the clients have little time
+
 	mu    sync.Mutex
 	acked []int // keys
 }
 
 // RunOverload asks a datacenter of three nodes for many times what it can do,
 // without a pause and without retries, and then looks whether all that it
-// acknowledged is there. The error is of the run itself.
+// acknowledged is there. A request adds many elements to a set, so that it costs
+// the nodes far more than the clients, who may have the same processors: with
+// requests as cheap to carry out as to make, so many more could not be sent.
+// The error is of the run itself.
 func RunOverload(ctx context.Context, o OverloadOptions) (*Overload, error) {
 	o = o.withDefaults()
 	began := time.Now()
@@ -73,7 +80,12 @@ func RunOverload(ctx context.Context, o OverloadOptions) (*Overload, error) {
 		return nil, err
 	}
 	defer func() { _ = c.close() }() // it was closed before, unless something went wrong
-	l := &overload{opts: o, cluster: c, res: &Overload{Value: o.Value, Times: o.Times, Took: o.For, Refused: map[string]int{}}}
+	l := &overload{opts: o, cluster: c, res: &Overload{
+		Elements: o.Elements, Value: o.Value, Times: o.Times, Took: o.For, Refused: map[string]int{},
+	}}
+	for n := range o.Elements {
+		l.elements = append(l.elements, fmt.Sprintf("%0*d", o.Value, n))
+	}
 	for i := range overloaders {
 		cl, err := c.open(ctx, i%few, client.Options{
 			Transport: client.Pipelined, RoundRobin: true, MaxRetries: -1, MaxInFlight: o.Open, Timeout: overloadWait,
@@ -94,10 +106,10 @@ func RunOverload(ctx context.Context, o OverloadOptions) (*Overload, error) {
 	return l.res, errors.Join(err, c.close())
 }
 
-// put puts a key that nobody has put before.
-func (l *overload) put(ctx context.Context) error {
+// add makes a set that nobody has made before.
+func (l *overload) add(ctx context.Context) error {
 	i := int(l.next.Add(1))
-	_, err := l.clients[i%len(l.clients)].Put(ctx, keyAt(i), l.value(i))
+	_, err := l.clients[i%len(l.clients)].SAdd(ctx, keyAt(i), l.elements)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -114,8 +126,6 @@ func (l *overload) put(ctx context.Context) error {
 	return err
 }
 
-func (l *overload) value(i int) []byte { return fmt.Appendf(nil, "%-*d", l.opts.Value, i) }
-
 // measure finds out what the nodes can do.
 func (l *overload) measure(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.opts.Measure)
@@ -124,7 +134,7 @@ func (l *overload) measure(ctx context.Context) error {
 	for range closedLoop {
 		work.Go(func() {
 			for ctx.Err() == nil {
-				_ = l.put(context.WithoutCancel(ctx)) // it is counted
+				_ = l.add(context.WithoutCancel(ctx)) // it is counted
 			}
 		})
 	}
@@ -161,7 +171,7 @@ func (l *overload) ask(ctx context.Context) error {
 			open <- struct{}{}
 			work.Go(func() {
 				defer func() { <-open }()
-				_ = l.put(context.WithoutCancel(ctx)) // it is counted
+				_ = l.add(context.WithoutCancel(ctx)) // it is counted
 			})
 		}
 	}
@@ -205,7 +215,7 @@ func (p *process) resident() (int64, error) {
 // verify looks whether the nodes serve as before, and reads all that they acknowledged.
 func (l *overload) verify(ctx context.Context) error {
 	began := time.Now()
-	err := l.cluster.until(ctx, readyTime, "a request succeeds", func() error { return l.put(ctx) })
+	err := l.cluster.until(ctx, readyTime, "a request succeeds", func() error { return l.add(ctx) })
 	if err != nil {
 		return err
 	}
@@ -220,11 +230,11 @@ func (l *overload) verify(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for n, r := range results {
+		for _, r := range results {
 			if r.Err != nil && !client.IsNotFound(r.Err) {
 				return r.Err
 			}
-			if r.Err != nil || string(r.Value.Bytes) != string(l.value(part[n])) {
+			if r.Err != nil || !slices.Equal(r.Value.Elements, l.elements) {
 				l.res.Lost++
 			}
 		}

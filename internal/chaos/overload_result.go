@@ -11,7 +11,8 @@ import (
 
 // Overload is how a datacenter bore to be asked for too much.
 type Overload struct {
-	Value     int            // bytes
+	Elements  int            // that a request adds
+	Value     int            // bytes of each
 	Times     int            // of what the nodes can do was to be asked
 	Can       float64        // requests a second that the nodes carry out
 	Took      time.Duration  // for which they were asked for more
@@ -52,17 +53,22 @@ func (o *Overload) grows() bool {
 	return false
 }
 
-// OK reports that some were refused as they should be, nothing was lost, and
-// memory did not grow.
-func (o *Overload) OK() bool { return o.Exhausted > 0 && o.Lost == 0 && !o.grows() }
+// times is how many times what the nodes can do was asked of them.
+func (o *Overload) times() float64 { return float64(o.Asked) / o.Took.Seconds() / max(o.Can, 1) }
+
+// asked reports whether as much was asked as was to be: else the run says nothing.
+func (o *Overload) asked() bool { return o.times() > 0.95*float64(o.Times) }
+
+// OK reports that enough was asked, some were refused as they should be, nothing
+// was lost, and memory did not grow.
+func (o *Overload) OK() bool { return o.asked() && o.Exhausted > 0 && o.Lost == 0 && !o.grows() }
 
 // String is the figures, a line each.
 func (o *Overload) String() string {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	asked := float64(o.Asked) / o.Took.Seconds()
-	fmt.Fprintf(table, "the nodes can do\t%.0f puts of %d B a second\n", o.Can, o.Value)
-	fmt.Fprintf(table, "asked for\t%.0f a second, %.1f times as many, for %v\n", asked, asked/max(o.Can, 1), o.Took.Round(time.Millisecond))
+	fmt.Fprintf(table, "the nodes can do\t%.0f requests a second, each adds %d elements of %d B to a set\n", o.Can, o.Elements, o.Value)
+	fmt.Fprintf(table, "asked for\t%.0f a second, %.1f times as many, for %v\n", float64(o.Asked)/o.Took.Seconds(), o.times(), o.Took.Round(time.Millisecond))
 	fmt.Fprintf(table, "acknowledged\t%d, %.0f a second\n", o.Acked, float64(o.Acked)/o.Took.Seconds())
 	for _, reason := range slices.Sorted(maps.Keys(o.Refused)) {
 		fmt.Fprintf(table, "refused\t%d: %s\n", o.Refused[reason], reason)
@@ -75,6 +81,9 @@ func (o *Overload) String() string {
 			fmt.Fprintf(table, "%d MiB ", n>>20)
 		}
 		fmt.Fprintln(table)
+	}
+	if !o.asked() {
+		fmt.Fprintf(table, "wrong\tthe clients could not ask for %d times as many: let a request have more elements\n", o.Times)
 	}
 	if o.grows() {
 		fmt.Fprintln(table, "wrong\tmemory grows")

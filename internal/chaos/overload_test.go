@@ -37,14 +37,15 @@ func TestOverloadIsJudged(t *testing.T) {
 		ok   bool
 		says string
 	}{
-		{"some were refused", Overload{Exhausted: 1, Memory: level}, true, "memory at the middle  215 MiB"},
-		{"nobody was refused", Overload{Memory: level}, false, "nobody was refused"},
-		{"memory grows", Overload{Exhausted: 1, Memory: rising}, false, "memory grows"},
-		{"a key is lost", Overload{Exhausted: 1, Memory: level, Kept: 7, Lost: 2}, false, "of 7 acknowledged 2 are lost"},
+		{"some were refused", Overload{Asked: 100, Exhausted: 1, Memory: level}, true, "memory at the middle  215 MiB"},
+		{"too few were asked", Overload{Asked: 90, Exhausted: 1, Memory: level}, false, "could not ask for 10 times"},
+		{"nobody was refused", Overload{Asked: 100, Memory: level}, false, "nobody was refused"},
+		{"memory grows", Overload{Asked: 100, Exhausted: 1, Memory: rising}, false, "memory grows"},
+		{"a key is lost", Overload{Asked: 100, Exhausted: 1, Memory: level, Kept: 7, Lost: 2}, false, "of 7 acknowledged 2 are lost"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.res.Took = time.Second
+			tt.res.Took, tt.res.Can, tt.res.Times = time.Second, 10, 10
 			if got := tt.res.OK(); got != tt.ok {
 				t.Errorf("OK() = %v", got)
 			}

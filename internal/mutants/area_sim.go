@@ -37,7 +37,7 @@ func simMutants() []Mutant {
 			Old: "!own.Covers(&clock) {", New: "own.Covers(&clock) {",
 		},
 		{ // random faults hit it in some runs of the simulation only
-			Name: "sim/delete-does-not-look", File: "dc/write.go", Packages: []string{"./dc"}, Run: "TestDeleteSeesThePut",
+			Name: "sim/delete-does-not-look", File: "dc/look.go", Packages: []string{"./dc"}, Run: "TestDeleteSeesThePut",
 			Old: "if !removes || op.Context != nil {", New: "if removes || op.Context != nil {",
 		},
 		{

@@ -13,8 +13,10 @@ func Catalog() []Mutant {
 		merkleMutants(),
 		houseMutants(),
 		ringMutants(),
+		replicationMutants(), shippingMutants(),
 		storageMutants(),
 		simMutants(),
+		writeMutants(),
 	)
 }
 

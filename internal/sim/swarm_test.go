@@ -46,11 +46,13 @@ func swarm(t *testing.T, name string, plan func(seed uint64) Plan, n int) {
 	case testing.Short():
 		n /= 20
 	}
+	all := t
 	for seed := *from; seed < *from+uint64(n); seed++ {
-		if inMutant() && t.Failed() {
-			return // one is enough
-		}
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel() // a bubble hardly uses more than one processor
+			if inMutant() && all.Failed() {
+				return // one is enough
+			}
 			for range *again {
 				began := time.Now()
 				res := one(t, plan(seed))

@@ -1,0 +1,28 @@
+package mutants
+
+// writeMutants are bugs on the way of a write: what its node looks at before, and
+// how soon it is to be begun.
+func writeMutants() []Mutant {
+	return []Mutant{
+		{
+			Name: "write/removal-does-not-look", File: "dc/look.go", Packages: []string{"./dc"}, Run: "TestARemoval",
+			Old: "if err != nil || same {", New: "if err != nil || same || w > 0 {",
+		},
+		{
+			Name: "write/removal-looks-at-all", File: "dc/look.go", Packages: []string{"./dc"}, Run: "TestARemoval",
+			Old: "if part != nil {", New: "if part != nil && w == 0 {",
+		},
+		{
+			Name: "write/kind-of-others-not-asked", File: "dc/look.go", Packages: []string{"./dc"}, Run: "TestARemoval",
+			Old: "if !sameKinds(mine.Present, a.done) {", New: "if w == 0 {",
+		},
+		{
+			Name: "write/batch-is-begun-whenever", File: "dc/rpc/pipeline.go", Packages: []string{"./dc/rpc"}, Run: "TestPipelineDropsBatches",
+			Old: "(req.GetUpdate() != nil || req.GetBatchUpdate() != nil)", New: "req.GetUpdate() != nil",
+		},
+		{
+			Name: "write/batch-goes-elsewhere-at-once", File: "client/retry.go", Packages: []string{"./client"}, Run: "TestLargeWritesAndBatches",
+			Old: "(patience > 0 || !a.over.IsZero())", New: "patience > 0",
+		},
+	}
+}
