@@ -33,16 +33,16 @@ func inShort(t *testing.T, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("\n%v", res)
 	if !res.OK() {
-		t.Error("promises were broken")
 		logs, _ := filepath.Glob(filepath.Join(o.Dir, "logs", "*"))
 		for _, name := range logs {
 			if b, err := os.ReadFile(name); err == nil {
 				t.Logf("--- %s\n%s", filepath.Base(name), b)
 			}
 		}
+		t.Error("promises were broken")
 	}
+	t.Logf("\n%v", res) // last: what is kept of a long output is its end
 }
 
 // build builds godwit in a directory and returns the program.
