@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"flag"
 	"os"
 	"os/exec"
@@ -37,12 +38,22 @@ func inShort(t *testing.T, o Options) {
 		logs, _ := filepath.Glob(filepath.Join(o.Dir, "logs", "*"))
 		for _, name := range logs {
 			if b, err := os.ReadFile(name); err == nil {
-				t.Logf("--- %s\n%s", filepath.Base(name), b)
+				t.Logf("--- %s\n%s", filepath.Base(name), tail(b))
 			}
 		}
 		t.Error("promises were broken")
 	}
 	t.Logf("\n%v", res) // last: what is kept of a long output is its end
+}
+
+// tail is the end of a log: the test's own report must not drown in it.
+func tail(log []byte) []byte {
+	const most = 8 << 10
+	if len(log) <= most {
+		return log
+	}
+	_, whole, _ := bytes.Cut(log[len(log)-most:], []byte("\n"))
+	return whole
 }
 
 // build builds godwit in a directory and returns the program.
