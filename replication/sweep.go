@@ -188,7 +188,9 @@ func (a *asker) sweep(ctx context.Context, node Peer) {
 		asked, err := a.stepAll(ctx, node, active)
 		if err != nil {
 			for _, s := range active {
-				a.end(s, err)
+				if s.c != nil { // it did not end with the answer before
+					a.end(s, err)
+				}
 			}
 			active = nil
 			continue
