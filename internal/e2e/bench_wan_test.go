@@ -174,7 +174,14 @@ func BenchmarkLag(b *testing.B) {
 // second during a cut ships after the heal, everything else on the link included.
 func BenchmarkHotCounterAfterCut(b *testing.B) {
 	once(b)
-	p := startPair(b, 3)
+	for _, nodes := range []int{1, 3} {
+		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) { hotCounter(b, nodes) })
+	}
+}
+
+func hotCounter(b *testing.B, nodes int) {
+	once(b)
+	p := startPair(b, nodes)
 	p.level(b, time.Minute)
 	lasts := lasting(time.Minute, 10*time.Second)
 	p.cut(b)
