@@ -95,13 +95,13 @@ func (n *Node) sweepRound(from int) int {
 	if _, bad := n.skewed(); bad {
 		return from
 	}
-	led := n.Remote().Led()
+	led, heard := n.Remote().Led(), n.heardOut()
 	var g errgroup.Group
 	g.SetLimit(sweepAtOnce)
 	left, at := sweepKeys, 0
 	for ; at < len(led) && left > 0; at++ {
 		id := replicaOf(led[(from+at)%len(led)])
-		until, ok := n.heardUntil(id)
+		until, ok := n.heardUntil(id, heard)
 		if !ok {
 			continue
 		}
@@ -124,14 +124,12 @@ func (n *Node) sweepRound(from int) int {
 	return (from + at) % max(len(led), 1)
 }
 
-// heardUntil is the moment before which every datacenter of a replica's
-// placement has been heard out: an extension that was made there in time is
-// here. False while one of them has not been heard at all, or has told of
-// events that are still missing here.
-func (n *Node) heardUntil(id storage.ReplicaID) (time.Time, bool) {
+// heardOut is the moment before which each datacenter that was heard at all has
+// been heard out, and this one itself. It is worked out once for all replicas of
+// a round, since that sorts the beacons of a minute: an earlier moment is safe.
+func (n *Node) heardOut() map[string]time.Time {
 	now := n.now()
-	until := now.Add(-sweepMargin)
-	heard := map[string]time.Time{}
+	heard := map[string]time.Time{n.dc: now.Add(-sweepMargin)}
 	if r := n.replicator(); r != nil {
 		for _, l := range r.Lag() {
 			if l.Newest >= 0 {
@@ -139,6 +137,15 @@ func (n *Node) heardUntil(id storage.ReplicaID) (time.Time, bool) {
 			}
 		}
 	}
+	return heard
+}
+
+// heardUntil is the moment before which every datacenter of a replica's
+// placement has been heard out: an extension that was made there in time is
+// here. False while one of them has not been heard at all, or has told of
+// events that are still missing here.
+func (n *Node) heardUntil(id storage.ReplicaID, heard map[string]time.Time) (time.Time, bool) {
+	until := heard[n.dc]
 	own := n.store.Replica(id).Durable()
 	n.peers.mu.Lock()
 	defer n.peers.mu.Unlock()

@@ -35,6 +35,7 @@ type ferry struct {
 	nodes map[string][]*Node // by datacenter
 	cut   bool
 	lag   time.Duration // of the beacons; negative before the first
+	asked map[*Node]int // for the lag, by whom
 }
 
 type ferryEnd struct {
@@ -66,6 +67,10 @@ func (f *ferry) carry(from *Node, id replication.Replica, actor crdt.Actor, seq 
 func (f ferryEnd) Lag() []replication.Lag {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.asked == nil {
+		f.asked = map[*Node]int{}
+	}
+	f.asked[f.n]++
 	var out []replication.Lag
 	for dcName := range f.nodes {
 		if dcName != f.n.dc {
@@ -539,5 +544,22 @@ func TestSweepWaitsForEventsThatAreKnownToBeMissing(t *testing.T) {
 	}
 	if got := records(f.nodes["east"]); got != 3 {
 		t.Errorf("%d records, want 3", got)
+	}
+}
+
+// What the lag is takes sorting the beacons of a minute: done for each partition, it
+// kept the processors from everything else for some milliseconds every second.
+func TestASweepLooksAtTheLagOnce(t *testing.T) {
+	f, _ := startFerried(t, newTestWall(), "east", "west")
+	east := f.nodes["east"][0]
+	looks := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.asked[east]
+	}
+	before := looks()
+	east.sweepRound(0)
+	if led, got := len(east.Remote().Led()), looks()-before; got != 1 || led < 2 {
+		t.Errorf("looked %d times in a round over %d partitions, want once over several", got, led)
 	}
 }
