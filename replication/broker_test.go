@@ -90,8 +90,21 @@ func TestBrokerThrowsAwayAnOutboxThatCannotBeOpened(t *testing.T) {
 }
 
 func TestWedgedBrokerIsRestarted(t *testing.T) {
-	t.Parallel()
-	b := broker(t, alpha)
+	for _, lost := range []bool{false, true} {
+		t.Run(map[bool]string{false: "with its store", true: "without its store"}[lost], func(t *testing.T) {
+			t.Parallel()
+			restartWedged(t, lost)
+		})
+	}
+}
+
+func restartWedged(t *testing.T, lost bool) {
+	dir := t.TempDir()
+	b, err := replication.StartBroker(replication.BrokerOptions{Cluster: "test", DC: alpha.DC, Node: alpha.Node, Dir: dir, Logger: logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
 	at := b.Addr()
 	r := rig{
 		a: natsLink(t, b, func(replication.Peer) string { return "" }),
@@ -104,6 +117,11 @@ func TestWedgedBrokerIsRestarted(t *testing.T) {
 	yes := func(context.Context, replication.Peer, []byte) ([]byte, error) { return []byte("yes"), nil }
 	if err := errors.Join(r.a.Respond(yes), b.Wedge()); err != nil {
 		t.Fatal(err)
+	}
+	if lost { // lanes are offered anew, and the datacenter that pulled goes on
+		if err := os.RemoveAll(filepath.Join(dir, "jetstream")); err != nil {
+			t.Fatal(err)
+		}
 	}
 	eventually(t, 20*time.Second, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -207,18 +207,29 @@ func (l *NATSLink) offerLane(ctx context.Context, dc string, placements []uint32
 	return err
 }
 
-// offerAgain renews the consumers, in case the outbox had to be thrown away.
+// offerAgain renews the consumers, in case the outbox had to be thrown away. The
+// connection to a broker that was just started comes back a little later than that.
 func (l *NATSLink) offerAgain() {
+	for retry := retryMin; ; retry = min(2*retry, retryMax) {
+		err := l.offerAll()
+		if err == nil || !pause(l.ctx, retry) {
+			return
+		}
+		l.log.Warn("lanes not offered after a restart of the broker, next attempt follows", "error", err)
+	}
+}
+
+func (l *NATSLink) offerAll() error {
 	l.mu.Lock()
 	offers := maps.Clone(l.offers)
 	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(l.ctx, answerTimeout)
 	defer cancel()
+	var errs []error
 	for dc, placements := range offers {
-		if err := l.Offer(ctx, dc, placements); err != nil {
-			l.log.Error("lanes not offered after a restart of the broker", "datacenter", dc, "error", err)
-		}
+		errs = append(errs, l.Offer(ctx, dc, placements))
 	}
+	return errors.Join(errs...)
 }
 
 // Publish is a method of Link.
