@@ -234,6 +234,9 @@ func (r *Replica) Mutate(m *Mutation) (*Done, error) {
 		if done, err := r.repeated(m); done != nil || err != nil {
 			return done, err
 		}
+		if res, known := r.store.unchanged.get(askedOf{r.id, m.Request}); known {
+			return r.idle(m, res)
+		}
 	}
 	if r.store.disk.low.Load() && !freesSpace(m.Op.Code) {
 		return nil, ErrDiskLow
@@ -249,12 +252,8 @@ func (r *Replica) Mutate(m *Mutation) (*Done, error) {
 	if !m.Before.IsZero() && !time.Now().Before(m.Before) {
 		return nil, ErrLate
 	}
-	if d == nil && r.synced == r.applied {
-		return &Done{Result: result}, nil
-	}
-	if d == nil { // there is nothing to do for a reason that is not durable yet
-		c, err := r.again(m.Async)
-		return &Done{Result: result, Commit: c}, err
+	if d == nil {
+		return r.idle(m, result)
 	}
 	if err := t.preload(d); err != nil {
 		return nil, err

@@ -91,6 +91,9 @@ func (r *Replica) Knows(q crdt.RequestID) (bool, error) {
 		return false, err
 	}
 	defer r.store.leave()
+	if _, known := r.store.unchanged.get(askedOf{r.id, q}); known {
+		return true, nil
+	}
 	v, err := r.store.get(requestKey(r.id, q))
 	return v != nil, err
 }

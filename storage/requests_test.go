@@ -218,3 +218,61 @@ func TestNothingIsMadeTooLate(t *testing.T) {
 	m.Before = time.Now().Add(time.Hour)
 	wait(t, must(r.Mutate(m))(t).Commit)
 }
+
+// TestEarlierTryOfWhatChangedNothing: a delete found nothing, which was
+// acknowledged, and then somebody put a value. A try of the delete that has been on
+// its way since before must not remove that.
+func TestEarlierTryOfWhatChangedNothing(t *testing.T) {
+	w := newWall()
+	s := open(t, testOptions(vfs.NewMem(), w))
+	r := s.Replica(testID)
+	remove := &Mutation{Key: testKey("k"), Op: &crdt.Op{Code: crdt.OpDelete}, Request: request(w.now(), 1)}
+	run := func(m *Mutation) *Done {
+		done := must(r.Mutate(m))(t)
+		wait(t, done.Commit)
+		return done
+	}
+	if done := run(remove); done.Delta != nil {
+		t.Fatalf("a delete of nothing made %+v", done.Delta)
+	}
+	run(&Mutation{Key: testKey("k"), Op: assign("v")})
+	if done := run(remove); done.Delta != nil || done.Changed != 0 {
+		t.Errorf("an earlier try of it: %+v", done)
+	}
+	if v := valueOf(t, r, testKey("k")); len(v.Siblings) != 1 {
+		t.Errorf("the key holds %v, want what was put after the delete", v)
+	}
+	if known := must(r.Knows(remove.Request))(t); !known {
+		t.Error("who asks for a repeat is told that the request was not carried out")
+	}
+	other := must(s.Replica(ReplicaID{testID.Placement, testID.Partition + 1}).Knows(remove.Request))(t)
+	if other {
+		t.Error("another replica knows the request")
+	}
+	if done := run(&Mutation{Key: testKey("k"), Op: &crdt.Op{Code: crdt.OpDelete}, Request: request(w.now(), 2)}); done.Delta == nil {
+		t.Error("another delete found nothing")
+	}
+}
+
+// TestUnchangedIsBounded: the last ones are remembered, and no more than twice as many.
+func TestUnchangedIsBounded(t *testing.T) {
+	var u unchanged
+	id := func(i int) (q askedOf) {
+		binary.BigEndian.PutUint64(q.request[8:], uint64(i)+1)
+		return q
+	}
+	for i := range 5 * unchangedMost {
+		u.note(id(i), crdt.Result{Changed: i})
+	}
+	for i := 4 * unchangedMost; i < 5*unchangedMost; i++ {
+		if res, known := u.get(id(i)); !known || res.Changed != i {
+			t.Fatalf("request %d of %d: %v, %v", i, 5*unchangedMost, res, known)
+		}
+	}
+	if n := len(u.young) + len(u.old); n > 2*unchangedMost {
+		t.Errorf("%d are remembered", n)
+	}
+	if u.note(askedOf{}, crdt.Result{}); len(u.young)+len(u.old) > 2*unchangedMost {
+		t.Error("what has no id is remembered")
+	}
+}

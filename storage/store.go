@@ -99,19 +99,20 @@ func (o Options) withDefaults() (Options, error) {
 
 // Store is the replicas of one node. Safe for concurrent use.
 type Store struct {
-	opts   Options
-	db     *pebble.DB
-	lock   *pebble.Lock
-	cache  *pebble.Cache
-	format int // that the directory had
-	bits   int // of a key hash that name its partition
-	stamps stamps
-	txns   sync.Pool // *txn
-	disk   disk
-	async  asyncSync
-	arisen arisenList
-	kinds  []crdt.Kind // all that a key may exist as
-	feeds  feeds
+	opts      Options
+	db        *pebble.DB
+	lock      *pebble.Lock
+	cache     *pebble.Cache
+	format    int // that the directory had
+	bits      int // of a key hash that name its partition
+	stamps    stamps
+	txns      sync.Pool // *txn
+	disk      disk
+	async     asyncSync
+	arisen    arisenList
+	kinds     []crdt.Kind // all that a key may exist as
+	feeds     feeds
+	unchanged unchanged
 
 	mu       sync.Mutex
 	replicas map[ReplicaID]*Replica

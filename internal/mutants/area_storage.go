@@ -5,6 +5,10 @@ func storageMutants() []Mutant {
 	packages := []string{"./storage"}
 	const scores, clocks = "storage/scores.go", "storage/clocks.go"
 	return []Mutant{
+		{ // found by 13,334 seeds of the simulation: an acknowledged increment was removed by an earlier try of a reset
+			Name: "storage/what-changed-nothing-is-forgotten", File: "storage/unchanged.go", Packages: packages, Run: "TestEarlierTryOfWhatChangedNothing",
+			Old: "\tu.young[q] = res\n", New: "\t_ = res\n",
+		},
 		{ // what came by a stream and as an answer to a question cost its reading twice at each replica
 			Name: "storage/known-events-are-read-for", File: "storage/txn.go", Packages: packages, Run: "TestNothingIsReadFor",
 			Old: "if t.r.state.Clock.ContainsRange(d.Actor, d.Lo, d.Hi) {", New: "if d == nil {",
