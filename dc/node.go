@@ -24,8 +24,8 @@ import (
 // Transport reaches the other nodes of the datacenter.
 type Transport interface {
 	// Send sends req to a node and calls done once, from any goroutine, with
-	// the answer or an error. An error that is ErrNotSent says that the request
-	// had no effect. Send must not block, and done must be called within the
+	// the answer or an error. The node gets it once at the most. An error that is
+	// ErrNotSent says that the request had no effect. Send must not block, and done must be called within the
 	// timeout that req carries, or soon after.
 	Send(to string, req *peerv1.Request, done func(*peerv1.Response, error))
 }

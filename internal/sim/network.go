@@ -153,12 +153,12 @@ func (l link) Send(to string, req *peerv1.Request, done func(*peerv1.Response, e
 }
 
 // mayRepeat reports whether a request may come twice. The connections of nodes
-// never repeat one, but what is sent again because an answer was lost looks the
-// same; only a write without a request id is never sent again.
-func mayRepeat(req *peerv1.Request) bool {
-	u := req.GetForward().GetUpdate()
-	return u == nil || len(u.GetOptions().GetRequestId()) > 0
-}
+// never repeat one; what a node sends again because an answer was lost looks the
+// same to the other, and everything but a forwarded write is sent again so. Of a
+// write that is tried again its node knows that an earlier try may be under way:
+// it draws no conclusion from a refusal of the later one, as it does where there
+// was only one.
+func mayRepeat(req *peerv1.Request) bool { return req.GetForward().GetUpdate() == nil }
 
 func (x *exchange) finish(resp *peerv1.Response, err error) {
 	x.end.Lock()
