@@ -11,11 +11,11 @@ page=${2:-}
 go=${GO:-go}
 mkdir -p "$dir"
 
-chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 
 # Debian's package; where it cannot be had the page cannot be looked at, which
 # says nothing about the page.
-if ! chromium >/dev/null; then
+if ! browser >/dev/null; then
 	if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
 		echo "page: not checked: there is no Chromium here, and this user cannot install Debian's package chromium" >&2
 		exit 0
@@ -38,4 +38,4 @@ if [[ -z $page ]]; then
 	"$go" run ./cmd/godwit loadtest run --emulate 3dc --nodes 1 --memory --workload counters --rate 100 --duration 8s --quiet 1s --warmup 500ms \
 		--faults "$dir/faults.yaml" --check --out "$page" --json "$dir/report.json"
 fi
-"$go" run ./scripts/checkpage -browser "$(chromium)" -shots "$dir" "$page"
+"$go" run ./scripts/checkpage -browser "$(browser)" -shots "$dir" "$page"
