@@ -128,11 +128,7 @@ func (c *client) write(req *v1.UpdateRequest, twice bool) (resp *v1.UpdateRespon
 	node = nodes[c.rnd.IntN(len(nodes))]
 	life := node.current()
 	for tries = 1; ; tries++ {
-		sent := proto.CloneOf(req)
-		r := c.ask(node, timeout, func(ctx context.Context, n *dc.Node) reply {
-			resp, err := n.Update(ctx, sent)
-			return reply{update: resp, err: err}
-		})
+		r := c.try(node, timeout, req, twice)
 		out, err = outcome(r.err), r.err
 		if out == history.OK {
 			return r.update, node, out, tries, nil
@@ -154,6 +150,24 @@ func (c *client) write(req *v1.UpdateRequest, twice bool) (resp *v1.UpdateRespon
 			return nil, node, out, tries, err
 		}
 	}
+}
+
+// try is one attempt of a write. What may be applied twice is not begun after its
+// time, and until then it stays unknown, as with the Go client (decisions/0009):
+// else it could come after what is written next.
+func (c *client) try(n *Node, timeout time.Duration, req *v1.UpdateRequest, twice bool) reply {
+	sent, by := proto.CloneOf(req), time.Now().Add(timeout)
+	r := c.ask(n, timeout, func(ctx context.Context, node *dc.Node) reply {
+		if twice {
+			ctx = dc.BeginBy(ctx, by)
+		}
+		resp, err := node.Update(ctx, sent)
+		return reply{update: resp, err: err}
+	})
+	if twice && outcome(r.err) == history.Unknown {
+		pause(time.Until(by))
+	}
+	return r
 }
 
 // requestID is a ULID: its birth, then what nobody else has.
