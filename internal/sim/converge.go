@@ -232,6 +232,35 @@ func cellsOf(places []place) string {
 	return b.String()
 }
 
+// unlike notes partitions whose trees differ though all of their replicas have one
+// clock: an event that only some have may be behind what repairs brought to others,
+// but once all have all of them nothing may. It heals, so only who looks in time sees it.
+func (c *Cluster) unlike() {
+	roots := map[copyOf][][]byte{}
+	clocks := map[copyOf]map[uint64]bool{}
+	for n := range c.nodes {
+		digests := n.digests()
+		if digests == nil {
+			return
+		}
+		for p, d := range digests {
+			if clocks[p] == nil {
+				clocks[p] = map[uint64]bool{}
+			}
+			clocks[p][d.GetClockHash()] = true
+			if !d.GetReady() || len(d.GetMerkleRoot()) == 0 {
+				clocks[p][0] = true
+			}
+			roots[p] = append(roots[p], d.GetMerkleRoot())
+		}
+	}
+	for p, of := range roots {
+		if differ := slices.ContainsFunc(of, func(root []byte) bool { return !bytes.Equal(root, of[0]) }); differ && len(clocks[p]) == 1 {
+			c.watch.fail("partition %s: trees differ though all replicas have one clock", p)
+		}
+	}
+}
+
 // settlePause is the pause between two looks at whether all are equal.
 const settlePause = 250 * time.Millisecond
 
@@ -241,6 +270,9 @@ func (c *Cluster) converge(limit time.Duration) (took time.Duration, why string)
 	began := time.Now()
 	for {
 		why = c.unequal()
+		if !c.opts.Orphans {
+			c.unlike()
+		}
 		took = time.Since(began)
 		if why == "" || took > limit {
 			return took, why

@@ -34,8 +34,8 @@ func (c *client) work() {
 			c.put()
 		case n < 38:
 			c.clear(history.Delete, c.key(pick(c.rnd, []string{"register", "register", "set", "counter"})), nil)
-		case n < 43:
-			c.deleteOwn()
+		case n < 43 && len(c.puts) > 0:
+			c.deleteOwn(c.rnd.IntN(len(c.puts)))
 		case n < 56:
 			c.add()
 		case n < 62:
@@ -112,16 +112,17 @@ func (c *client) put() {
 	rec := &history.Record{Op: history.Put, Key: key, Arg: []string{value}}
 	if resp := c.record(rec, req, s, true); rec.Outcome == history.OK {
 		c.puts = append(c.puts, written{key, value, resp.GetContext(), s >= sturdy && rec.Tries == 1})
+		if c.rnd.IntN(4) == 0 { // so soon that some replica learns of the delete first
+			c.deleteOwn(len(c.puts) - 1)
+		}
 	}
 }
 
 // deleteOwn deletes exactly one value that the client has put. If that is
 // acknowledged the value is gone for ever, whatever comes back.
-func (c *client) deleteOwn() {
-	if len(c.puts) == 0 {
-		return
-	}
-	w := take(c.rnd, &c.puts)
+func (c *client) deleteOwn(i int) {
+	w := c.puts[i]
+	c.puts = slices.Delete(c.puts, i, i+1)
 	if c.clear(history.Delete, w.key, w.context) && w.sturdy {
 		c.run.mustBeGone(w.key, w.value)
 	}
