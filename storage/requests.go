@@ -175,9 +175,13 @@ func decodeRequest(v []byte) (dot crdt.Dot, res crdt.Result, told bool, err erro
 }
 
 // TrimRequests forgets request ids that are past the window, and a minute more
-// for clocks that differ.
+// for clocks that differ; none unless the wall has gone steadily for a window.
 func (r *Replica) TrimRequests() error {
-	cut := r.store.opts.Wall().Add(-r.store.opts.Requests - time.Minute)
+	wall := r.store.opts.Wall()
+	if r.store.paced.look(wall, r.store.steady()) < r.store.opts.Requests {
+		return nil
+	}
+	cut := wall.Add(-r.store.opts.Requests - time.Minute)
 	var q crdt.RequestID
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(max(cut.UnixMilli(), 0)))

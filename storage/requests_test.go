@@ -135,9 +135,13 @@ func TestNothingToDoIsAcknowledgedWhenDurable(t *testing.T) {
 
 func TestRequestsPastTheWindow(t *testing.T) {
 	s, w := openMem(t)
+	s.steady = w.now
 	r := s.Replica(testID)
 	k := testKey("c")
 	born := w.now()
+	if err := r.TrimRequests(); err != nil { // the first look at the wall
+		t.Fatal(err)
+	}
 	m := &Mutation{Key: k, Op: add(1), Request: request(born, 1)}
 	wait(t, must(r.Mutate(m))(t).Commit)
 	count := func() int { return records(t, s, tableRequest) }
@@ -166,6 +170,55 @@ func TestRequestsPastTheWindow(t *testing.T) {
 	}
 	if v := valueOf(t, r, k); v.Int != 2 {
 		t.Errorf("counter is %d, want 2", v.Int)
+	}
+}
+
+// TestWallThatWasSetForgetsNoRequest: of what was carried out a minute ago, a retry
+// must be known when the wall is right again.
+func TestWallThatWasSetForgetsNoRequest(t *testing.T) {
+	s, w := openMem(t)
+	began := w.now()
+	var passed time.Duration
+	s.steady = func() time.Time { return began.Add(passed) }
+	r, k := s.Replica(testID), testKey("c")
+	pass := func(d time.Duration) {
+		for range d / time.Minute {
+			passed += time.Minute
+			w.advance(time.Minute)
+			if err := r.TrimRequests(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	pass(time.Hour)
+	m := &Mutation{Key: k, Op: add(1), Request: request(w.now(), 1)}
+	wait(t, must(r.Mutate(m))(t).Commit)
+	for range 2 {
+		w.advance(time.Hour)
+		pass(4 * time.Minute)
+		w.advance(-time.Hour)
+		pass(2 * time.Minute)
+	}
+	if done := must(r.Mutate(m))(t); !done.Repeats {
+		t.Error("the request was carried out again after the wall had been an hour ahead")
+	}
+	pass(20 * time.Minute)
+	if n := records(t, s, tableRequest); n != 0 {
+		t.Errorf("%d ids are remembered though they are past the window and the wall has gone steadily", n)
+	}
+}
+
+// TestSlewIsNoJump: a wall that is being set right slowly counts as steady.
+func TestSlewIsNoJump(t *testing.T) {
+	var s steadiness
+	wall := time.Unix(1_700_000_000, 0)
+	steady := wall
+	s.look(wall, steady)
+	for range 24 {
+		wall, steady = wall.Add(time.Hour+1800*time.Millisecond), steady.Add(time.Hour)
+		if kept := s.look(wall, steady); kept < time.Hour {
+			t.Fatalf("a wall that gains 1.8 s an hour was steady for %v", kept)
+		}
 	}
 }
 

@@ -113,6 +113,8 @@ type Store struct {
 	kinds     []crdt.Kind // all that a key may exist as
 	feeds     feeds
 	unchanged unchanged
+	steady    func() time.Time // time.Now, which nobody sets; a test's own
+	paced     steadiness
 
 	mu       sync.Mutex
 	replicas map[ReplicaID]*Replica
@@ -138,7 +140,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: o, bits: bits.Len(uint(o.Identity.Partitions)) - 1, rand: o.Rand, opening: rand.Uint64(),
+		opts: o, bits: bits.Len(uint(o.Identity.Partitions)) - 1, rand: o.Rand, opening: rand.Uint64(), steady: time.Now,
 		replicas: map[ReplicaID]*Replica{}, stop: make(chan struct{}), kinds: crdt.SupportedKinds(),
 		failure: &pebbleLogger{log: o.Logger, exit: o.Exit},
 		turns:   make(chan struct{}, turnsEach*runtime.GOMAXPROCS(0)),
