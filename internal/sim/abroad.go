@@ -159,11 +159,26 @@ func (c customs) enters(r replication.Replica) {
 	}
 }
 
+// joins counts those of whole partitions, by all nodes.
+func (c *Cluster) joins() uint64 {
+	n := c.watch.joins.Load()
+	for node := range c.nodes {
+		if l := node.current(); l != nil {
+			n += l.dc.Counters().Joins.Load()
+		}
+	}
+	return n
+}
+
 // trimmed looks at an answer that a log no longer reaches back. The first event
 // that it does not tell of is gone from a log: every replica must have it. Of
 // those after it nothing is known. That the asker lacks it says nothing, for the
-// question may have been under way for long.
+// question may have been under way for long. What came by a join is in no log of
+// the one that joined, so after the first of them such answers tell nothing.
 func (c *Cluster) trimmed(id copyOf, asked, answered []byte, deltas [][]byte) {
+	if c.joins() > 0 {
+		return
+	}
 	have, err := crdt.DecodeClock(asked)
 	theirs, bad := crdt.DecodeClock(answered)
 	if err != nil || bad != nil {

@@ -184,6 +184,7 @@ func (n *Node) kill(l *life, unsyncedPercent int) {
 	if l.wan != nil {
 		l.wan.Kill()
 	}
+	n.cluster.watch.joins.Add(l.dc.Counters().Joins.Load())
 	l.cancel()
 	n.mem = l.disk.crash(n.cluster.rand(), unsyncedPercent)
 	n.bury(l)

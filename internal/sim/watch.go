@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	"github.com/godwitdb/godwit/crdt"
@@ -18,6 +19,7 @@ const maxFailures = 20
 // never be. Safe for concurrent use.
 type watch struct {
 	ledger *history.Ledger
+	joins  atomic.Uint64 // of whole partitions, by nodes that ended
 
 	mu       sync.Mutex
 	failures []string
