@@ -177,6 +177,10 @@ func decodeRequest(v []byte) (dot crdt.Dot, res crdt.Result, told bool, err erro
 // TrimRequests forgets request ids that are past the window, and a minute more
 // for clocks that differ; none unless the wall has gone steadily for a window.
 func (r *Replica) TrimRequests() error {
+	if err := r.store.enter(); err != nil {
+		return err
+	}
+	defer r.store.leave()
 	wall := r.store.opts.Wall()
 	if r.store.paced.look(wall, r.store.steady()) < r.store.opts.Requests {
 		return nil
@@ -186,10 +190,6 @@ func (r *Replica) TrimRequests() error {
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(max(cut.UnixMilli(), 0)))
 	copy(q[:6], ms[2:])
-	if err := r.store.enter(); err != nil {
-		return err
-	}
-	defer r.store.leave()
 	first := replicaPrefix(tableRequest, r.id)
 	some := false
 	err := r.store.each(first, requestKey(r.id, q), func([]byte, []byte) error {
