@@ -6,17 +6,20 @@ import (
 	"github.com/godwitdb/godwit/crdt"
 )
 
-// after is the cells of kinds with a number that an event changed, as the batch
-// leaves them: counters and the members of zsets, also within maps. The caller
-// holds the lock.
-func (t *txn) after(d *crdt.Delta) ([]crdt.CellState, error) {
+// after is the cells of kinds with a number that an event changed at a key of a
+// kind, as the batch leaves them: counters and the members of zsets, also within
+// maps. A run of events may have changed other keys too. The caller holds the lock.
+func (t *txn) after(d *crdt.Delta, key crdt.KeyID, kind crdt.Kind) ([]crdt.CellState, error) {
 	if d == nil {
 		return nil, nil
 	}
 	var out []crdt.CellState
 	for i := range d.Changes {
 		id := d.Changes[i].ID
-		switch kind, _ := id.Leaf(); kind { //nolint:exhaustive // the others hold no number
+		if id.KeyID != key || id.Kind != kind {
+			continue
+		}
+		switch leaf, _ := id.Leaf(); leaf { //nolint:exhaustive // the others hold no number
 		case crdt.Counter, crdt.GCounter, crdt.BCounter, crdt.ZSet:
 			s, err := t.slot(id)
 			if err != nil {

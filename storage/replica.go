@@ -210,7 +210,7 @@ type Done struct {
 	Dot     crdt.Dot    // of the event; Delta may be a run that contains it
 	Commit  *Commit     // to be waited for
 	Repeats bool        // the request was carried out before; Result is what it was then
-	Untold  bool        // of Result only Kind is sure: the event came from others without an answer
+	Untold  bool        // of Result only Kind counts: the event came from others without an answer
 
 	// After is the counters and members of zsets that the event changed, as this
 	// replica holds them with it, where Result does not tell them: of maps, of
@@ -267,7 +267,7 @@ func (r *Replica) Mutate(m *Mutation) (*Done, error) {
 	record := func(b *pebble.Batch) error { return r.writeRequest(b, m.Request, dot, result, true) }
 	done := &Done{Result: result, Delta: d, Dot: dot}
 	if toldBeside(m.Op) {
-		if done.After, err = t.after(d); err != nil {
+		if done.After, err = t.after(d, m.Key, result.Kind); err != nil {
 			return nil, err
 		}
 	}

@@ -137,10 +137,30 @@ func (r *Replica) repeated(m *Mutation) (*Done, error) {
 	if err == nil {
 		done.Delta, err = st.coalesce()
 	}
+	if !told {
+		done.Kind = m.kindIn(done.Delta, res.Kind)
+	}
 	if err == nil && (!told || toldBeside(m.Op)) {
-		done.After, err = r.newTxn().after(done.Delta)
+		done.After, err = r.newTxn().after(done.Delta, m.Key, done.Kind)
 	}
 	return done, err
+}
+
+// kindIn is the kind as which a key was changed by an event that may have come in
+// a run with those of other keys, where the record of the request tells the kind of
+// one of them.
+func (m *Mutation) kindIn(run *crdt.Delta, recorded crdt.Kind) crdt.Kind {
+	if m.Op.Kind != crdt.NoKind {
+		return m.Op.Kind
+	}
+	if run != nil {
+		for i := range run.Changes {
+			if run.Changes[i].ID.KeyID == m.Key {
+				return run.Changes[i].ID.Kind
+			}
+		}
+	}
+	return recorded
 }
 
 // toldBeside reports whether a Result does not hold all that an operation is

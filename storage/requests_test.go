@@ -173,6 +173,30 @@ func TestRequestsPastTheWindow(t *testing.T) {
 	}
 }
 
+// TestARepeatTellsOfItsOwnKey: the event of a request may have come in a run with
+// those of other keys, whose numbers are none of its answer's.
+func TestARepeatTellsOfItsOwnKey(t *testing.T) {
+	src, w := openMem(t)
+	from, k := src.Replica(testID), testKey("k")
+	q := request(w.now(), 1)
+	mutate(t, from, testKey("other"), add(5))
+	mutate(t, from, k, &crdt.Op{Code: crdt.OpAdd, Kind: crdt.BCounter, N: 3})
+	first := must(from.Mutate(&Mutation{Key: k, Op: &crdt.Op{Code: crdt.OpAdd, Kind: crdt.BCounter, N: 4}, Request: q}))(t)
+	wait(t, first.Commit)
+	mutate(t, from, testKey("another"), add(9))
+	run := must(from.Collect(first.Dot.Actor, 0, 1<<20))(t)
+
+	r := open(t, testOptions(vfs.NewMem(), w)).Replica(testID)
+	apply(t, r, run)
+	done := must(r.Mutate(&Mutation{Key: k, Op: &crdt.Op{Code: crdt.OpAdd, Kind: crdt.BCounter, N: 4}, Request: q}))(t)
+	if !done.Repeats || !done.Untold || len(done.After) == 0 {
+		t.Fatalf("%+v, want what the counter is now", done)
+	}
+	if v := crdt.ReadValue(crdt.BCounter, done.After); v.Int != 7 {
+		t.Errorf("the counter is %d, want 7", v.Int)
+	}
+}
+
 // TestWallThatWasSetForgetsNoRequest: of what was carried out a minute ago, a retry
 // must be known when the wall is right again.
 func TestWallThatWasSetForgetsNoRequest(t *testing.T) {

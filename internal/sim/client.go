@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -84,7 +85,15 @@ func (c *client) ask(n *Node, timeout time.Duration, f func(ctx context.Context,
 func (l *life) carryOut(timeout time.Duration, f func(ctx context.Context, node *dc.Node) reply) reply {
 	ctx, cancel := context.WithTimeout(l.ctx, timeout)
 	defer cancel()
+	defer l.notePanic()
 	return f(ctx, l.dc)
+}
+
+// notePanic makes a panic of the node a failure of the run, which names its seed.
+func (l *life) notePanic() {
+	if p := recover(); p != nil {
+		l.node.cluster.watch.fail("%s panicked: %v\n%s", l.node, p, debug.Stack())
+	}
 }
 
 func (c *client) delay() time.Duration {

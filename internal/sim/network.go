@@ -208,6 +208,7 @@ func (x *exchange) deliver() {
 // serve returns the encoded answer of a node, nil if it died over it.
 func (x *exchange) serve(to *life) []byte {
 	defer to.leave()
+	defer to.notePanic()
 	req := &peerv1.Request{}
 	if err := proto.Unmarshal(x.req, req); err != nil {
 		x.watch.fail("decode a request of %s: %v", x.from.id, err)
