@@ -32,8 +32,8 @@ type Options struct {
 	FS         vfs.FS                                 // the machine's file system
 	Wall       func() time.Time                       // time.Now; stamps come from it
 	Rand       *rand.Rand                             // seeded by the machine; used under a lock
-	CacheBytes int64                                  // block cache; 64 MiB
-	HeadBytes  int64                                  // of small values and headers kept beside the block cache; 32 MiB
+	CacheBytes int64                                  // block cache; 256 MiB
+	HeadBytes  int64                                  // of small values and headers kept beside the block cache; an eighth of CacheBytes, 32 MiB at least
 	MemTable   uint64                                 // bytes of a memtable; 16 MiB
 	AsyncSync  time.Duration                          // fsync interval of buckets with async durability; 100 ms
 	LogBytes   int64                                  // event log of all replicas, kept at the most; 1 GiB
@@ -85,8 +85,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Exit == nil {
 		o.Exit = os.Exit
 	}
-	o.CacheBytes = cmp.Or(o.CacheBytes, 64<<20)
-	o.HeadBytes = cmp.Or(o.HeadBytes, 32<<20)
+	o.CacheBytes = cmp.Or(o.CacheBytes, 256<<20)
+	o.HeadBytes = cmp.Or(o.HeadBytes, max(o.CacheBytes/8, 32<<20))
 	o.MemTable = cmp.Or(o.MemTable, 16<<20)
 	o.AsyncSync = cmp.Or(o.AsyncSync, 100*time.Millisecond)
 	o.LogBytes = cmp.Or(o.LogBytes, 1<<30)

@@ -42,6 +42,7 @@ func (s *session) runCommands() []*cli.Command {
 				&cli.DurationFlag{Name: "heartbeat", Usage: "longest silence towards the other nodes of the datacenter, the same on all of them (default: 500ms)"},
 				&cli.Float64Flag{Name: "phi-threshold", Usage: "suspicion from which on a silent node is passed over (default: 8)"},
 				&cli.BoolFlag{Name: "allow-emulation", Usage: "start although the topology has emulated links"},
+				&cli.StringFlag{Name: "cache", Usage: "`SIZE` of the memory for blocks read from disk, such as 4GiB; an eighth of it, but 32MiB at least, is taken besides for small values and headers (default: 256MiB)"},
 				&cli.StringFlag{Name: "log-bytes", Usage: "`SIZE` of the event log, such as 1GiB: what others miss beyond it is told by comparing trees (default: 1GiB)"},
 				&cli.DurationFlag{Name: "verify-every", Usage: "pause between two comparisons of the trees with those of each other datacenter (default: 10m)"},
 				&cli.StringFlag{Name: "verify-window", Usage: "begin these comparisons only in this `PART` of every day, in UTC, such as 01:00-05:00 (default: always)"},
@@ -83,10 +84,11 @@ func serve(in *invocation) error {
 	if offset := in.Duration("test-clock-offset"); offset != 0 {
 		o.Wall = func() time.Time { return time.Now().Add(offset) }
 	}
-	if size := in.String("log-bytes"); size != "" {
-		if o.LogBytes, err = topology.ParseSize(size); err != nil || o.LogBytes < minLog {
-			return usagef("--log-bytes %q: a size of at least 64KiB, such as 512MiB or 1GiB", size)
-		}
+	if o.LogBytes, err = in.size("log-bytes", minLog, "64KiB, such as 512MiB or 1GiB"); err != nil {
+		return err
+	}
+	if o.CacheBytes, err = in.size("cache", minCache, "8MiB, such as 256MiB or 4GiB"); err != nil {
+		return err
 	}
 	o.VerifyEvery = in.Duration("verify-every")
 	if o.VerifyWindow, err = window(in.String("verify-window")); err != nil {
@@ -114,8 +116,24 @@ func serve(in *invocation) error {
 	return failed
 }
 
-// minLog is the least event log that makes sense, in bytes.
-const minLog = 64 << 10
+// The least event log and the least cache that make sense, in bytes.
+const (
+	minLog   = 64 << 10
+	minCache = 8 << 20
+)
+
+// size reads a flag that names a size; 0 where it is not given.
+func (in *invocation) size(flag string, least int64, wanted string) (int64, error) {
+	told := in.String(flag)
+	if told == "" {
+		return 0, nil
+	}
+	size, err := topology.ParseSize(told)
+	if err != nil || size < least {
+		return 0, usagef("--%s %q: a size of at least %s", flag, told, wanted)
+	}
+	return size, nil
+}
 
 // brokers reads where the brokers of other datacenters are reached; nil if
 // nothing says so.

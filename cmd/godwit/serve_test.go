@@ -49,6 +49,19 @@ func TestServeUntilInterrupted(t *testing.T) {
 	}
 }
 
+func TestServeRefusesSizes(t *testing.T) {
+	topologyFile := file(t, "one.yaml", oneNode)
+	for _, size := range [][2]string{{"--cache", "1KiB"}, {"--cache", "much"}, {"--log-bytes", "1KiB"}, {"--log-bytes", "-1GiB"}} {
+		var out, log shared
+		s := &session{in: strings.NewReader(""), out: &out, err: &log, getenv: os.Getenv, now: time.Now}
+		args := []string{"serve", "--topology", topologyFile, "--node", "use1-a", "--data", t.TempDir(), size[0] + "=" + size[1]}
+		if code := s.main(t.Context(), args); code != 2 || !strings.Contains(log.String(), size[0]) {
+			t.Errorf("%s %s: exit %d, %s; want 2, and the flag named", size[0], size[1], code, log.String())
+		}
+		s.close()
+	}
+}
+
 // A command under way at the prompt takes the interrupt; else the process does.
 func TestInterruptEndsTheCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

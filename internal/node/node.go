@@ -54,7 +54,7 @@ type Options struct {
 	Links      dc.LinkControl // none: links are real
 	Memory     bool           // keep the data in memory, for as long as the process lives
 	Volatile   bool           // lose what was not synced when the process dies, see storage.Volatile
-	CacheBytes int64          // block cache; 64 MiB
+	CacheBytes int64          // block cache; 256 MiB
 	MemTable   uint64         // bytes of a memtable; 16 MiB
 	LogBytes   int64          // event log, at the most; 1 GiB
 	// Heartbeat is the longest that nodes of a datacenter are silent towards each
