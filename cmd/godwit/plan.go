@@ -133,7 +133,7 @@ func (in *invocation) printNeeds(p *plan.Plan) error {
 		{"partitions", strconv.Itoa(p.Partitions)},
 		{"live data", size(p.LiveBytes) + " (keys and values, once)"},
 		{"disk", fmt.Sprintf("%s on each node, %s in each datacenter", size(p.DiskPerNode), size(p.DiskPerDC))},
-		{"memory", fmt.Sprintf("%s on each node, %s of it for blocks", size(p.MemoryPerNode), size(p.CachePerNode))},
+		{"memory", fmt.Sprintf("%s on each node, %s of it for blocks (serve --cache)", size(p.MemoryPerNode), size(p.CachePerNode))},
 		{"cores", fmt.Sprintf("%.0f busy in each datacenter, of %d", p.CoresPerDC, p.NodesPerDC*i.Cores)},
 		{"disk writes", size(p.WriteBytes) + "/s of log on each node, before compaction"},
 		{"WAN", fmt.Sprintf("%s between each two, each way; %s out of each datacenter, and as much in", rate(p.WANPerPair), rate(p.WANPerDC))},
