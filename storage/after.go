@@ -8,7 +8,7 @@ import (
 
 // after is the cells of kinds with a number that an event changed at a key of a
 // kind, as the batch leaves them: counters and the members of zsets, also within
-// maps. A run of events may have changed other keys too. The caller holds the lock.
+// maps, whichever of its fields. A run of events may have changed other keys too. The caller holds the lock.
 func (t *txn) after(d *crdt.Delta, key crdt.KeyID, kind crdt.Kind) ([]crdt.CellState, error) {
 	if d == nil {
 		return nil, nil

@@ -25,20 +25,24 @@ import (
 // filters", IPL 2007.
 type asked struct {
 	young, old []idFilter
-	began      time.Time // of young
-	until      time.Time // nothing is certain before
+	began      time.Duration // of young, from the opening of the store
+	until      time.Time     // nothing is certain before
+	births     births
 }
 
 // askedGrace is how far the birth of an id may be ahead of the wall.
 const askedGrace = time.Minute
 
-// add notes that the replica has a record of an id.
-func (a *asked) add(q crdt.RequestID, now time.Time, window time.Duration) {
-	if born := bornAt(q); born.After(now.Add(askedGrace)) {
+// add notes that the replica has a record of an id, which it made when the wall
+// showed now and the store had been open for age.
+func (a *asked) add(q crdt.RequestID, now time.Time, age, window time.Duration) {
+	born := bornAt(q)
+	if born.After(now.Add(askedGrace)) {
 		a.wait(born, window)
 	}
-	if now.Sub(a.began) > window+2*askedGrace {
-		a.old, a.young, a.began = a.young, nil, now
+	a.births.note(born, age, window)
+	if age-a.began > window+2*askedGrace {
+		a.old, a.young, a.began = a.young, nil, age
 	}
 	last := len(a.young) - 1
 	if last < 0 || a.young[last].free == 0 {

@@ -39,7 +39,7 @@ func TestAskedNeverLacksWhatCounts(t *testing.T) {
 		if !a.lacks(q, now) {
 			wrong++
 		}
-		a.add(q, now, window)
+		a.add(q, now, now.Sub(start), window)
 		all = append(all, id{q, born})
 		for back := 1; back <= len(all); back *= 3 {
 			old := all[len(all)-back]
@@ -64,9 +64,9 @@ func TestAskedIsSilentAboutTheFuture(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	var a asked
 	q := numbered(now.Add(time.Hour), 1)
-	a.add(q, now, window)
+	a.add(q, now, 0, window)
 	for i := range 5 { // generations pass
-		a.add(numbered(now, 2+i), now.Add(time.Duration(i)*window*2), window)
+		a.add(numbered(now, 2+i), now.Add(time.Duration(i)*window*2), time.Duration(i)*window*2, window)
 	}
 	if a.lacks(q, now.Add(time.Hour+window)) {
 		t.Error("an id whose birth was ahead of the wall is forgotten before it is too old")

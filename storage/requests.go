@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -37,7 +38,7 @@ func (r *Replica) writeRequest(b *pebble.Batch, q crdt.RequestID, dot crdt.Dot, 
 	if told {
 		v = binary.BigEndian.AppendUint64(v, math.Float64bits(res.Score))
 	}
-	r.asked.add(q, r.store.opts.Wall(), r.store.opts.Requests)
+	r.asked.add(q, r.store.opts.Wall(), r.store.age(), r.store.opts.Requests)
 	return b.Set(requestKey(r.id, q), v, nil)
 }
 
@@ -74,7 +75,7 @@ func (r *Replica) writeRequests(b *pebble.Batch, deltas []*crdt.Delta, known map
 			}
 			res, told := answers[q.ID]
 			if !told && len(d.Changes) > 0 {
-				res = crdt.Result{Kind: d.Changes[0].ID.Kind, Changed: 1}
+				res = crdt.Result{Kind: soleKind(d), Changed: 1}
 			}
 			if err := r.writeRequest(b, q.ID, crdt.Dot{Actor: d.Actor, Seq: q.Seq}, res, told); err != nil {
 				return err
@@ -138,7 +139,7 @@ func (r *Replica) repeated(m *Mutation) (*Done, error) {
 		done.Delta, err = st.coalesce()
 	}
 	if !told {
-		done.Kind = m.kindIn(done.Delta, res.Kind)
+		done.Kind = m.kindIn(done.Delta, dot, res.Kind)
 	}
 	if err == nil && (!told || toldBeside(m.Op)) {
 		done.After, err = r.newTxn().after(done.Delta, m.Key, done.Kind)
@@ -146,18 +147,36 @@ func (r *Replica) repeated(m *Mutation) (*Done, error) {
 	return done, err
 }
 
-// kindIn is the kind as which a key was changed by an event that may have come in
-// a run with those of other keys, where the record of the request tells the kind of
-// one of them.
-func (m *Mutation) kindIn(run *crdt.Delta, recorded crdt.Kind) crdt.Kind {
-	if m.Op.Kind != crdt.NoKind {
-		return m.Op.Kind
+// soleKind is the kind as which a run changed a key; none where it changed several,
+// for which of them is a request's is told by the request alone.
+func soleKind(run *crdt.Delta) crdt.Kind {
+	for i := range run.Changes {
+		if run.Changes[i].ID.KeyID != run.Changes[0].ID.KeyID || run.Changes[i].ID.Kind != run.Changes[0].ID.Kind {
+			return crdt.NoKind
+		}
 	}
-	if run != nil {
-		for i := range run.Changes {
-			if run.Changes[i].ID.KeyID == m.Key {
-				return run.Changes[i].ID.Kind
-			}
+	return run.Changes[0].ID.Kind
+}
+
+// kindIn is the kind as which a request changed its key, whose event may have come
+// in a run with others; recorded is what its record tells.
+func (m *Mutation) kindIn(run *crdt.Delta, dot crdt.Dot, recorded crdt.Kind) crdt.Kind {
+	switch {
+	case m.Op.Kind != crdt.NoKind:
+		return m.Op.Kind
+	case recorded != crdt.NoKind || run == nil:
+		return recorded
+	}
+	for i := range run.Changes {
+		ch := &run.Changes[i]
+		if ch.ID.KeyID != m.Key || ch.ID.Kind == crdt.Expiry {
+			continue
+		}
+		if slices.ContainsFunc(ch.Puts, func(e crdt.Entry) bool { return e.Dot == dot }) {
+			return ch.ID.Kind
+		}
+		if recorded == crdt.NoKind || len(ch.Puts) > 0 { // a bcounter's event goes on with an older dot
+			recorded = ch.ID.Kind
 		}
 	}
 	return recorded
@@ -195,20 +214,24 @@ func decodeRequest(v []byte) (dot crdt.Dot, res crdt.Result, told bool, err erro
 }
 
 // TrimRequests forgets request ids that are past the window, and a minute more
-// for clocks that differ; none unless the wall has gone steadily for a window.
+// for clocks that differ. What was recorded less than a window ago is kept
+// whatever the wall shows; so nothing is forgotten in the first one after an
+// opening, which cannot tell.
 func (r *Replica) TrimRequests() error {
 	if err := r.store.enter(); err != nil {
 		return err
 	}
 	defer r.store.leave()
-	wall := r.store.opts.Wall()
-	if r.store.paced.look(wall, r.store.steady()) < r.store.opts.Requests {
+	window, age := r.store.opts.Requests, r.store.age()
+	if age < window {
 		return nil
 	}
-	cut := wall.Add(-r.store.opts.Requests - time.Minute)
+	cut := r.store.opts.Wall().Add(-window - time.Minute).UnixMilli()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var q crdt.RequestID
 	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(max(cut.UnixMilli(), 0)))
+	binary.BigEndian.PutUint64(ms[:], uint64(max(min(cut, r.asked.births.first(age, window)), 0)))
 	copy(q[:6], ms[2:])
 	first := replicaPrefix(tableRequest, r.id)
 	some := false

@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -135,13 +136,10 @@ func TestNothingToDoIsAcknowledgedWhenDurable(t *testing.T) {
 
 func TestRequestsPastTheWindow(t *testing.T) {
 	s, w := openMem(t)
-	s.steady = w.now
+	born := w.now()
+	s.age = func() time.Duration { return w.now().Sub(born) }
 	r := s.Replica(testID)
 	k := testKey("c")
-	born := w.now()
-	if err := r.TrimRequests(); err != nil { // the first look at the wall
-		t.Fatal(err)
-	}
 	m := &Mutation{Key: k, Op: add(1), Request: request(born, 1)}
 	wait(t, must(r.Mutate(m))(t).Commit)
 	count := func() int { return records(t, s, tableRequest) }
@@ -178,70 +176,93 @@ func TestRequestsPastTheWindow(t *testing.T) {
 func TestARepeatTellsOfItsOwnKey(t *testing.T) {
 	src, w := openMem(t)
 	from, k := src.Replica(testID), testKey("k")
-	q := request(w.now(), 1)
+	bounded := func(n int64, kind crdt.Kind) *crdt.Op { return &crdt.Op{Code: crdt.OpAdd, Kind: kind, N: n} }
 	mutate(t, from, testKey("other"), add(5))
-	mutate(t, from, k, &crdt.Op{Code: crdt.OpAdd, Kind: crdt.BCounter, N: 3})
-	first := must(from.Mutate(&Mutation{Key: k, Op: &crdt.Op{Code: crdt.OpAdd, Kind: crdt.BCounter, N: 4}, Request: q}))(t)
+	mutate(t, from, k, assign("v"))
+	mutate(t, from, k, del())
+	mutate(t, from, k, bounded(3, crdt.BCounter))
+	q := request(w.now(), 1)
+	first := must(from.Mutate(&Mutation{Key: k, Op: bounded(4, crdt.BCounter), Request: q}))(t)
 	wait(t, first.Commit)
 	mutate(t, from, testKey("another"), add(9))
 	run := must(from.Collect(first.Dot.Actor, 0, 1<<20))(t)
 
 	r := open(t, testOptions(vfs.NewMem(), w)).Replica(testID)
 	apply(t, r, run)
-	done := must(r.Mutate(&Mutation{Key: k, Op: &crdt.Op{Code: crdt.OpAdd, Kind: crdt.BCounter, N: 4}, Request: q}))(t)
-	if !done.Repeats || !done.Untold || len(done.After) == 0 {
-		t.Fatalf("%+v, want what the counter is now", done)
-	}
-	if v := crdt.ReadValue(crdt.BCounter, done.After); v.Int != 7 {
-		t.Errorf("the counter is %d, want 7", v.Int)
-	}
-}
-
-// TestWallThatWasSetForgetsNoRequest: of what was carried out a minute ago, a retry
-// must be known when the wall is right again.
-func TestWallThatWasSetForgetsNoRequest(t *testing.T) {
-	s, w := openMem(t)
-	began := w.now()
-	var passed time.Duration
-	s.steady = func() time.Time { return began.Add(passed) }
-	r, k := s.Replica(testID), testKey("c")
-	pass := func(d time.Duration) {
-		for range d / time.Minute {
-			passed += time.Minute
-			w.advance(time.Minute)
-			if err := r.TrimRequests(); err != nil {
-				t.Fatal(err)
-			}
+	for _, kind := range []crdt.Kind{crdt.BCounter, crdt.NoKind} {
+		done := must(r.Mutate(&Mutation{Key: k, Op: bounded(4, kind), Request: q}))(t)
+		if !done.Repeats || !done.Untold || done.Kind != crdt.BCounter || len(done.After) != 1 {
+			t.Fatalf("asked for kind %s: %+v, want what the bcounter is now", kind, done)
+		}
+		if v := crdt.ReadValue(crdt.BCounter, done.After); v.Int != 7 {
+			t.Errorf("asked for kind %s: the counter is %d, want 7", kind, v.Int)
 		}
 	}
-	pass(time.Hour)
-	m := &Mutation{Key: k, Op: add(1), Request: request(w.now(), 1)}
-	wait(t, must(r.Mutate(m))(t).Commit)
-	for range 2 {
-		w.advance(time.Hour)
-		pass(4 * time.Minute)
-		w.advance(-time.Hour)
-		pass(2 * time.Minute)
-	}
-	if done := must(r.Mutate(m))(t); !done.Repeats {
-		t.Error("the request was carried out again after the wall had been an hour ahead")
-	}
-	pass(20 * time.Minute)
-	if n := records(t, s, tableRequest); n != 0 {
-		t.Errorf("%d ids are remembered though they are past the window and the wall has gone steadily", n)
+}
+
+// TestWallThatWasSetForgetsNoRequest: of what was carried out less than a window
+// ago a retry must be known when the wall is right again, however long it was wrong.
+func TestWallThatWasSetForgetsNoRequest(t *testing.T) {
+	for name, ahead := range map[string][]time.Duration{
+		"for a while": {4 * time.Minute}, "again and again": {time.Minute, 3 * time.Minute, 5 * time.Minute}, "for long": {time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, w := openMem(t)
+			var age time.Duration
+			s.age = func() time.Duration { return age }
+			r, k := s.Replica(testID), testKey("k")
+			pass := func(d time.Duration) {
+				for range d / time.Minute {
+					age += time.Minute
+					w.advance(time.Minute)
+					if err := r.TrimRequests(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			pass(time.Hour)
+			for i, d := range ahead {
+				w.advance(time.Duration(1+i) * time.Hour)
+				pass(d)
+				w.advance(-time.Duration(1+i) * time.Hour)
+			}
+			const right = 10 * time.Minute // before which it came from another node, whose wall was right
+			run := put(k, 9, 1, "v")
+			run.Requests = []crdt.Request{{Seq: 1, ID: request(w.now(), 1)}}
+			wait(t, must(r.Apply([]*crdt.Delta{run}, false))(t))
+			w.advance(time.Hour)
+			pass(right)
+			w.advance(-time.Hour)
+			pass(time.Minute)
+			m := &Mutation{Key: k, Op: assign("v"), Request: run.Requests[0].ID}
+			if done := must(r.Mutate(m))(t); !done.Repeats {
+				t.Error("the request was carried out again after the wall had been ahead")
+			}
+			pass(20 * time.Minute)
+			if n := records(t, s, tableRequest); n != 0 {
+				t.Errorf("%d ids are remembered though they are past the window", n)
+			}
+		})
 	}
 }
 
-// TestSlewIsNoJump: a wall that is being set right slowly counts as steady.
-func TestSlewIsNoJump(t *testing.T) {
-	var s steadiness
-	wall := time.Unix(1_700_000_000, 0)
-	steady := wall
-	s.look(wall, steady)
-	for range 24 {
-		wall, steady = wall.Add(time.Hour+1800*time.Millisecond), steady.Add(time.Hour)
-		if kept := s.look(wall, steady); kept < time.Hour {
-			t.Fatalf("a wall that gains 1.8 s an hour was steady for %v", kept)
+// TestBirthsOfAWindow: what was recorded within a window counts, and soon nothing
+// that was recorded before.
+func TestBirthsOfAWindow(t *testing.T) {
+	const window = 15 * time.Minute
+	var b births
+	at := time.UnixMilli
+	if got := b.first(time.Hour, window); got != math.MaxInt64 {
+		t.Errorf("of nothing the first birth is %d", got)
+	}
+	b.note(at(500), 0, window)
+	b.note(at(100), 30*time.Second, window)
+	b.note(at(900), 10*time.Minute, window)
+	for age, want := range map[time.Duration]int64{
+		time.Minute: 100, 15*time.Minute + 30*time.Second: 100, 17 * time.Minute: 900, 25 * time.Minute: 900, 27 * time.Minute: math.MaxInt64,
+	} {
+		if got := b.first(age, window); got != want {
+			t.Errorf("after %v the first birth is %d, want %d", age, got, want)
 		}
 	}
 }

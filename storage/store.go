@@ -113,8 +113,7 @@ type Store struct {
 	kinds     []crdt.Kind // all that a key may exist as
 	feeds     feeds
 	unchanged unchanged
-	steady    func() time.Time // time.Now, which nobody sets; a test's own
-	paced     steadiness
+	age       func() time.Duration // since the opening, by a clock that nobody sets; a test's own
 
 	mu       sync.Mutex
 	replicas map[ReplicaID]*Replica
@@ -140,11 +139,13 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: o, bits: bits.Len(uint(o.Identity.Partitions)) - 1, rand: o.Rand, opening: rand.Uint64(), steady: time.Now,
+		opts: o, bits: bits.Len(uint(o.Identity.Partitions)) - 1, rand: o.Rand, opening: rand.Uint64(),
 		replicas: map[ReplicaID]*Replica{}, stop: make(chan struct{}), kinds: crdt.SupportedKinds(),
 		failure: &pebbleLogger{log: o.Logger, exit: o.Exit},
 		turns:   make(chan struct{}, turnsEach*runtime.GOMAXPROCS(0)),
 	}
+	opened := time.Now()
+	s.age = func() time.Duration { return time.Since(opened) }
 	if err := s.claim(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
 	}

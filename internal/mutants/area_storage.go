@@ -11,7 +11,7 @@ func storageMutants() []Mutant {
 		},
 		{ // found by the simulation: a clock that was ahead made requests look old, and retries were carried out again
 			Name: "storage/wall-that-jumped-trims", File: "storage/requests.go", Packages: packages, Run: "TestWallThatWasSet",
-			Old: "r.store.steady()) < r.store.opts.Requests {", New: "r.store.steady()) < 0 {",
+			Old: "min(cut, r.asked.births.first(age, window))", New: "cut",
 		},
 		{ // found by 13,334 seeds of the simulation: an acknowledged increment was removed by an earlier try of a reset
 			Name: "storage/what-changed-nothing-is-forgotten", File: "storage/unchanged.go", Packages: packages, Run: "TestEarlierTryOfWhatChangedNothing",

@@ -159,7 +159,7 @@ func (c customs) enters(r replication.Replica) {
 	}
 }
 
-// joins counts those of whole partitions, by all nodes.
+// joins counts those of whole partitions from co-owners, by all nodes.
 func (c *Cluster) joins() uint64 {
 	n := c.watch.joins.Load()
 	for node := range c.nodes {

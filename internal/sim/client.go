@@ -82,9 +82,10 @@ func (c *client) ask(n *Node, timeout time.Duration, f func(ctx context.Context,
 	}
 }
 
-func (l *life) carryOut(timeout time.Duration, f func(ctx context.Context, node *dc.Node) reply) reply {
+func (l *life) carryOut(timeout time.Duration, f func(ctx context.Context, node *dc.Node) reply) (r reply) {
 	ctx, cancel := context.WithTimeout(l.ctx, timeout)
 	defer cancel()
+	r.err = errDied // unless it returns
 	defer l.notePanic()
 	return f(ctx, l.dc)
 }

@@ -236,29 +236,43 @@ func cellsOf(places []place) string {
 // clock: an event that only some have may be behind what repairs brought to others,
 // but once all have all of them nothing may. It heals, so only who looks in time sees it.
 func (c *Cluster) unlike() {
-	roots := map[copyOf][][]byte{}
-	clocks := map[copyOf]map[uint64]bool{}
-	for n := range c.nodes {
-		digests := n.digests()
-		if digests == nil {
-			return
-		}
-		for p, d := range digests {
-			if clocks[p] == nil {
-				clocks[p] = map[uint64]bool{}
-			}
-			clocks[p][d.GetClockHash()] = true
-			if !d.GetReady() || len(d.GetMerkleRoot()) == 0 {
-				clocks[p][0] = true
-			}
-			roots[p] = append(roots[p], d.GetMerkleRoot())
-		}
+	seen := map[copyOf]*sight{}
+	if !c.see(seen) || !c.see(seen) { // nothing may have come while they were asked one after another
+		return
 	}
-	for p, of := range roots {
-		if differ := slices.ContainsFunc(of, func(root []byte) bool { return !bytes.Equal(root, of[0]) }); differ && len(clocks[p]) == 1 {
+	for p, s := range seen {
+		if len(s.clocks) == 1 && len(s.roots) > 1 {
 			c.watch.fail("partition %s: trees differ though all replicas have one clock", p)
 		}
 	}
+}
+
+// sight is which clocks and trees the replicas of a partition have.
+type sight struct {
+	clocks map[uint64]bool // 0 stands for one of a replica that is not ready
+	roots  map[string]bool
+}
+
+// see adds what all nodes tell, and reports whether all of them do.
+func (c *Cluster) see(seen map[copyOf]*sight) bool {
+	for n := range c.nodes {
+		digests := n.digests()
+		if digests == nil {
+			return false
+		}
+		for p, d := range digests {
+			s := seen[p]
+			if s == nil {
+				s = &sight{map[uint64]bool{}, map[string]bool{}}
+				seen[p] = s
+			}
+			s.clocks[d.GetClockHash()], s.roots[string(d.GetMerkleRoot())] = true, true
+			if !d.GetReady() {
+				s.clocks[0] = true
+			}
+		}
+	}
+	return true
 }
 
 // settlePause is the pause between two looks at whether all are equal.

@@ -172,6 +172,7 @@ func (n *Node) kill(l *life, unsyncedPercent int) {
 	n.mu.Lock()
 	same := n.life == l
 	if same {
+		n.cluster.watch.joins.Add(l.dc.Counters().Joins.Load())
 		n.life = nil
 	}
 	n.mu.Unlock()
@@ -184,7 +185,6 @@ func (n *Node) kill(l *life, unsyncedPercent int) {
 	if l.wan != nil {
 		l.wan.Kill()
 	}
-	n.cluster.watch.joins.Add(l.dc.Counters().Joins.Load())
 	l.cancel()
 	n.mem = l.disk.crash(n.cluster.rand(), unsyncedPercent)
 	n.bury(l)
