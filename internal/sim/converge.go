@@ -237,8 +237,10 @@ func cellsOf(places []place) string {
 // but once all have all of them nothing may. It heals, so only who looks in time sees it.
 func (c *Cluster) unlike() {
 	seen := map[copyOf]*sight{}
-	if !c.see(seen) || !c.see(seen) { // nothing may have come while they were asked one after another
-		return
+	for range 2 { // nothing may have come while they were asked one after another
+		if !c.see(seen) {
+			return
+		}
 	}
 	for p, s := range seen {
 		if len(s.clocks) == 1 && len(s.roots) > 1 {
