@@ -66,7 +66,8 @@ func (n *Node) digests() map[copyOf]*v1.ReplicaDigest {
 	return out
 }
 
-// clocks are the durable clocks of a node's replicas; nil if it is down.
+// clocks are the durable clocks of a node's replicas, empty ones too: a node that
+// lost its disk owns what it did before. Nil if it is down.
 func (n *Node) clocks() map[copyOf]crdt.Clock {
 	digests := n.digests()
 	if digests == nil {
@@ -74,9 +75,14 @@ func (n *Node) clocks() map[copyOf]crdt.Clock {
 	}
 	out := map[copyOf]crdt.Clock{}
 	for p, d := range digests {
-		if clock, err := crdt.DecodeClock(d.GetClock()); err == nil {
-			out[p] = clock
+		clock := crdt.Clock{} // of which nothing is told
+		if b := d.GetClock(); len(b) > 0 {
+			var err error
+			if clock, err = crdt.DecodeClock(b); err != nil {
+				n.cluster.watch.fail("clock of %s of %s: %v", p, n, err)
+			}
 		}
+		out[p] = clock
 	}
 	return out
 }
