@@ -245,9 +245,8 @@ func (c *client) readLevel() (o *v1.ReadOptions, s strength) {
 // pick draws one of some values.
 func pick[T any](rnd *rand.Rand, of []T) T { return of[rnd.IntN(len(of))] }
 
-// take draws one of some values and takes it out.
-func take[T any](rnd *rand.Rand, of *[]T) T {
-	i := rnd.IntN(len(*of))
+// takeAt takes out one of some values.
+func takeAt[T any](of *[]T, i int) T {
 	v := (*of)[i]
 	*of = slices.Delete(*of, i, i+1)
 	return v

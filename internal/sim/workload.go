@@ -121,8 +121,7 @@ func (c *client) put() {
 // deleteOwn deletes exactly one value that the client has put. If that is
 // acknowledged the value is gone for ever, whatever comes back.
 func (c *client) deleteOwn(i int) {
-	w := c.puts[i]
-	c.puts = slices.Delete(c.puts, i, i+1)
+	w := takeAt(&c.puts, i)
 	if c.clear(history.Delete, w.key, w.context) && w.sturdy {
 		c.run.mustBeGone(w.key, w.value)
 	}
@@ -148,7 +147,7 @@ func (c *client) removeOwn() {
 	if len(c.adds) == 0 {
 		return
 	}
-	w := take(c.rnd, &c.adds)
+	w := takeAt(&c.adds, c.rnd.IntN(len(c.adds)))
 	req, s := c.update(w.key)
 	req.Op = &v1.UpdateRequest_SetRemove{SetRemove: &v1.SetRemove{Elements: bytesOf([]string{w.value})}}
 	rec := &history.Record{Op: history.SRem, Key: w.key, Arg: []string{w.value}}
