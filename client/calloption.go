@@ -51,7 +51,8 @@ func WithR(n int) CallOption { return func(o *callOptions) { o.r = uint32(max(0,
 func WithW(n int) CallOption { return func(o *callOptions) { o.w = uint32(max(0, n)) } }
 
 // WithStrict counts owners of the key's partition only, and no nodes that stand
-// in for owners that are away.
+// in for owners that are away; in a read, no owner that lost its disk and may not have
+// back yet what it had acknowledged.
 func WithStrict() CallOption { return func(o *callOptions) { o.strict = true } }
 
 // WithContext says what the caller of a write observed: the Context of an

@@ -89,9 +89,9 @@ func startDCEvery(t *testing.T, nodes, replicas int, exchange time.Duration, cha
 		w.mu.Unlock()
 		out = append(out, n)
 	}
-	eventually(t, "the nodes see each other", func() bool {
+	eventually(t, "the nodes see each other, and that nobody had anything before", func() bool {
 		for _, n := range out {
-			if len(n.Live()) < nodes {
+			if len(n.Live()) < nodes || n.recovery.under.Load() {
 				return false
 			}
 		}

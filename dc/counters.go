@@ -24,6 +24,9 @@ type Counters struct {
 	PassedOver atomic.Uint64
 	// DigestMismatches are reads for which replicas did not agree.
 	DigestMismatches atomic.Uint64
+	// ReadsOfRecovering are questions of reads for which an answer had to count of a
+	// replica that lost its disk and does not know yet that it has all back.
+	ReadsOfRecovering atomic.Uint64
 	// ReadRepairs are reads that found replicas behind the join of all that were
 	// read, and RepairedReplicas the replicas that took it over durably, this
 	// node's own included.

@@ -81,11 +81,17 @@ type gathering struct {
 	// final tells of an error whether it is an answer: the next node would not
 	// answer otherwise. Nil: none is.
 	final func(reply) bool
+	// makesDo says that as many as least are enough where no more can be had, those
+	// of replicas that are recovering included, if so many as proven are not.
+	makesDo       bool
+	least, proven int
 
 	replies chan reply
 	asked   []asked
 	got     []reply
-	open    int // asked and not answered
+	spare   []reply // answers of replicas that are recovering
+	less    bool    // it had to do with less than was wanted
+	open    int     // asked and not answered
 	last    error
 }
 
@@ -110,14 +116,13 @@ func (g *gathering) run(ctx context.Context) ([]reply, error) {
 	}
 	timer := time.NewTimer(g.pause(time.Now()))
 	defer timer.Stop()
-	for len(g.got) < g.want && g.open > 0 {
+	for len(g.got) < g.want && g.open > 0 && !g.settles() {
 		select {
 		case r := <-g.replies:
-			if g.took(r) {
-				continue
-			}
-			if len(g.asked) < len(g.nodes) {
+			if !g.took(r) && len(g.asked) < len(g.nodes) {
 				g.next(ctx, false)
+			}
+			if len(g.got) < g.want {
 				timer.Reset(g.pause(time.Now()))
 			}
 		case <-timer.C:
@@ -127,7 +132,29 @@ func (g *gathering) run(ctx context.Context) ([]reply, error) {
 			return g.got, ctx.Err()
 		}
 	}
+	if len(g.got) < g.want && g.enough() {
+		g.got, g.less = append(g.got, g.spare...), true
+	}
 	return g.got, g.last
+}
+
+// settles reports whether there is nothing to be had but what is enough: those
+// that have yet to answer have fallen silent.
+func (g *gathering) settles() bool {
+	if !g.enough() || len(g.asked) < len(g.nodes) {
+		return false
+	}
+	for i := range g.asked {
+		if a := &g.asked[i]; !a.answered && !g.n.suspected(a.node) {
+			return false
+		}
+	}
+	return true
+}
+
+// enough reports whether what is there would do, if no more is to be had.
+func (g *gathering) enough() bool {
+	return g.makesDo && len(g.got) >= g.proven && len(g.got)+len(g.spare) >= g.least
 }
 
 // next asks the next node.
@@ -156,6 +183,10 @@ func (g *gathering) took(r reply) bool {
 		g.last = fmt.Errorf("%s: %w", r.from, r.err)
 		return false
 	}
+	if r.resp.GetRead().GetRecovering() {
+		g.spare = append(g.spare, r)
+		return false
+	}
 	g.got = append(g.got, r)
 	return true
 }
@@ -163,8 +194,11 @@ func (g *gathering) took(r reply) bool {
 // pause is how long to wait before hurry is due.
 func (g *gathering) pause(now time.Time) time.Duration {
 	wait := time.Duration(1<<63 - 1)
-	if len(g.asked) == len(g.nodes) {
-		return wait // nobody is left to ask
+	if len(g.asked) == len(g.nodes) { // nobody is left to ask
+		if g.enough() {
+			return lookAgain
+		}
+		return wait
 	}
 	for i := range g.asked {
 		switch a := &g.asked[i]; {

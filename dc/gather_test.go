@@ -23,6 +23,8 @@ type slow struct {
 	fails  map[string]error
 	asked  []string
 	silent map[string]time.Time // since when
+
+	recovering string // a node that answers so
 }
 
 const never = -1
@@ -40,7 +42,11 @@ func (s *slow) Send(to string, _ *peerv1.Request, done func(*peerv1.Response, er
 		done(nil, err)
 	case takes == never:
 	default:
-		time.AfterFunc(takes, func() { done(&peerv1.Response{}, nil) })
+		resp := &peerv1.Response{}
+		if to == s.recovering {
+			resp.Of = &peerv1.Response_Read{Read: &peerv1.ReadDone{Recovering: true}}
+		}
+		time.AfterFunc(takes, func() { done(resp, nil) })
 	}
 }
 
@@ -193,6 +199,57 @@ func TestFailureIsMadeGoodAtOnce(t *testing.T) {
 			t.Errorf("Hedges = %d, want 0", got)
 		}
 	})
+}
+
+// An answer of a replica that is recovering counts where no better one comes: after
+// a failure at once, after silence as soon as that is one; never in a strict read.
+func TestMakeDoWithWhoIsRecovering(t *testing.T) {
+	tests := []struct {
+		name    string
+		c       time.Duration // that c takes
+		fails   error
+		lenient bool
+		from    string
+		least   time.Duration
+	}{
+		{"another answers", 5 * time.Millisecond, nil, true, "c", 5 * time.Millisecond},
+		{"another fails", 0, ErrNotSent, true, "b", 0},
+		{"another is silent", never, nil, true, "b", time.Second},
+		{"strict, and another answers", 5 * time.Millisecond, nil, false, "c", 5 * time.Millisecond},
+		{"strict, and another fails", 0, ErrNotSent, false, "", 0},
+		{"strict, and another is silent", never, nil, false, "", 20 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &slow{takes: map[string]time.Duration{"b": time.Millisecond, "c": tt.c}, recovering: "b"}
+				n := bare(s, 5)
+				s.fails["c"] = tt.fails
+				if tt.fails == nil {
+					delete(s.fails, "c")
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				began := time.Now()
+				g := gathering{n: n, nodes: []string{"b", "c"}, want: 1, makesDo: tt.lenient, least: 1, class: readClass, ask: func() *peerv1.Request {
+					return &peerv1.Request{Of: &peerv1.Request_Read{Read: &peerv1.Read{}}}
+				}}
+				got, _ := g.run(ctx)
+				from := ""
+				if len(got) > 0 {
+					from = got[0].from
+				}
+				took := time.Since(began)
+				if from != tt.from || len(got) > 1 || took < tt.least || took > tt.least+200*time.Millisecond {
+					t.Errorf("answered by %q after %v, want %q after about %v", from, took, tt.from, tt.least)
+				}
+				if g.less != (tt.from == "b") {
+					t.Errorf("had to do with less: %t", g.less)
+				}
+				time.Sleep(time.Second)
+			})
+		})
+	}
 }
 
 func TestReadEndsWithItsTime(t *testing.T) {

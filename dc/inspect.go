@@ -133,7 +133,7 @@ func (n *Node) status() *v1.NodeStatus {
 	s := &v1.NodeStatus{
 		Id: n.id, Partitions: uint32(n.owned(n.id)), DiskBytes: n.store.DiskBytes(), ReadOnly: n.store.ReadOnly(),
 		UptimeMs: uint64(max(n.opts.Storage.Wall().Sub(n.started), 0).Milliseconds()),
-		Moving:   n.moves.progress(), Guests: uint32(len(n.guests())), Epoch: n.epoch(),
+		Moving:   n.moves.progress(), Guests: uint32(len(n.guests())), Epoch: n.epoch(), Recovering: uint32(n.recovery.left()),
 		ConflictsSeen: n.store.ArisenCount(),
 		Peers:         n.peerHealth(), PhiThreshold: n.opts.PhiThreshold, HeartbeatMs: uint64(n.opts.Heartbeat.Milliseconds()),
 	}

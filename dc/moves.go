@@ -98,6 +98,7 @@ func (m *moves) catchUp(l *layout) {
 	for _, id := range m.coming {
 		if !m.complete[id] && m.caughtUp(l, id) {
 			m.complete[id] = true
+			m.n.recovery.moved(id)
 		}
 	}
 }
@@ -108,29 +109,10 @@ func (m *moves) catchUp(l *layout) {
 // quorum is left without one, and all that are alive have, what they told is
 // all there is; and what is written since is written here as well.
 func (m *moves) caughtUp(l *layout, id storage.ReplicaID) bool {
-	old := l.sets(id)[0]
-	told := 0
 	if m.marks[id] == nil {
 		m.marks[id] = map[string]crdt.Clock{}
 	}
-	own := m.n.store.Replica(id).Durable()
-	for _, owner := range old {
-		mark, ok := m.marks[id][owner]
-		if !ok {
-			if mark, ok = m.n.peers.toldUnder(l.doc.Epoch, owner, id); ok {
-				m.marks[id][owner] = mark
-			}
-		}
-		switch {
-		case !ok && m.n.alive(owner):
-			return false
-		case ok && !own.Covers(&mark):
-			return false
-		case ok:
-			told++
-		}
-	}
-	return told >= len(old)-leastQuorum(len(old))+1
+	return m.n.coversQuorums(l, l.sets(id)[0], id, m.marks[id])
 }
 
 // toldUnder is a peer's clock, if it was told under an epoch.

@@ -179,13 +179,14 @@ type Node struct {
 	repairs      repairs
 	sessionPulls singleflight.Group
 
-	peers  *catchUp // what is known of the clocks of others
-	moves  *moves
-	levels *levelling
-	walls  walls
-	rights *rightsKeeper
-	agree  *agreement
-	count  Counters
+	peers    *catchUp // what is known of the clocks of others
+	moves    *moves
+	levels   *levelling
+	recovery *recovery
+	walls    walls
+	rights   *rightsKeeper
+	agree    *agreement
+	count    Counters
 
 	tails   *tails
 	watches atomic.Int64 // of clients
@@ -226,6 +227,7 @@ func Open(o Options) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers = newCatchUp(n)
 	n.levels = newLevels(n)
+	n.recovery = newRecovery(n)
 	n.moves = newMoves(n)
 	n.rights = newRightsKeeper()
 	n.tails = newTails(n)
@@ -253,6 +255,7 @@ func (n *Node) begin() {
 	n.work.Go(n.buckets.follow)
 	n.work.Go(n.hostGuests)
 	n.work.Go(n.moves.run)
+	n.work.Go(n.recovery.run)
 	n.work.Go(n.tails.run)
 	n.work.Go(n.trim)
 	n.work.Go(n.sweep)

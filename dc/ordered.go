@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -37,30 +36,26 @@ const levelRounds = 4
 func (n *Node) readOrdered(ctx context.Context, t *target, q storage.Query, r int) (*storage.Answer, error) {
 	replica := n.store.Replica(t.id)
 	a, err := replica.Read(q)
-	if err != nil || r < 2 {
+	if err != nil || r < 2 && !t.recovering {
 		return a, err
 	}
-	equal, err := n.sameDigest(ctx, t, a.State[:], r-1, t.digest)
-	if err != nil || equal {
+	theirs, err := n.ask(ctx, t, r-1, readClass, t.digest)
+	if err != nil || n.sameDigests(theirs, a.State[:]) {
 		return a, err
 	}
-	if n.levelWith(ctx, t, r-1) {
+	if n.levelWith(ctx, t, theirs) {
 		return replica.Read(q)
 	}
 	q.Order, q.Limit, q.Bytes = nil, 0, 0
 	return n.readAll(ctx, t, q, r)
 }
 
-// levelWith brings this replica to where `others` co-owners are; false when
+// levelWith brings this replica to where co-owners are that answered; false when
 // events of their logs were not enough for that.
-func (n *Node) levelWith(ctx context.Context, t *target, others int) bool {
-	peers := slices.DeleteFunc(n.byHealth(t.owners), func(o string) bool { return o == n.id })
-	if len(peers) < others {
-		return false
-	}
+func (n *Node) levelWith(ctx context.Context, t *target, theirs []readAnswer) bool {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, peer := range peers[:others] {
-		g.Go(func() error { return n.takeMissing(ctx, t, peer) })
+	for _, a := range theirs {
+		g.Go(func() error { return n.takeMissing(ctx, t, a.from) })
 	}
 	return g.Wait() == nil
 }

@@ -37,6 +37,7 @@ func (n *Node) get(ctx context.Context, req *v1.GetRequest) (*v1.GetResponse, er
 	if err != nil {
 		return nil, err
 	}
+	t.strict = req.GetOptions().GetStrict()
 	if !slices.Contains(t.owners, n.id) {
 		return n.forwardGet(ctx, t, req)
 	}
@@ -81,7 +82,7 @@ func (n *Node) readFrom(ctx context.Context, t *target, q storage.Query, r int) 
 		return n.readOrdered(ctx, t, q, r)
 	}
 	a, err := n.store.Replica(t.id).Read(q)
-	if err != nil || r < 2 {
+	if err != nil || r < 2 && !t.recovering {
 		return a, err
 	}
 	equal, err := n.sameDigest(ctx, t, a.State[:], r-1, t.digest)
@@ -96,17 +97,24 @@ func (n *Node) readFrom(ctx context.Context, t *target, q storage.Query, r int) 
 // some do not answer.
 func (n *Node) sameDigest(ctx context.Context, t *target, mine []byte, others int, of func() *peerv1.Read) (bool, error) {
 	got, err := n.ask(ctx, t, others, readClass, of)
-	if err != nil {
-		return false, err
-	}
-	for _, d := range got {
+	return err == nil && n.sameDigests(got, mine), err
+}
+
+// sameDigests reports whether all digests are the same as mine.
+func (n *Node) sameDigests(theirs []readAnswer, mine []byte) bool {
+	for _, d := range theirs {
 		if !bytes.Equal(d.done.GetDigest(), mine) {
 			n.count.DigestMismatches.Add(1)
-			return false, nil
+			return false
 		}
 	}
-	return true, nil
+	return true
 }
+
+// provenOf is how many of r answers of n owners must be of replicas that have all
+// that they acknowledged: so many that, after the loss of a disk, none is read past that
+// two had acknowledged.
+func provenOf(r, n int) int { return min(r, n-1) }
 
 // digest asks for the digest of the key.
 func (t *target) digest() *peerv1.Read {
@@ -119,21 +127,35 @@ type readAnswer struct {
 }
 
 // ask sends a read to co-owners, the healthiest first, until `want` have
-// answered. See gathering for what it does about those that do not.
+// answered; one more where this replica is recovering and so does not count itself.
+// Others that are recovering count where too few answer; in a strict read only beside
+// all others.
+// See gathering for what it does about those that do not answer.
 func (n *Node) ask(ctx context.Context, t *target, want int, c class, read func() *peerv1.Read) ([]readAnswer, error) {
 	others := slices.DeleteFunc(n.byHealth(t.owners), func(o string) bool { return o == n.id })
 	if want > len(others) {
 		return nil, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d replicas asked for, %d exist", want+1, len(others)+1)
 	}
-	g := gathering{n: n, nodes: others, want: want, class: c, final: stale, ask: func() *peerv1.Request {
+	g := gathering{n: n, nodes: others, want: want, makesDo: true, least: want, class: c, final: stale, ask: func() *peerv1.Request {
 		return &peerv1.Request{Of: &peerv1.Request_Read{Read: read()}}
 	}}
-	got, err := g.run(ctx)
-	if len(got) < want && ctx.Err() != nil {
-		return nil, fmt.Errorf("read %d replicas, %d answered: %w", want+1, len(got)+1, ctx.Err())
+	mine := 1
+	if t.recovering {
+		g.want, mine = want+1, 0
 	}
-	if len(got) < want {
-		return nil, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d of %d replicas answered, %d were asked for: %v", len(got)+1, len(t.owners), want+1, err)
+	if t.strict {
+		g.proven = provenOf(want+1, len(t.owners)) - mine
+	}
+	got, err := g.run(ctx)
+	switch {
+	case g.less:
+		n.count.ReadsOfRecovering.Add(1)
+	case len(got) == g.want:
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("read %d replicas, %d answered: %w", want+1, len(got)+mine, ctx.Err())
+	default:
+		return nil, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d of %d replicas answered that count (and %d that lost a disk and may not have all back), %d were asked for: %v",
+			len(got)+mine, len(t.owners), len(g.spare)+1-mine, want+1, err)
 	}
 	answers := make([]readAnswer, len(got))
 	for i, r := range got {

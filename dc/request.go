@@ -26,6 +26,10 @@ type target struct {
 	owners []string // those of this datacenter that are read from, nearest first
 	strict bool     // no stand-ins
 
+	// recovering says that this node's replica does not count for reads: before it was
+	// read, since it may have all back by the time that others have answered.
+	recovering bool
+
 	recalls uint64 // of requests, before it was asked whether this one is known: see recall
 }
 
@@ -67,7 +71,7 @@ func (n *Node) locate(bucketName string, key []byte) (*target, error) {
 	t := &target{bucket: b, key: crdt.KeyID{Bucket: bucketName, Key: string(key)}}
 	hash := ring.KeyHash(bucketName, key)
 	t.id = storage.ReplicaID{Placement: b.placement.id, Partition: uint32(ring.PartitionOf(hash, n.opts.Topology.Partitions))}
-	t.owners = n.owners(n.dc, t.id)
+	t.owners, t.recovering = n.owners(n.dc, t.id), n.recovery.lacks(t.id)
 	return t, nil
 }
 
@@ -78,7 +82,7 @@ func (n *Node) held(id storage.ReplicaID, key crdt.KeyID) *target {
 	if b == nil {
 		b = &bucket{Bucket: topology.Bucket{Name: key.Bucket}, placement: n.placement(id.Placement)}
 	}
-	return &target{bucket: b, key: key, id: id, owners: n.owners(n.dc, id)}
+	return &target{bucket: b, key: key, id: id, owners: n.owners(n.dc, id), recovering: n.recovery.lacks(id)}
 }
 
 // copies tells how many of a set of owners a request must reach.

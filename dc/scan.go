@@ -34,7 +34,7 @@ func (n *Node) Scan(ctx context.Context, req *v1.ScanRequest, emit func(*v1.Scan
 	if err != nil {
 		return err
 	}
-	s := &scan{n: n, bucket: t.bucket, prefix: req.GetPrefix(), r: r(len(t.owners)), left: int(req.GetLimit()), emit: emit}
+	s := &scan{n: n, bucket: t.bucket, prefix: req.GetPrefix(), r: r(len(t.owners)), strict: req.GetOptions().GetStrict(), left: int(req.GetLimit()), emit: emit}
 	if s.left == 0 {
 		s.left = -1
 	}
@@ -56,7 +56,8 @@ type scan struct {
 	bucket    *bucket
 	prefix    []byte
 	r         int
-	left      int // keys still to be listed; negative is all
+	strict    bool // replicas that are recovering do not count
+	left      int  // keys still to be listed; negative is all
 	partition uint32
 	emit      func(*v1.ScanResponse) error
 }
@@ -126,28 +127,38 @@ func (s *scan) page(ctx context.Context, partition uint32, behind []byte) (scann
 	if i := slices.Index(owners, s.n.id); i > 0 {
 		owners[0], owners[i] = owners[i], owners[0] // this node costs nothing to ask
 	}
-	var out scanned
-	got := 0
+	var got, spare []*peerv1.ScanDone // those that count, and those of replicas that are recovering
 	var last error
 	for _, owner := range owners {
-		if got == s.r {
+		if len(got) == s.r {
 			break
 		}
 		done, err := s.ask(ctx, owner, id, behind)
-		if err != nil {
+		switch {
+		case err != nil:
 			last = err
-			continue
+		case done.GetRecovering():
+			spare = append(spare, done)
+		default:
+			got = append(got, done)
 		}
-		got++
+	}
+	counted := len(got)
+	if counted < s.r && (!s.strict || counted >= provenOf(s.r, len(owners))) {
+		got = append(got, spare[:min(s.r-counted, len(spare))]...)
+	}
+	if len(got) < s.r {
+		return scanned{}, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d of %d replicas of partition %d answered that count (and %d that lost a disk and may not have all back), %d were asked for: %v",
+			counted, len(owners), partition, len(spare), s.r, last)
+	}
+	var out scanned
+	for _, done := range got {
 		if done.GetMore() {
 			if p := done.GetItems()[len(done.GetItems())-1].GetPosition(); out.end == nil || bytes.Compare(p, out.end) < 0 {
 				out.end = p
 			}
 		}
 		out.items = append(out.items, done.GetItems()...)
-	}
-	if got < s.r {
-		return out, refuse(Unavailable, "TOO_FEW_REPLICAS", "%d of %d replicas of partition %d answered, %d were asked for: %v", got, len(owners), partition, s.r, last)
 	}
 	if out.end != nil {
 		out.items = slices.DeleteFunc(out.items, func(it *peerv1.ScanItem) bool { return bytes.Compare(it.GetPosition(), out.end) > 0 })
@@ -193,7 +204,7 @@ func (s *scan) settle(ctx context.Context, listed []*peerv1.ScanItem) ([]*peerv1
 
 // there tells whether a read finds a key.
 func (s *scan) there(ctx context.Context, key []byte) (bool, error) {
-	_, err := s.n.Get(ctx, &v1.GetRequest{Bucket: s.bucket.Name, Key: key, Limit: 1, Options: &v1.ReadOptions{R: uint32(s.r)}})
+	_, err := s.n.Get(ctx, &v1.GetRequest{Bucket: s.bucket.Name, Key: key, Limit: 1, Options: &v1.ReadOptions{R: uint32(s.r), Strict: s.strict}})
 	switch e := AsError(err); {
 	case err == nil, e.Code == FailedPrecondition: // of two kinds: it is there
 		return true, nil
@@ -218,11 +229,12 @@ func (n *Node) serveScan(req *peerv1.ScanPage) (*peerv1.ScanDone, error) {
 	if limit <= 0 || limit > scanPage {
 		limit = scanPage
 	}
+	recovering := n.recovery.lacks(replicaID(req.GetReplica())) // before it is read
 	items, more, err := n.store.Replica(replicaID(req.GetReplica())).Scan(req.GetBucket(), string(req.GetPrefix()), req.GetAfter(), limit)
 	if err != nil {
 		return nil, err
 	}
-	done := &peerv1.ScanDone{More: more}
+	done := &peerv1.ScanDone{More: more, Recovering: recovering}
 	for _, it := range items {
 		done.Items = append(done.Items, &peerv1.ScanItem{Position: it.Position, Key: []byte(it.Key.Key), Kind: v1.Kind(it.Kind)})
 	}

@@ -211,11 +211,12 @@ func (n *Node) serveRead(req *peerv1.Read) (*peerv1.ReadDone, error) {
 		q.Limit, q.Digest = 1, true
 	}
 	replica := n.store.Replica(replicaID(req.GetReplica()))
+	recovering := n.recovery.lacks(replica.ID()) // before it is read
 	a, err := replica.Read(q)
 	if err != nil {
 		return nil, err
 	}
-	done := &peerv1.ReadDone{Digest: a.State[:], More: a.More, Total: a.Total}
+	done := &peerv1.ReadDone{Digest: a.State[:], More: a.More, Total: a.Total, Recovering: recovering}
 	for _, k := range a.Present {
 		done.Present = append(done.Present, v1.Kind(k))
 	}

@@ -32,6 +32,9 @@ func (s *Store) claim() error {
 	f, err := fs.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
 		s.format = formatVersion
+		if err := s.begun(); err != nil {
+			return err
+		}
 		return writeIdentity(fs, s.opts.Dir, want)
 	}
 	if err != nil {
@@ -53,7 +56,7 @@ func (s *Store) claim() error {
 		return fmt.Errorf("%w: it holds cluster %q, datacenter %q, node %q with %d partitions; this is cluster %q, datacenter %q, node %q with %d",
 			ErrIdentity, have.Cluster, have.DC, have.Node, have.Partitions, want.Cluster, want.DC, want.Node, want.Partitions)
 	}
-	return nil
+	return s.resumed()
 }
 
 // upgrade raises the format of a directory that this version could read, before

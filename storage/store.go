@@ -124,11 +124,13 @@ type Store struct {
 
 	logBytes atomic.Int64
 	closed   atomic.Bool
-	gate     sync.RWMutex  // held for reading by every call under way, see enter
-	turns    chan struct{} // of changes that are worked out at the same time, see Replica.turn
-	stop     chan struct{}
-	work     sync.WaitGroup
-	failure  *pebbleLogger
+
+	recovering atomic.Bool   // see Recovering
+	gate       sync.RWMutex  // held for reading by every call under way, see enter
+	turns      chan struct{} // of changes that are worked out at the same time, see Replica.turn
+	stop       chan struct{}
+	work       sync.WaitGroup
+	failure    *pebbleLogger
 }
 
 // Open opens the directory, or creates it. It refuses one that belongs to

@@ -114,6 +114,8 @@ type nodeJSON struct {
 	Peers        []peerJSON `json:"peers"` // how the node finds the others of its datacenter
 
 	Moving *movingJSON `json:"moving,omitempty"` // while owners change
+
+	Recovering uint32 `json:"recovering,omitempty"` // replicas that do not count for reads: the disk is new
 }
 
 type peerJSON struct {
@@ -160,18 +162,8 @@ func status(in *invocation) error {
 			rows = append(rows, []string{a.dc, "", "", "no answer"})
 		}
 		for _, n := range a.answer.GetNodes() {
-			state := n.GetState()
-			if !n.GetReachable() {
-				state += " (no answer)"
-			}
-			if n.GetReadOnly() {
-				state += " (read only)"
-			}
-			if text := movingShown(n.GetMoving()); text != "" {
-				state += " (" + text + ")"
-			}
 			rows = append(rows, []string{
-				a.answer.GetDc(), n.GetId(), n.GetRack(), state, n.GetGrpcAddr(), strconv.FormatFloat(n.GetWeight(), 'g', -1, 64),
+				a.answer.GetDc(), n.GetId(), n.GetRack(), stateShown(n), n.GetGrpcAddr(), strconv.FormatFloat(n.GetWeight(), 'g', -1, 64),
 				strconv.FormatUint(uint64(n.GetPartitions()), 10), strconv.FormatUint(n.GetKeys(), 10), bytesShown(n.GetDiskBytes()),
 				strconv.FormatUint(n.GetLogEvents(), 10), duration(time.Duration(n.GetStableLagMs()) * time.Millisecond),
 				(time.Duration(n.GetUptimeMs()) * time.Millisecond).Round(time.Second).String(),
@@ -180,6 +172,24 @@ func status(in *invocation) error {
 	}
 	header := []string{"DC", "NODE", "RACK", "STATE", "GRPC", "WEIGHT", "PARTITIONS", "KEYS", "DISK", "LOG", "UNSTABLE", "UPTIME"}
 	return in.s.table(header, rows)
+}
+
+// stateShown is the state of a node, with what is to be known of it besides.
+func stateShown(n *pb.NodeStatus) string {
+	state := n.GetState()
+	if !n.GetReachable() {
+		state += " (no answer)"
+	}
+	if n.GetReadOnly() {
+		state += " (read only)"
+	}
+	if left := n.GetRecovering(); left > 0 {
+		state += fmt.Sprintf(" (recovering: %d partitions)", left)
+	}
+	if text := movingShown(n.GetMoving()); text != "" {
+		state += " (" + text + ")"
+	}
+	return state
 }
 
 func statusOf(a said[*pb.StatusResponse]) statusJSON {
@@ -198,7 +208,7 @@ func statusOf(a said[*pb.StatusResponse]) statusJSON {
 			ID: n.GetId(), Rack: n.GetRack(), Weight: n.GetWeight(), State: n.GetState(), Reachable: n.GetReachable(), ReadOnly: n.GetReadOnly(),
 			GRPC: n.GetGrpcAddr(), Partitions: n.GetPartitions(), Keys: n.GetKeys(), DiskBytes: n.GetDiskBytes(),
 			LogEvents: n.GetLogEvents(), Conflicts: n.GetConflicts(), Arisen: n.GetConflictsSeen(), StableLagMS: n.GetStableLagMs(), UptimeMS: n.GetUptimeMs(),
-			PhiThreshold: n.GetPhiThreshold(), HeartbeatMS: n.GetHeartbeatMs(), Peers: peersOf(n), Moving: movingOf(n.GetMoving()),
+			PhiThreshold: n.GetPhiThreshold(), HeartbeatMS: n.GetHeartbeatMs(), Peers: peersOf(n), Moving: movingOf(n.GetMoving()), Recovering: n.GetRecovering(),
 		})
 	}
 	return out

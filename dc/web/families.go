@@ -50,6 +50,7 @@ func nodeFamilies() []family {
 		gauge("replicas", "Replicas on this node, those held for others included.", func(f *dc.Figures) float64 { return float64(f.Held) }),
 		gauge("partitions_owned", "Partitions, of all placements, that are read from this node.", func(f *dc.Figures) float64 { return float64(f.Status.GetPartitions()) }),
 		gauge("guests", "Replicas that this node holds for owners and is to hand over.", func(f *dc.Figures) float64 { return float64(f.Status.GetGuests()) }),
+		gauge("recovering_replicas", "Replicas that do not count for reads: the directory is new, and they may lack what they held in one before it.", func(f *dc.Figures) float64 { return float64(f.Status.GetRecovering()) }),
 		gauge("moving_replicas", "Replicas that this node is to own and has yet to catch up with.", func(f *dc.Figures) float64 {
 			return float64(f.Status.GetMoving().GetPartitions()) - float64(f.Status.GetMoving().GetPartitionsDone())
 		}),

@@ -232,6 +232,9 @@ func (c *cluster) level(ctx context.Context) error {
 			if n.GetMoving() != nil {
 				return fmt.Errorf("%s says that owners change", n.GetId())
 			}
+			if left := n.GetRecovering(); left > 0 {
+				return fmt.Errorf("%s has %d replicas that do not count yet", n.GetId(), left)
+			}
 			if free[n.GetId()] = free[n.GetId()] || n.GetGuests() == 0; !free[n.GetId()] {
 				return fmt.Errorf("%s holds %d replicas for others", n.GetId(), n.GetGuests())
 			}

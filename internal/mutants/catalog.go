@@ -17,6 +17,7 @@ func Catalog() []Mutant {
 		storageMutants(),
 		simMutants(),
 		writeMutants(),
+		readMutants(),
 	)
 }
 

@@ -823,6 +823,9 @@ type NodeStatus struct {
 	Moving        *Moving                `protobuf:"bytes,16,opt,name=moving,proto3" json:"moving,omitempty"`                                     // while owners change
 	Guests        uint32                 `protobuf:"varint,17,opt,name=guests,proto3" json:"guests,omitempty"`                                    // replicas that it holds for owners, and is to hand over
 	Epoch         uint64                 `protobuf:"varint,18,opt,name=epoch,proto3" json:"epoch,omitempty"`                                      // of the ring that it acts under
+	// recovering counts replicas that do not count for reads: the node's directory is new,
+	// and they may not have back yet what they held in one before it.
+	Recovering uint32 `protobuf:"varint,25,opt,name=recovering,proto3" json:"recovering,omitempty"`
 	// peers tells how the node finds the others of its datacenter.
 	Peers         []*PeerHealth `protobuf:"bytes,20,rep,name=peers,proto3" json:"peers,omitempty"`
 	RepairDebt    uint64        `protobuf:"varint,23,opt,name=repair_debt,json=repairDebt,proto3" json:"repair_debt,omitempty"`        // partitions, over all datacenters that are owed a repair
@@ -985,6 +988,13 @@ func (x *NodeStatus) GetGuests() uint32 {
 func (x *NodeStatus) GetEpoch() uint64 {
 	if x != nil {
 		return x.Epoch
+	}
+	return 0
+}
+
+func (x *NodeStatus) GetRecovering() uint32 {
+	if x != nil {
+		return x.Recovering
 	}
 	return 0
 }
@@ -3450,7 +3460,7 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12)\n" +
 	"\x10topology_version\x18\x05 \x01(\x04R\x0ftopologyVersion\x12#\n" +
 	"\rtopology_hash\x18\x06 \x01(\tR\ftopologyHash\x12+\n" +
-	"\x05nodes\x18\a \x03(\v2\x15.godwit.v1.NodeStatusR\x05nodes\"\xb5\x05\n" +
+	"\x05nodes\x18\a \x03(\v2\x15.godwit.v1.NodeStatusR\x05nodes\"\xd5\x05\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -3475,7 +3485,10 @@ const file_godwit_v1_admin_proto_rawDesc = "" +
 	"\x0econflicts_seen\x18\x0f \x01(\x04R\rconflictsSeen\x12)\n" +
 	"\x06moving\x18\x10 \x01(\v2\x11.godwit.v1.MovingR\x06moving\x12\x16\n" +
 	"\x06guests\x18\x11 \x01(\rR\x06guests\x12\x14\n" +
-	"\x05epoch\x18\x12 \x01(\x04R\x05epoch\x12+\n" +
+	"\x05epoch\x18\x12 \x01(\x04R\x05epoch\x12\x1e\n" +
+	"\n" +
+	"recovering\x18\x19 \x01(\rR\n" +
+	"recovering\x12+\n" +
 	"\x05peers\x18\x14 \x03(\v2\x15.godwit.v1.PeerHealthR\x05peers\x12\x1f\n" +
 	"\vrepair_debt\x18\x17 \x01(\x04R\n" +
 	"repairDebt\x12\x16\n" +

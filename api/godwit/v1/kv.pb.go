@@ -220,7 +220,9 @@ type ReadOptions struct {
 	Consistency Consistency            `protobuf:"varint,1,opt,name=consistency,proto3,enum=godwit.v1.Consistency" json:"consistency,omitempty"`
 	// r, when not 0, is the exact number of replicas and overrides consistency.
 	R uint32 `protobuf:"varint,2,opt,name=r,proto3" json:"r,omitempty"`
-	// strict counts owners of the partition only, never nodes that stand in for them.
+	// strict never counts an owner that lost its disk and does not know yet that it has
+	// back all that it had acknowledged. Without it such an owner counts where too few
+	// others answer.
 	Strict bool `protobuf:"varint,3,opt,name=strict,proto3" json:"strict,omitempty"`
 	// session, when set, makes the request one of a session: see Session.
 	Session       *Session `protobuf:"bytes,4,opt,name=session,proto3" json:"session,omitempty"`

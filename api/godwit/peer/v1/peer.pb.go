@@ -1620,6 +1620,7 @@ type ReadDone struct {
 	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	Total         uint64                 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
 	Present       []v1.Kind              `protobuf:"varint,5,rep,packed,name=present,proto3,enum=godwit.v1.Kind" json:"present,omitempty"` // kinds that the key exists as
+	Recovering    bool                   `protobuf:"varint,6,opt,name=recovering,proto3" json:"recovering,omitempty"`                      // the replica may lack what it acknowledged before it lost its disk
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1687,6 +1688,13 @@ func (x *ReadDone) GetPresent() []v1.Kind {
 		return x.Present
 	}
 	return nil
+}
+
+func (x *ReadDone) GetRecovering() bool {
+	if x != nil {
+		return x.Recovering
+	}
+	return false
 }
 
 // Repair joins a key's cells into a replica that lagged behind.
@@ -2802,6 +2810,7 @@ type ScanDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Items         []*ScanItem            `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	Recovering    bool                   `protobuf:"varint,3,opt,name=recovering,proto3" json:"recovering,omitempty"` // as in ReadDone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2846,6 +2855,13 @@ func (x *ScanDone) GetItems() []*ScanItem {
 func (x *ScanDone) GetMore() bool {
 	if x != nil {
 		return x.More
+	}
+	return false
+}
+
+func (x *ScanDone) GetRecovering() bool {
+	if x != nil {
+		return x.Recovering
 	}
 	return false
 }
@@ -4429,13 +4445,16 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\adurable\x18\b \x01(\bR\adurable\x12(\n" +
 	"\x04part\x18\t \x01(\v2\x14.godwit.peer.v1.PartR\x04part\"\x1c\n" +
 	"\x04Part\x12\x14\n" +
-	"\x05under\x18\x01 \x03(\fR\x05under\"\x93\x01\n" +
+	"\x05under\x18\x01 \x03(\fR\x05under\"\xb3\x01\n" +
 	"\bReadDone\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\fR\bsnapshot\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12\x14\n" +
 	"\x05total\x18\x04 \x01(\x04R\x05total\x12)\n" +
-	"\apresent\x18\x05 \x03(\x0e2\x0f.godwit.v1.KindR\apresent\"\x81\x01\n" +
+	"\apresent\x18\x05 \x03(\x0e2\x0f.godwit.v1.KindR\apresent\x12\x1e\n" +
+	"\n" +
+	"recovering\x18\x06 \x01(\bR\n" +
+	"recovering\"\x81\x01\n" +
 	"\x06Repair\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\fR\bsnapshot\x12\x16\n" +
@@ -4511,10 +4530,13 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x16\n" +
 	"\x06prefix\x18\x03 \x01(\fR\x06prefix\x12\x14\n" +
 	"\x05after\x18\x04 \x01(\fR\x05after\x12\x14\n" +
-	"\x05limit\x18\x05 \x01(\rR\x05limit\"N\n" +
+	"\x05limit\x18\x05 \x01(\rR\x05limit\"n\n" +
 	"\bScanDone\x12.\n" +
 	"\x05items\x18\x01 \x03(\v2\x18.godwit.peer.v1.ScanItemR\x05items\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"]\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12\x1e\n" +
+	"\n" +
+	"recovering\x18\x03 \x01(\bR\n" +
+	"recovering\"]\n" +
 	"\bScanItem\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\fR\bposition\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12#\n" +

@@ -1,0 +1,152 @@
+package dc
+
+import (
+	"testing"
+	"time"
+
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/storage"
+)
+
+// strictGet reads a key of a quorum of owners that count.
+func strictGet(key string) *v1.GetRequest {
+	g := get(key)
+	g.Options = &v1.ReadOptions{Strict: true}
+	return g
+}
+
+// wipe starts a node again with an empty disk.
+func (w *wire) wipe(t *testing.T, n *Node) *Node {
+	t.Helper()
+	w.mu.Lock()
+	delete(w.nodes, n.id)
+	w.mu.Unlock()
+	o := n.opts
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.Transport = wireEnd{w, n.id}
+	o.Storage.FS = storage.NewMemory()
+	again, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := again.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.mu.Lock()
+	w.nodes[n.id] = again
+	w.mu.Unlock()
+	return again
+}
+
+// Two of three owners acknowledge a write, and one of them loses its disk. While the
+// other one is away nobody who is there has the write: a strict read must not tell
+// that it is not there, and one that is not strict says so as well as it can.
+func TestNodeThatLostItsDiskDoesNotCount(t *testing.T) {
+	w, nodes := startDC(t, 3, 3)
+	w.setDown("c", true)
+	if _, err := nodes[0].Update(t.Context(), put("k", "v")); err != nil {
+		t.Fatal(err)
+	}
+	w.setDown("b", true)
+	nodes[0] = w.wipe(t, nodes[0])
+	w.setDown("c", false)
+	at, err := nodes[0].target("default", []byte("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the others know each other", func() bool { return nodes[0].alive("c") && nodes[2].alive("a") })
+	for _, i := range []int{0, 2} {
+		n := nodes[i]
+		if got, err := n.Get(t.Context(), strictGet("k")); reason(err) != "TOO_FEW_REPLICAS" {
+			t.Errorf("strict read at %s: %v, %v; want TOO_FEW_REPLICAS", n.id, got, err)
+		}
+		counted := n.count.ReadsOfRecovering.Load()
+		if got, err := n.Get(t.Context(), get("k")); reason(err) != "NOT_FOUND" {
+			t.Errorf("read at %s: %v, %v; want NOT_FOUND", n.id, got, err)
+		}
+		if n.count.ReadsOfRecovering.Load() == counted {
+			t.Errorf("nobody counted that a read at %s made do with what it had", n.id)
+		}
+		if err := n.Scan(t.Context(), &v1.ScanRequest{Bucket: "default", Options: &v1.ReadOptions{Strict: true}}, func(*v1.ScanResponse) error { return nil }); reason(err) != "TOO_FEW_REPLICAS" {
+			t.Errorf("strict scan at %s: %v, want TOO_FEW_REPLICAS", n.id, err)
+		}
+		if err := n.Scan(t.Context(), &v1.ScanRequest{Bucket: "default"}, func(*v1.ScanResponse) error { return nil }); err != nil {
+			t.Errorf("scan at %s: %v", n.id, err)
+		}
+	}
+	if !nodes[0].recovery.lacks(at.id) {
+		t.Fatal("a replica counts that does not have what it acknowledged")
+	}
+	one := get("k")
+	one.Options = &v1.ReadOptions{R: 1}
+	w.setDown("c", true)
+	w.setDown("b", false)
+	eventually(t, "a and b know each other", func() bool { return nodes[0].alive("b") && nodes[1].alive("a") })
+	if got, err := nodes[0].Get(t.Context(), one); err != nil {
+		t.Errorf("read of one at the node that lost its disk: %v, %v; want the value of another", got, err)
+	}
+	w.setDown("c", false)
+	eventually(t, "all is recovered", func() bool { return nodes[0].recovery.left() == 0 && !nodes[0].store.Recovering() })
+	w.setDown("b", true)
+	for _, i := range []int{0, 2} {
+		if got, err := nodes[i].Get(t.Context(), strictGet("k")); err != nil || string(got.GetValue().GetBytes()) != "v" {
+			t.Errorf("strict read at %s: %v, %v; want v", nodes[i].id, got, err)
+		}
+	}
+}
+
+// A removal that is coordinated where the disk was lost sees what it is to remove.
+func TestNodeThatLostItsDiskLooksBeforeItRemoves(t *testing.T) {
+	w, nodes := startDCEvery(t, 3, 3, time.Second)
+	w.setDown("c", true)
+	if _, err := nodes[0].Update(t.Context(), put("k", "v")); err != nil {
+		t.Fatal(err)
+	}
+	nodes[0] = w.wipe(t, nodes[0])
+	w.setDown("c", false)
+	if _, err := nodes[0].Update(t.Context(), remove("k")); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		if got, err := n.Get(t.Context(), strictGet("k")); reason(err) != "NOT_FOUND" {
+			t.Errorf("read at %s after the removal: %v, %v; want NOT_FOUND", n.id, got, err)
+		}
+	}
+}
+
+// With two owners, and in a read of all, one that lost its disk counts beside all others.
+func TestWhoLostTheDiskCountsBesideAllOthers(t *testing.T) {
+	for _, owners := range []int{2, 3} {
+		w, nodes := startDCEvery(t, owners, owners, 5*time.Second)
+		if _, err := nodes[0].Update(t.Context(), put("k", "v")); err != nil {
+			t.Fatal(err)
+		}
+		nodes[0] = w.wipe(t, nodes[0])
+		all := strictGet("k")
+		all.Options.Consistency = v1.Consistency_CONSISTENCY_ALL
+		for _, n := range nodes {
+			if got, err := n.Get(t.Context(), all); err != nil || string(got.GetValue().GetBytes()) != "v" {
+				t.Errorf("%d owners, strict read of all at %s: %v, %v; want v", owners, n.id, got, err)
+			}
+			listed := 0
+			err := n.Scan(t.Context(), &v1.ScanRequest{Bucket: "default", Options: all.GetOptions()}, func(s *v1.ScanResponse) error {
+				listed += len(s.GetItems())
+				return nil
+			})
+			if err != nil || listed != 1 {
+				t.Errorf("%d owners, strict scan of all at %s: %d keys, %v; want 1", owners, n.id, listed, err)
+			}
+		}
+		if owners == 3 {
+			continue
+		}
+		w.setDown("b", true)
+		if got, err := nodes[0].Get(t.Context(), all); reason(err) == "NOT_FOUND" {
+			t.Errorf("strict read of two with the other one away: %v, %v", got, err)
+		}
+	}
+}
