@@ -23,6 +23,7 @@ type catchUp struct {
 	told  map[string]map[storage.ReplicaID]uint64 // what each peer was last told, as a hash; nil while it does not answer
 	met   map[string]uint64                       // the epoch under which each peer last told of all replicas
 	opens map[string]uint64                       // the opening of each peer, when last heard
+	once  map[string]*memory                      // what each peer had in openings before that
 
 	opening uint64 // of this node
 
@@ -55,7 +56,7 @@ type remoteDC struct{ clock, least crdt.Clock }
 func newCatchUp(n *Node) *catchUp {
 	return &catchUp{
 		n: n, known: map[storage.ReplicaID]*standing{}, told: map[string]map[storage.ReplicaID]uint64{}, met: map[string]uint64{},
-		opens: map[string]uint64{}, opening: n.opts.Rand.Uint64(),
+		opens: map[string]uint64{}, once: map[string]*memory{}, opening: n.opts.Rand.Uint64(),
 		anew: make(chan struct{}, 1), locks: map[storage.ReplicaID]chan struct{}{},
 	}
 }

@@ -19,7 +19,8 @@ import (
 type wire struct {
 	mu    sync.Mutex
 	nodes map[string]*Node
-	down  map[string]bool // nodes that nobody reaches
+	down  map[string]bool            // nodes that nobody reaches
+	lost  func(*peerv1.Request) bool // tells which requests reach nobody
 }
 
 type wireEnd struct {
@@ -30,7 +31,7 @@ type wireEnd struct {
 func (w wireEnd) Send(to string, req *peerv1.Request, done func(*peerv1.Response, error)) {
 	w.mu.Lock()
 	n := w.nodes[to]
-	if w.down[to] || w.down[w.from] {
+	if w.down[to] || w.down[w.from] || w.lost != nil && w.lost(req) {
 		n = nil
 	}
 	w.mu.Unlock()

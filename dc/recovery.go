@@ -10,32 +10,58 @@ import (
 	"github.com/godwitdb/godwit/storage"
 )
 
-// A node that lost its disk comes back with an empty one. What it acknowledged
-// before, together with one other owner, that owner alone has now: a read of the
-// two others would not see it. So a replica of a directory that is new counts for
-// no read until it has all that so many of its co-owners told since the directory was
+// A node that lost its disk comes back with an empty one, or with an old copy of it.
+// What it acknowledged since, together with one other owner, that owner alone has
+// now: a read of the two others would not see it. So its replicas count for no read
+// until they have all that so many of their co-owners told since the directory was
 // opened that no write quorum is left without one of them, and all of them that
-// are alive. See docs/decisions/0014.
+// are alive. Of a directory that is new the node knows; that one is old others tell,
+// and until those that can be reached were asked, no replica counts. See
+// docs/decisions/0014.
 
 // recovery knows which replicas of this node do not count for reads. Safe for
 // concurrent use.
 type recovery struct {
 	n     *Node
-	begun time.Time
+	began time.Time
+	anew  chan struct{} // holds a token when others told that something is forgotten
 
-	under atomic.Bool // some may not; false for good once they do
+	under atomic.Bool // some replicas may not count
 
-	mu    sync.Mutex
-	l     *layout                                     // that held is of
-	held  []storage.ReplicaID                         // what this node owns
-	marks map[storage.ReplicaID]map[string]crdt.Clock // what each co-owner told first
-	whole map[storage.ReplicaID]bool                  // those that count
+	mu     sync.Mutex
+	warned bool                                        // somebody told that something is forgotten
+	l      *layout                                     // that held is of
+	held   []storage.ReplicaID                         // what this node owns
+	marks  map[storage.ReplicaID]map[string]crdt.Clock // what each co-owner told first
+	whole  map[storage.ReplicaID]bool                  // those that count
 }
 
 func newRecovery(n *Node) *recovery {
-	r := &recovery{n: n, begun: n.now(), marks: map[storage.ReplicaID]map[string]crdt.Clock{}, whole: map[storage.ReplicaID]bool{}}
-	r.under.Store(n.store.Recovering())
+	r := &recovery{
+		n: n, began: time.Now(), anew: make(chan struct{}, 1),
+		marks: map[storage.ReplicaID]map[string]crdt.Clock{}, whole: map[storage.ReplicaID]bool{},
+	}
+	r.under.Store(true)
 	return r
+}
+
+// forgot notes that a peer remembers of this node what it does not tell any more.
+func (r *recovery) forgot(peer string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.warned {
+		return
+	}
+	r.warned = true
+	if !r.n.store.Recovering() {
+		r.n.opts.Logger.Warn("this node had more than it has: its directory is an older copy; until it has all back its replicas do not count for reads", "told by", peer)
+		clear(r.whole)
+	}
+	r.under.Store(true)
+	select {
+	case r.anew <- struct{}{}:
+	default:
+	}
 }
 
 // lacks reports whether a replica may lack what it once acknowledged.
@@ -71,36 +97,74 @@ func (r *recovery) moved(id storage.ReplicaID) {
 	r.whole[id] = true
 }
 
-// run looks, again and again, which replicas have recovered, until all have.
+// run looks, again and again, which replicas have recovered.
 func (r *recovery) run() {
 	tick := time.NewTicker(max(r.n.opts.Exchange/10, time.Millisecond))
 	defer tick.Stop()
-	for r.under.Load() {
-		if r.look() {
-			if err := r.n.store.Recovered(); err != nil {
-				r.n.opts.Logger.Warn("note that all is recovered", "error", err)
-			} else {
-				r.under.Store(false)
-				r.n.opts.Logger.Info("all replicas of the new directory count for reads", "after", r.n.now().Sub(r.begun))
-				return
-			}
+	for {
+		if r.under.Load() && r.step() {
+			tick.Stop()
 		}
 		select {
 		case <-tick.C:
+		case <-r.anew:
+			tick.Reset(max(r.n.opts.Exchange/10, time.Millisecond))
 		case <-r.n.ctx.Done():
 			return
 		}
 	}
 }
 
-// look finds which replicas have recovered, and reports whether all have. A
-// node that owns nothing yet has not: it may not know the ring under which it does.
-func (r *recovery) look() bool {
+// step reports whether all replicas count.
+func (r *recovery) step() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	store, log := r.n.store, r.n.opts.Logger
 	if l := r.n.layout(); l != r.l {
 		r.l, r.held = l, r.n.replicasOf(l, r.n.id)
 	}
+	switch {
+	case !store.Recovering() && !r.warned:
+		if !r.asked() {
+			return false
+		}
+		r.under.Store(false)
+		return true
+	case !store.Recovering():
+		if err := store.Recover(); err != nil {
+			log.Warn("note that this node is recovering", "error", err)
+			return false
+		}
+	}
+	if !r.look() {
+		return false
+	}
+	if err := store.Recovered(); err != nil {
+		log.Warn("note that all is recovered", "error", err)
+		return false
+	}
+	log.Info("all replicas count for reads", "after", time.Since(r.began))
+	r.under.Store(false)
+	return true
+}
+
+// asked reports whether every other node that can be reached has been asked whether
+// something is forgotten. The caller holds the lock.
+func (r *recovery) asked() bool {
+	if time.Since(r.began) > askFor(r.n.opts.Exchange) {
+		return true
+	}
+	return !slices.ContainsFunc(r.l.nodes, func(node string) bool { return node != r.n.id && !r.n.peers.answered(node) })
+}
+
+// askFor is how long others are waited for: a node that is alive answers within two
+// rounds.
+func askFor(exchange time.Duration) time.Duration { return 2 * exchange }
+
+// look finds which replicas have recovered, and reports whether all have. A
+// node that owns nothing yet has not: it may not know the ring under which it does.
+// The caller holds the lock.
+func (r *recovery) look() bool {
 	all := len(r.held) > 0
 	for _, id := range r.held {
 		if r.whole[id] {

@@ -4,6 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/storage"
 )
@@ -18,6 +21,12 @@ func strictGet(key string) *v1.GetRequest {
 // wipe starts a node again with an empty disk.
 func (w *wire) wipe(t *testing.T, n *Node) *Node {
 	t.Helper()
+	return w.restart(t, n, storage.NewMemory())
+}
+
+// restart starts a node again with a disk.
+func (w *wire) restart(t *testing.T, n *Node, disk vfs.FS) *Node {
+	t.Helper()
 	w.mu.Lock()
 	delete(w.nodes, n.id)
 	w.mu.Unlock()
@@ -26,7 +35,7 @@ func (w *wire) wipe(t *testing.T, n *Node) *Node {
 		t.Fatal(err)
 	}
 	o.Transport = wireEnd{w, n.id}
-	o.Storage.FS = storage.NewMemory()
+	o.Storage.FS = disk
 	again, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -147,6 +156,73 @@ func TestWhoLostTheDiskCountsBesideAllOthers(t *testing.T) {
 		w.setDown("b", true)
 		if got, err := nodes[0].Get(t.Context(), all); reason(err) == "NOT_FOUND" {
 			t.Errorf("strict read of two with the other one away: %v, %v", got, err)
+		}
+	}
+}
+
+// A node is started with an older copy of its disk, without knowing that. The owner
+// that remembers more of it says so, and until the node has all back it does not count.
+// Where the disk is the present one it does, as soon as those that are there were asked.
+func TestNodeWithAnOldDiskDoesNotCount(t *testing.T) {
+	for _, old := range []bool{true, false} {
+		disk := vfs.NewCrashableMem()
+		w, nodes := startDCEvery(t, 3, 3, 100*time.Millisecond, func(o *Options) {
+			if o.Node == "a" {
+				o.Storage.FS = disk
+			}
+		})
+		if _, err := nodes[0].Update(t.Context(), put("k", "u")); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "all are level", func() bool { return level(nodes) })
+		backup := disk.CrashClone(vfs.CrashCloneCfg{})
+		w.setDown("c", true)
+		if _, err := nodes[0].Update(t.Context(), put("k", "v")); err != nil {
+			t.Fatal(err)
+		}
+		at, err := nodes[0].target("default", []byte("k"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		clock := nodes[0].store.Replica(at.id).Durable()
+		eventually(t, "a has told b", func() bool { return nodes[1].peers.covers("a", at.id, &clock) })
+		if !old {
+			backup = disk.CrashClone(vfs.CrashCloneCfg{})
+		}
+		w.mu.Lock()
+		w.lost = func(req *peerv1.Request) bool { return req.GetMissing() != nil || req.GetSnapshot() != nil } // nothing is brought back
+		w.mu.Unlock()
+		nodes[0] = w.restart(t, nodes[0], backup)
+		counts := func() bool { return !nodes[0].recovery.under.Load() }
+		told := func() bool {
+			nodes[0].recovery.mu.Lock()
+			defer nodes[0].recovery.mu.Unlock()
+			return nodes[0].recovery.warned
+		}
+		eventually(t, "it is known whether something is forgotten", func() bool { return told() || counts() })
+		w.setDown("b", true)
+		w.setDown("c", false)
+		if old != told() {
+			t.Errorf("old disk: %t, told: %t", old, told())
+		}
+		eventually(t, "a and c know each other", func() bool { return nodes[0].alive("c") && nodes[2].alive("a") })
+		for _, i := range []int{0, 2} {
+			got, err := nodes[i].Get(t.Context(), strictGet("k"))
+			if old && reason(err) != "TOO_FEW_REPLICAS" {
+				t.Errorf("strict read at %s beside an old disk: %v, %v; want TOO_FEW_REPLICAS", nodes[i].id, got, err)
+			}
+			if !old && (err != nil || string(got.GetValue().GetBytes()) != "v") {
+				t.Errorf("strict read at %s beside the present disk: %v, %v; want v", nodes[i].id, got, err)
+			}
+		}
+		w.mu.Lock()
+		w.lost = nil
+		w.mu.Unlock()
+		w.setDown("b", false)
+		eventually(t, "all has come back", counts)
+		w.setDown("b", true)
+		if got, err := nodes[2].Get(t.Context(), strictGet("k")); err != nil || string(got.GetValue().GetBytes()) != "v" {
+			t.Errorf("strict read afterwards: %v, %v; want v", got, err)
 		}
 	}
 }

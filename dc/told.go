@@ -28,7 +28,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 	c.mu.Lock()
 	told, again := maps.Clone(c.told[peer]), c.told[peer] != nil && c.met[peer] == l.doc.Epoch
 	c.mu.Unlock()
-	req := &peerv1.Clocks{All: !again, Opening: c.opening}
+	req := &peerv1.Clocks{All: !again, Opening: c.opening, Forgot: c.forgot(peer)}
 	req.TopologyHash, req.Level = c.n.levels.tell()
 	sent := map[storage.ReplicaID]storage.State{}
 	hashes := map[storage.ReplicaID]uint64{}
@@ -62,7 +62,11 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 	if err := c.took(peer, sent, hashes, resp.GetClocks()); err != nil {
 		return false, err
 	}
+	if resp.GetClocks().GetForgot() {
+		c.n.recovery.forgot(peer)
+	}
 	if !again { // what was not named is empty at both
+		c.toldAll(peer)
 		c.mu.Lock()
 		for _, id := range shared {
 			if c.at(id).peers[peer] == nil {
@@ -84,6 +88,7 @@ func (c *catchUp) reopened(peer string, opening uint64) bool {
 		return false
 	}
 	c.opens[peer] = opening
+	c.keep(peer)
 	delete(c.told, peer)
 	delete(c.met, peer)
 	for _, s := range c.known {
@@ -143,6 +148,7 @@ func (c *catchUp) hear(peer string, id storage.ReplicaID, clock crdt.Clock, root
 		s.peers[peer] = h
 	}
 	h.now, h.told, h.root = clock.Clone(), clock.Clone(), root
+	c.compare(peer, id, &clock)
 }
 
 // has notes that a peer has taken events durably.
@@ -203,9 +209,15 @@ func (c *catchUp) serveClocks(from string, req *peerv1.Clocks) (*peerv1.ClocksDo
 			done.Replicas = append(done.Replicas, own)
 		}
 	}
+	if req.GetForgot() {
+		c.n.recovery.forgot(from)
+	}
 	if !req.GetAll() {
+		done.Forgot = c.forgot(from)
 		return done, nil
 	}
+	c.toldAll(from)
+	done.Forgot = c.forgot(from)
 	for _, id := range c.shared(c.n.layout(), from) {
 		if state := c.n.store.Replica(id).State(); !named[id] && !state.Clock.Empty() {
 			done.Replicas = append(done.Replicas, c.tell(id, &state))

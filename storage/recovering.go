@@ -13,8 +13,8 @@ import (
 // Recovered. What a node held under this identity before, it has not.
 const recoveringFile = "recovering"
 
-// Recovering reports whether the directory was made anew and has not been called
-// Recovered since. The node may have had another one, and have acknowledged what was
+// Recovering reports whether the directory was made anew, or Recover was called, and
+// it has not been called Recovered since. The node may have had another one, and have acknowledged what was
 // in that: until it has that from others, its replicas prove nothing by what they lack.
 func (s *Store) Recovering() bool { return s.recovering.Load() }
 
@@ -33,6 +33,19 @@ func (s *Store) Recovered() error {
 		return fmt.Errorf("note that %s is recovered: %w", dir, err)
 	}
 	s.recovering.Store(false)
+	return nil
+}
+
+// Recover notes durably that the directory is an older copy of the node's: its
+// replicas lack what it acknowledged since.
+func (s *Store) Recover() error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.begun(); err != nil {
+		return fmt.Errorf("note that %s is recovering: %w", s.opts.Dir, err)
+	}
 	return nil
 }
 

@@ -142,9 +142,7 @@ func (r *run) judge(res *Result) {
 	if !report.OK() {
 		found = append(found, report.String())
 	}
-	if !r.plan.has("restore") { // a node does not know that its directory is an older one: decisions/0014
-		found = append(found, r.quorums(final)...)
-	}
+	found = append(found, r.quorums(final)...)
 	if l := w.ledger.Report(); !l.OK() {
 		found = append(found, "dots: "+l.String())
 	}
