@@ -52,8 +52,9 @@ func newPlacement(r *Ring) *placement {
 		p.left[i] = p.replicas - min(p.replicas, len(names))
 	}
 	r.want = fairLoads(r.members, p.rackOf, len(names), partitions, p.replicas)
+	uneven := unevenness(r.want)
 	for i, m := range r.members {
-		p.room[i] = capacity(r.want[i], r.opts.LoadBound, partitions)
+		p.room[i] = capacity(r.want[i], r.opts.LoadBound, uneven, partitions)
 		p.nodes[i] = newWalk(m.ID, i, partitions, r.want[i])
 	}
 	backing := make([]int32, 0, p.missing)
@@ -63,23 +64,30 @@ func newPlacement(r *Ring) *placement {
 	return p
 }
 
-// A share of less than smallShare replicas gets smallSlack more than the load
-// bound: there the bound leaves no whole replica of slack, and a node without
-// slack passes on every change of its neighbours.
+// What the load bound leaves above a share of 20 replicas is one or two
+// replicas, and a node without slack passes on every change of its neighbours.
+// Hence some nodes get extraSlack more than the bound: those with a share of
+// less than smallShare replicas, and where shares differ all nodes, though none
+// more than extraReplicas, because a large share has slack enough.
 const (
-	smallShare = 20
-	smallSlack = 0.05
+	smallShare    = 20
+	extraSlack    = 0.05
+	extraReplicas = 2
 )
 
-// capacity is the greatest load of a node: its share times the bound, but at
-// least its share rounded up.
-func capacity(want uint64, bound float64, partitions int) int {
+// capacity is the greatest load of a node: its share times the bound and what
+// it gets in addition, but at least its share rounded up. The bound of a node
+// must not follow its share in smaller steps than whole replicas: with caps that
+// fall a little with every node that joins, more moves, not less.
+func capacity(want uint64, bound, uneven float64, partitions int) int {
 	share := float64(want) / slot
+	extra := uneven * min(extraSlack, extraReplicas/share)
 	if share < smallShare {
-		bound += smallSlack
+		extra = extraSlack
 	}
-	atLeast := int(math.Ceil(share - 0.001)) // shares are rounded down a little
-	return min(partitions, max(atLeast, int(share*bound)))
+	atLeast := int(math.Ceil(share - 0.001))      // shares are rounded down a little
+	most := int(share * (bound + float64(extra))) // the conversion forbids to fuse, so that all processors round alike
+	return min(partitions, max(atLeast, most))
 }
 
 // takeNearest lets every virtual node, nearest first over the whole ring, own

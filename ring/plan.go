@@ -119,7 +119,7 @@ func (p *Plan) warn(r *Ring) {
 			p.Warnings = append(p.Warnings, fmt.Sprintf(
 				"node %s cannot hold as much as its weight %v asks for: %.0f replicas of %d partitions, it gets %d; give it less weight, or others more",
 				s.Member.ID, s.Member.Weight, s.Ideal, r.opts.Partitions, s.Replicas))
-		case s.Want >= boundMeans && float64(s.Replicas) > r.opts.LoadBound*s.Want+1:
+		case s.Want >= boundMeans && float64(s.Replicas) > (r.opts.LoadBound+extraSlack)*s.Want+1:
 			p.Warnings = append(p.Warnings, fmt.Sprintf("node %s gets %d replicas, %.2f times its share", s.Member.ID, s.Replicas, float64(s.Replicas)/s.Want))
 		}
 	}

@@ -91,9 +91,11 @@ type Member struct {
 
 // Options configures New. Zero fields take the default named beside them.
 type Options struct {
-	Partitions int     // number of partitions, a power of two up to MaxPartitions; 256
-	Replicas   int     // owners of a partition, up to MaxReplicas; 3
-	LoadBound  float64 // greatest load of a node in relation to its share, 1.01 to 4; 1.10
+	Partitions int // number of partitions, a power of two up to MaxPartitions; 256
+	Replicas   int // owners of a partition, up to MaxReplicas; 3
+	// LoadBound is the greatest load of a node in relation to its share, 1.01 to
+	// 4; 1.10. Where shares differ, or are below 20 replicas, up to 0.05 is added.
+	LoadBound float64
 }
 
 func (o Options) withDefaults() (Options, error) {

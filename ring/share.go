@@ -82,3 +82,26 @@ func fairLoads(members []Member, rackOf []int, racks, partitions, replicas int) 
 	}
 	return out
 }
+
+// Shares differ from the first squared coefficient of variation on, fully from
+// the second. One node of twice the weight among 20 makes 0.05, as many nodes of
+// weight 2 as of weight 1 make 0.11.
+const (
+	nearlyEven = 0.05
+	uneven     = 0.15
+)
+
+// unevenness tells how much shares differ, from 0, equal or nearly so, to 1. It
+// rises gradually, so that one change of weight does not change what the load
+// bound means to every node at once. The sums have no product that a processor
+// may fuse with an addition, which would round otherwise.
+func unevenness(shares []uint64) float64 {
+	sum, squares := 0.0, 0.0
+	for _, s := range shares {
+		replicas := float64(s) / slot
+		sum += replicas
+		squares += float64(replicas * replicas)
+	}
+	variation := float64(len(shares))*squares/float64(sum*sum) - 1
+	return min(1, max(0, (variation-nearlyEven)/(uneven-nearlyEven)))
+}
