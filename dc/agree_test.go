@@ -131,7 +131,7 @@ func TestPlansAndWrongChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := plan.GetPlacements()[0]
-	if plan.GetEpoch() != 1 || plan.GetNote() != "join d" || plan.GetAtOnce() || p.GetCopies() != 7 || p.GetMinimum() != 7 || p.GetNodes()[3].GetAfter() != 7 {
+	if plan.GetEpoch() != 1 || plan.GetNote() != "join d" || plan.GetAtOnce() || p.GetCopies() != 8 || p.GetMinimum() != 8 || p.GetNodes()[3].GetAfter() != 8 {
 		t.Errorf("plan = %v", plan)
 	}
 	moved := uint32(0)
@@ -140,8 +140,8 @@ func TestPlansAndWrongChanges(t *testing.T) {
 			t.Errorf("a flow to %q", f.GetTo())
 		}
 	}
-	if moved != 7 || n.epoch() != 1 {
-		t.Errorf("%d partitions flow, epoch %d; want 7, and 1: a plan changes nothing", moved, n.epoch())
+	if moved != 8 || n.epoch() != 1 {
+		t.Errorf("%d partitions flow, epoch %d; want 8, and 1: a plan changes nothing", moved, n.epoch())
 	}
 	if got := n.Nodes().GetNodes(); len(got) != 4 || got[3].GetRole() != v1.NodeRole_NODE_ROLE_CANDIDATE || got[3].GetGrpcAddr() != "h:1" {
 		t.Errorf("nodes = %v", got)

@@ -37,7 +37,21 @@ func topologyDocument(t *topology.Topology, dcName string) (*ring.Document, erro
 			ID: node.ID, Rack: node.Rack, WeightMilli: uint32(math.Round(max(node.Weight, ring.MinWeight) * 1000)), Status: ring.StatusActive,
 		})
 	}
+	entries, err := ring.ChooseSeeds(nil, entries, seedOptions(t, dcName))
+	if err != nil {
+		return nil, err
+	}
 	return ring.First(entries)
+}
+
+// seedOptions is for what ring the seeds of nodes are chosen: that of the
+// placement with most replicas in the datacenter.
+func seedOptions(t *topology.Topology, dcName string) ring.Options {
+	o := ring.Options{Partitions: t.Partitions}
+	for _, p := range t.Placements {
+		o.Replicas = max(o.Replicas, p.Replicas[dcName])
+	}
+	return o
 }
 
 func (n *Node) keptDocument() (*ring.Document, error) {

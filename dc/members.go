@@ -88,7 +88,8 @@ func (n *Node) change(req *v1.RingChange) (ring.Change, error) {
 			}
 			entries = append(entries, e)
 		}
-		return ring.Join(entries...), nil
+		entries, err := ring.ChooseSeeds(n.Document(), entries, seedOptions(n.opts.Topology, n.dc))
+		return ring.Join(entries...), err
 	case *v1.RingChange_Leave:
 		return ring.Leave(of.Leave.GetIds()...), nil
 	case *v1.RingChange_Drain:

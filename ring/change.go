@@ -127,10 +127,7 @@ func (d *Document) Apply(c Change) (*Document, error) {
 		return nil, fmt.Errorf("%w: %s: a move is in its last step; try again in a moment", ErrChange, c)
 	}
 	next := &Document{Epoch: d.Epoch + 1, Note: c.String(), Members: slices.Clone(d.Members)}
-	base := d.Members
-	if d.Moving() {
-		base = d.Target
-	}
+	base := d.latest()
 	target, err := c.entriesAfter(base, d.Members)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrChange, c, err)
@@ -228,6 +225,7 @@ func (c Change) replaced(out []Entry, i int, members []Entry) ([]Entry, error) {
 	if e.WeightMilli == 0 {
 		e.WeightMilli = out[i].WeightMilli
 	}
+	e.Seed = out[i].seed() // so it owns what the old node owns, and nothing else moves
 	return c.joined(slices.Delete(out, i, i+1), []Entry{e}, members)
 }
 

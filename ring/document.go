@@ -19,7 +19,7 @@ const (
 	// MaxNoteBytes is the greatest length of what a document says of its change.
 	MaxNoteBytes = 256
 	// MaxDocumentBytes is the greatest length of an encoded document.
-	MaxDocumentBytes = 64 + MaxNameBytes + MaxNoteBytes + 2*MaxMembers*(2*(MaxNameBytes+2)+addresses*(MaxAddressBytes+2)+4+1)
+	MaxDocumentBytes = 64 + MaxNameBytes + MaxNoteBytes + 2*MaxMembers*(2*(MaxNameBytes+2)+addresses*(MaxAddressBytes+2)+4+1+10)
 )
 
 // Status says what part a node plays in the ring.
@@ -68,10 +68,16 @@ type Entry struct {
 	WeightMilli uint32 // weight in steps of MinWeight, 1 to 1,000,000
 	Status      Status
 	Addrs       Addrs
+	// Seed is that of the node's permutation, see ChooseSeeds. 0 is the hash of
+	// the ID. A node that replaces another takes over its seed.
+	Seed uint64
 }
 
 // Weight returns the weight as the ring counts it.
 func (e Entry) Weight() float64 { return float64(e.WeightMilli) / 1000 }
+
+// seed returns the seed of the permutation, also where it comes from the ID.
+func (e Entry) seed() uint64 { return cmp.Or(e.Seed, xxh3.HashString(e.ID)) }
 
 // Check returns ErrInvalid if the entry cannot be part of a document.
 func (e Entry) Check() error {
@@ -169,6 +175,14 @@ func checkEntries(what string, entries []Entry) error {
 // Moving tells whether data is on its way to other owners.
 func (d *Document) Moving() bool { return d.Target != nil }
 
+// latest returns the nodes that there will be when nothing moves any more.
+func (d *Document) latest() []Entry {
+	if d.Moving() {
+		return d.Target
+	}
+	return d.Members
+}
+
 // All returns the nodes of Members and of Target in the order of their IDs. Of
 // a node that is in both it returns the newer entry, that of Target.
 func (d *Document) All() []Entry {
@@ -241,7 +255,7 @@ func owning(entries []Entry) []Member {
 	var out []Member
 	for _, e := range entries {
 		if e.Status == StatusActive {
-			out = append(out, Member{ID: e.ID, Rack: e.Rack, Weight: e.Weight()})
+			out = append(out, Member{ID: e.ID, Rack: e.Rack, Weight: e.Weight(), Seed: e.Seed})
 		}
 	}
 	return out

@@ -60,7 +60,7 @@ func TestDocumentIsBounded(t *testing.T) {
 	for i := range MaxMembers {
 		d.Members = append(d.Members, Entry{
 			ID: fmt.Sprintf("%0128d", i), Rack: strings.Repeat("r", MaxNameBytes), WeightMilli: 1_000_000, Status: StatusActive,
-			Addrs: Addrs{GRPC: address, Peer: address, Gossip: address, NATS: address, HTTP: address},
+			Addrs: Addrs{GRPC: address, Peer: address, Gossip: address, NATS: address, HTTP: address}, Seed: 1<<64 - 1,
 		})
 	}
 	d.Target = d.Members
@@ -82,32 +82,32 @@ func TestDocumentIsBounded(t *testing.T) {
 
 func TestDocumentEncodingIsPinned(t *testing.T) {
 	d := &Document{Epoch: 300, By: "n1", Note: "x", Members: []Entry{
-		{ID: "n1", Rack: "r", WeightMilli: 1000, Status: StatusActive, Addrs: Addrs{GRPC: "h:1", Peer: "h:2"}},
+		{ID: "n1", Rack: "r", WeightMilli: 1000, Status: StatusActive, Addrs: Addrs{GRPC: "h:1", Peer: "h:2"}, Seed: 300},
 	}}
-	want := "02ac02" + "026e31" + "0178" + "01" + "026e31" + "0172" + "e807" + "01" + "03683a31" + "03683a32" + "000000" + "00" + "00"
+	want := "03ac02" + "026e31" + "0178" + "01" + "026e31" + "0172" + "e807" + "01" + "03683a31" + "03683a32" + "000000" + "ac02" + "00" + "00"
 	if got := hex.EncodeToString(AppendDocument(nil, d)); got != want {
 		t.Errorf("encoded %s, want %s", got, want)
 	}
-	if got, want := fmt.Sprintf("%x", d.Hash()), "ae927a8175a3f2346896c3201a5bb015"; got != want {
+	if got, want := fmt.Sprintf("%x", d.Hash()), "6b6b64299f18cc3289943012d05ec7f4"; got != want {
 		t.Errorf("Hash() = %s, want %s", got, want)
 	}
 }
 
 func TestDecodeDocumentRefuses(t *testing.T) {
-	head, none := "020100"+"00", "00"
-	one := func(id string) string { return "01" + id + "00" + "01" + "01" + "0000000000" }
+	head, none := "030100"+"00", "00"
+	one := func(id string) string { return "01" + id + "00" + "01" + "01" + "0000000000" + "00" }
 	tests := []struct{ name, hex string }{
 		{name: "nothing", hex: ""},
-		{name: "another format", hex: "01"},
-		{name: "epoch 0", hex: "02000000" + "01" + one("61") + none + "00"},
+		{name: "another format", hex: "02"},
+		{name: "epoch 0", hex: "03000000" + "01" + one("61") + none + "00"},
 		{name: "cut short", hex: head + "01" + one("61")},
 		{name: "no members", hex: head + none + none + "00"},
 		{name: "bytes after the end", hex: head + "01" + one("61") + none + "00" + "00"},
-		{name: "a padded number", hex: "0281000000" + "01" + one("61") + none + "00"},
+		{name: "a padded number", hex: "0381000000" + "01" + one("61") + none + "00"},
 		{name: "entries out of order", hex: head + "02" + one("62") + one("61") + none + "00"},
 		{name: "an entry twice", hex: head + "02" + one("61") + one("61") + none + "00"},
 		{name: "too many entries", hex: head + "8140"},
-		{name: "an entry without id", hex: head + "01" + "00" + "00" + "01" + "01" + "0000000000" + none + "00"},
+		{name: "an entry without id", hex: head + "01" + "00" + "00" + "01" + "01" + "0000000000" + "00" + none + "00"},
 		{name: "turned without a move", hex: head + "01" + one("61") + none + "01"},
 		{name: "a truth value of 2", hex: head + "01" + one("61") + "01" + one("61") + "02"},
 		{name: "a huge string", hex: head + "01" + "ffffffff0f"},

@@ -7,7 +7,7 @@ import (
 )
 
 // documentFormat is the first byte of an encoded document.
-const documentFormat = 2
+const documentFormat = 3
 
 // ErrMalformed reports bytes that are not the encoding of a document or of an
 // acceptor's state.
@@ -47,7 +47,7 @@ func appendEntry(b []byte, e Entry) []byte {
 	for _, a := range e.Addrs.all() {
 		b = appendString(b, *a)
 	}
-	return b
+	return binary.AppendUvarint(b, e.Seed)
 }
 
 // DecodeDocument is the reverse of AppendDocument. It accepts no other encoding
@@ -140,6 +140,7 @@ func (r *reader) entries() []Entry {
 		for _, a := range e.Addrs.all() {
 			*a = r.string(MaxAddressBytes)
 		}
+		e.Seed = r.uvarint(1<<64 - 1)
 		if r.err != nil {
 			return nil
 		}

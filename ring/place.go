@@ -4,8 +4,6 @@ import (
 	"container/heap"
 	"math"
 	"slices"
-
-	"github.com/zeebo/xxh3"
 )
 
 // placement chooses owners. It lives only while New runs.
@@ -55,7 +53,7 @@ func newPlacement(r *Ring) *placement {
 	uneven := unevenness(r.want)
 	for i, m := range r.members {
 		p.room[i] = capacity(r.want[i], r.opts.LoadBound, uneven, partitions)
-		p.nodes[i] = newWalk(m.ID, i, partitions, r.want[i])
+		p.nodes[i] = newWalk(m.seed(), i, partitions, r.want[i])
 	}
 	backing := make([]int32, 0, p.missing)
 	for i := range r.owners {
@@ -211,7 +209,7 @@ func (p *placement) byHash(partition int) []int {
 	for i := range out {
 		out[i] = i
 	}
-	key := func(n int) uint64 { return mix(xxh3.HashString(p.ring.members[n].ID) ^ mix(uint64(partition))) }
+	key := func(n int) uint64 { return mix(p.ring.members[n].seed() ^ mix(uint64(partition))) }
 	slices.SortFunc(out, func(a, b int) int {
 		if ka, kb := key(a), key(b); ka < kb {
 			return -1
@@ -234,23 +232,31 @@ type walk struct {
 	tie      uint64
 }
 
-func newWalk(id string, node, partitions int, want uint64) walk {
+func newWalk(seed uint64, node, partitions int, want uint64) walk {
 	each := uint64(partitions) * slot
-	w := walk{node: node, seed: xxh3.HashString(id), bits: PartitionBits(partitions)}
+	w := walk{node: node, seed: seed, bits: PartitionBits(partitions)}
 	w.scale = float64(each-min(want, each)) / float64(max(want, 1))
 	w.measure()
 	return w
 }
 
 // partition returns where the virtual node lies: a permutation of the
-// partitions that depends on the node's name alone. Each round is a bijection
-// of the numbers of that many bits.
-func (w *walk) partition() int {
-	mask := uint64(1)<<w.bits - 1
-	half := (w.bits + 1) / 2
-	x := w.rank
-	for round := range uint64(4) {
-		k := mix(w.seed + round*0x9E3779B97F4A7C15)
+// partitions that depends on the node's seed alone.
+func (w *walk) partition() int { return permute(w.rank, roundKeys(w.seed), w.bits) }
+
+func roundKeys(seed uint64) (keys [4]uint64) {
+	for round := range keys {
+		keys[round] = mix(seed + uint64(round)*0x9E3779B97F4A7C15)
+	}
+	return keys
+}
+
+// permute is a permutation of the numbers of that many bits. Each round is a
+// bijection of them.
+func permute(x uint64, keys [4]uint64, bits int) int {
+	mask := uint64(1)<<bits - 1
+	half := (bits + 1) / 2
+	for _, k := range keys {
 		x = (x + k>>8) & mask
 		x = x * (k | 1) & mask
 		x ^= x >> half

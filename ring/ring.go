@@ -25,6 +25,10 @@
 // scaled as in Pareto order sampling, so that a node is chosen in proportion to
 // its weight also when the weight is large.
 //
+// A permutation comes from a seed that is part of the member. For a node that
+// joins, ChooseSeeds takes the one that leaves loads most even, so that the load
+// bound has little to correct: what it corrects moves when the members change.
+//
 // Sources: Karger et al., Consistent Hashing and Random Trees, STOC 1997;
 // Thaler and Ravishankar, Using Name-Based Mappings to Increase Hit Rates,
 // IEEE/ACM Transactions on Networking 6(1), 1998 (the nearest of all nodes);
@@ -87,7 +91,11 @@ type Member struct {
 	ID     string  // name of the node, unique in its datacenter; required
 	Rack   string  // nodes of one rack fail together; all without one are one rack
 	Weight float64 // how much it holds in relation to others; 0 means 1
+	Seed   uint64  // of its permutation of the partitions; 0 means the hash of the ID
 }
+
+// seed returns the seed of the permutation, also where it comes from the ID.
+func (m Member) seed() uint64 { return cmp.Or(m.Seed, xxh3.HashString(m.ID)) }
 
 // Options configures New. Zero fields take the default named beside them.
 type Options struct {
