@@ -12,8 +12,8 @@ import (
 // together have seedVisits partitions that are the node's own share: a large
 // share is even enough after few. Twice as many save a few moves in a hundred.
 const (
-	seedTries  = 128
-	seedVisits = 8192
+	seedTries  = 256
+	seedVisits = 16384
 )
 
 // ChooseSeeds returns the entries of nodes that shall join a document, in the
