@@ -54,7 +54,7 @@ func (r *recovery) forgot(peer string) {
 	}
 	r.warned = true
 	if !r.n.store.Recovering() {
-		r.n.opts.Logger.Warn("this node had more than it has: its directory is an older copy; until it has all back its replicas do not count for reads", "told by", peer)
+		r.n.opts.Logger.Warn("this node had more than it has: its directory is an older copy; until it has all back its replicas do not count for reads", "peer", peer)
 		clear(r.whole)
 	}
 	r.under.Store(true)

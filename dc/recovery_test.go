@@ -226,3 +226,28 @@ func TestNodeWithAnOldDiskDoesNotCount(t *testing.T) {
 		}
 	}
 }
+
+// A node that was started does not count before the others were asked what it forgot,
+// and does in the end when none of them answers.
+func TestNodeWithAnOldDiskAsksBeforeItCounts(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	w, nodes := startDCEvery(t, 3, 3, time.Second, func(o *Options) {
+		if o.Node == "a" {
+			o.Storage.FS = disk
+		}
+	})
+	at, err := nodes[0].target("default", []byte("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.setDown("b", true)
+	w.setDown("c", true)
+	nodes[0] = w.restart(t, nodes[0], disk.CrashClone(vfs.CrashCloneCfg{}))
+	if !nodes[0].recovery.lacks(at.id) {
+		t.Error("it counts before anybody was asked")
+	}
+	eventually(t, "it counts though nobody answers", func() bool { return !nodes[0].recovery.lacks(at.id) })
+	if took := time.Since(nodes[0].recovery.began); took < askFor(time.Second) {
+		t.Errorf("it counts after %v, before the others had the time to answer", took)
+	}
+}

@@ -29,6 +29,18 @@ func readMutants() []Mutant {
 			Old: "for len(g.got) < g.want && g.open > 0 && !g.settles() {", New: "for len(g.got) < g.want && g.open > 0 {",
 		},
 		{
+			Name: "read/old-copy-counts", File: "dc/forgotten.go", Packages: packages, Run: "OldDisk",
+			Old: "return len(m.had) > 0", New: "return len(m.had) > 1<<30",
+		},
+		{
+			Name: "read/every-restart-forgets", File: "dc/forgotten.go", Packages: packages, Run: "OldDisk",
+			Old: "if had, ok := m.had[id]; ok && now.Covers(&had) {", New: "if had, ok := m.had[id]; ok && now.Covers(&had) && had.Empty() {",
+		},
+		{
+			Name: "read/nobody-is-asked-what-is-forgotten", File: "dc/recovery.go", Packages: packages, Run: "OldDisk",
+			Old: "return !slices.ContainsFunc(r.l.nodes, func(node string) bool { return node != r.n.id && !r.n.peers.answered(node) })", New: "return true",
+		},
+		{
 			Name: "read/new-directory-is-old", File: "storage/identity.go", Packages: []string{"./storage"}, Run: "TestNewDirectory",
 			Old: "return s.resumed()", New: "return nil",
 		},
