@@ -1,10 +1,10 @@
 package dc
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
@@ -21,11 +21,11 @@ func strictGet(key string) *v1.GetRequest {
 // wipe starts a node again with an empty disk.
 func (w *wire) wipe(t *testing.T, n *Node) *Node {
 	t.Helper()
-	return w.restart(t, n, storage.NewMemory())
+	return w.restart(t, n, func(o *storage.Options) { o.FS = storage.NewMemory() })
 }
 
-// restart starts a node again with a disk.
-func (w *wire) restart(t *testing.T, n *Node, disk vfs.FS) *Node {
+// restart starts a node again, with other options once it has ended.
+func (w *wire) restart(t *testing.T, n *Node, change func(*storage.Options)) *Node {
 	t.Helper()
 	w.mu.Lock()
 	delete(w.nodes, n.id)
@@ -35,7 +35,7 @@ func (w *wire) restart(t *testing.T, n *Node, disk vfs.FS) *Node {
 		t.Fatal(err)
 	}
 	o.Transport = wireEnd{w, n.id}
-	o.Storage.FS = disk
+	change(&o.Storage)
 	again, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -165,17 +165,23 @@ func TestWhoLostTheDiskCountsBesideAllOthers(t *testing.T) {
 // Where the disk is the present one it does, as soon as those that are there were asked.
 func TestNodeWithAnOldDiskDoesNotCount(t *testing.T) {
 	for _, old := range []bool{true, false} {
-		disk := vfs.NewCrashableMem()
+		dir := t.TempDir()
+		disk, backup := filepath.Join(dir, "disk"), filepath.Join(dir, "backup")
 		w, nodes := startDCEvery(t, 3, 3, 100*time.Millisecond, func(o *Options) {
 			if o.Node == "a" {
-				o.Storage.FS = disk
+				o.Storage.Dir, o.Storage.FS = disk, nil
 			}
 		})
 		if _, err := nodes[0].Update(t.Context(), put("k", "u")); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "all are level", func() bool { return level(nodes) })
-		backup := disk.CrashClone(vfs.CrashCloneCfg{})
+		nodes[0] = w.restart(t, nodes[0], func(o *storage.Options) {
+			if err := os.CopyFS(backup, os.DirFS(o.Dir)); err != nil {
+				t.Fatal(err)
+			}
+		})
+		eventually(t, "all count", func() bool { return nodes[0].alive("b") && !nodes[0].recovery.under.Load() })
 		w.setDown("c", true)
 		if _, err := nodes[0].Update(t.Context(), put("k", "v")); err != nil {
 			t.Fatal(err)
@@ -186,13 +192,14 @@ func TestNodeWithAnOldDiskDoesNotCount(t *testing.T) {
 		}
 		clock := nodes[0].store.Replica(at.id).Durable()
 		eventually(t, "a has told b", func() bool { return nodes[1].peers.covers("a", at.id, &clock) })
-		if !old {
-			backup = disk.CrashClone(vfs.CrashCloneCfg{})
-		}
 		w.mu.Lock()
 		w.lost = func(req *peerv1.Request) bool { return req.GetMissing() != nil || req.GetSnapshot() != nil } // nothing is brought back
 		w.mu.Unlock()
-		nodes[0] = w.restart(t, nodes[0], backup)
+		nodes[0] = w.restart(t, nodes[0], func(o *storage.Options) {
+			if old {
+				o.Dir = backup
+			}
+		})
 		counts := func() bool { return !nodes[0].recovery.under.Load() }
 		told := func() bool {
 			nodes[0].recovery.mu.Lock()
@@ -230,19 +237,14 @@ func TestNodeWithAnOldDiskDoesNotCount(t *testing.T) {
 // A node that was started does not count before the others were asked what it forgot,
 // and does in the end when none of them answers.
 func TestNodeWithAnOldDiskAsksBeforeItCounts(t *testing.T) {
-	disk := vfs.NewCrashableMem()
-	w, nodes := startDCEvery(t, 3, 3, time.Second, func(o *Options) {
-		if o.Node == "a" {
-			o.Storage.FS = disk
-		}
-	})
+	w, nodes := startDCEvery(t, 3, 3, time.Second)
 	at, err := nodes[0].target("default", []byte("k"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.setDown("b", true)
 	w.setDown("c", true)
-	nodes[0] = w.restart(t, nodes[0], disk.CrashClone(vfs.CrashCloneCfg{}))
+	nodes[0] = w.restart(t, nodes[0], func(*storage.Options) {})
 	if !nodes[0].recovery.lacks(at.id) {
 		t.Error("it counts before anybody was asked")
 	}
