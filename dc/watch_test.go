@@ -141,6 +141,7 @@ func must(t *testing.T, n *Node, req *v1.UpdateRequest) {
 func TestWatchTellsWhatChanges(t *testing.T) {
 	_, nodes := startWatched(t, 5)
 	must(t, nodes[0], put("user:before", "x"))
+	eventually(t, "every owner has it", func() bool { return level(nodes) }) // or it is told by one to which it is new
 	f := follow(t, nodes[4], &v1.WatchRequest{Prefix: []byte("user:")}, nil)
 	want := map[string]string{}
 	for i := range 40 {
