@@ -75,7 +75,9 @@ func RunOverload(ctx context.Context, o OverloadOptions) (*Overload, error) {
 	say := func(format string, args ...any) {
 		fmt.Fprintf(o.Progress, "%6.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}
-	c, err := startCluster(ctx, Options{Binary: o.Binary, Dir: o.Dir, Seed: rand.Uint64()}, few, say)
+	// A small block cache is full from the start: what grows then is not the cache.
+	small := []string{"--cache", "32MiB"}
+	c, err := startDatacenters(ctx, Options{Binary: o.Binary, Dir: o.Dir, Seed: rand.Uint64()}, []string{dcName}, []int{few}, small, say)
 	if err != nil {
 		return nil, err
 	}
