@@ -76,19 +76,7 @@ func startDCEvery(t *testing.T, nodes, replicas int, exchange time.Duration, cha
 		for _, f := range change {
 			f(&o)
 		}
-		n, err := Open(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := n.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		w.mu.Lock()
-		w.nodes[spec.ID] = n
-		w.mu.Unlock()
-		out = append(out, n)
+		out = append(out, w.open(t, o))
 	}
 	eventually(t, "the nodes see each other, and that nobody had anything before", func() bool {
 		for _, n := range out {
@@ -99,6 +87,24 @@ func startDCEvery(t *testing.T, nodes, replicas int, exchange time.Duration, cha
 		return true
 	})
 	return w, out
+}
+
+// open starts a node, which ends with the test.
+func (w *wire) open(t *testing.T, o Options) *Node {
+	t.Helper()
+	n, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.mu.Lock()
+	w.nodes[o.Node] = n
+	w.mu.Unlock()
+	return n
 }
 
 func eventually(t *testing.T, what string, is func() bool) {

@@ -246,7 +246,6 @@ func TestMakeDoWithWhoIsRecovering(t *testing.T) {
 				if g.less != (tt.from == "b") {
 					t.Errorf("had to do with less: %t", g.less)
 				}
-				time.Sleep(time.Second)
 			})
 		})
 	}

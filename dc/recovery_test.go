@@ -36,19 +36,7 @@ func (w *wire) restart(t *testing.T, n *Node, change func(*storage.Options)) *No
 	}
 	o.Transport = wireEnd{w, n.id}
 	change(&o.Storage)
-	again, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := again.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w.mu.Lock()
-	w.nodes[n.id] = again
-	w.mu.Unlock()
-	return again
+	return w.open(t, o)
 }
 
 // Two of three owners acknowledge a write, and one of them loses its disk. While the
