@@ -107,6 +107,7 @@ func TestClosedNodeGivesItsRightsAway(t *testing.T) {
 	if got["a"] != 0 || got["b"]+got["c"] != 7 {
 		t.Errorf("rights after a was closed: %v, want all 7 at b or c", got)
 	}
+	eventually(t, "who has them has heard of it", func() bool { return level(nodes[1:]) })
 	do(t, nodes[1], stock(-7))
 	if _, err := nodes[1].Update(t.Context(), stock(-1)); reason(err) != "NO_RIGHTS" || !strings.Contains(err.Error(), "nobody has any") {
 		t.Errorf("below the bound: %v", err)
