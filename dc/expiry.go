@@ -3,6 +3,7 @@ package dc
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 
@@ -100,6 +101,7 @@ func (n *Node) sweepRound(from int) int {
 	g.SetLimit(sweepAtOnce)
 	left, at := sweepKeys, 0
 	for ; at < len(led) && left > 0; at++ {
+		runtime.Gosched() // who serves a client goes first
 		id := replicaOf(led[(from+at)%len(led)])
 		until, ok := n.heardUntil(id, heard)
 		if !ok {

@@ -1,6 +1,7 @@
 package dc
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -116,6 +117,7 @@ func (n *Node) trim() {
 			}
 			done[r.ID()] = hash
 			n.trimReplica(r, &trimmable, slow)
+			runtime.Gosched() // who serves a client goes first
 		}
 	}
 }
