@@ -3,7 +3,6 @@ package dc
 import (
 	"context"
 	"errors"
-	"runtime"
 	"slices"
 	"time"
 
@@ -101,7 +100,7 @@ func (n *Node) sweepRound(from int) int {
 	g.SetLimit(sweepAtOnce)
 	left, at := sweepKeys, 0
 	for ; at < len(led) && left > 0; at++ {
-		runtime.Gosched() // who serves a client goes first
+		giveWay()
 		id := replicaOf(led[(from+at)%len(led)])
 		until, ok := n.heardUntil(id, heard)
 		if !ok {

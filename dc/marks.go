@@ -2,7 +2,6 @@ package dc
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -115,7 +114,7 @@ func (n *Node) dropRound(from int) int {
 	led := n.Remote().Led()
 	left, at := markEvents, 0
 	for ; at < len(led) && left > 0 && n.ctx.Err() == nil; at++ {
-		runtime.Gosched() // who serves a client goes first
+		giveWay()
 		id := replicaOf(led[(from+at)%len(led)])
 		minted, err := n.dropMarksOf(id, left)
 		if err != nil && n.ctx.Err() == nil {

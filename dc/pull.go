@@ -17,6 +17,7 @@ import (
 // keeping the others waiting.
 func (c *catchUp) pullAll(ctx context.Context, peer string, shared []storage.ReplicaID, first bool) error {
 	for _, id := range shared {
+		giveWay()
 		if !c.heardOf(peer, id) {
 			continue
 		}

@@ -88,6 +88,11 @@ func (n *Node) stableOf(r *storage.Replica) *crdt.Clock {
 	return &stable
 }
 
+// giveWay lets those go first who wait for a processor: most of them serve
+// clients. Loops over all replicas call it for each, or they would have a
+// processor for the 10 ms that the scheduler gives of itself.
+func giveWay() { runtime.Gosched() }
+
 const (
 	trimEvery  = 2 * time.Second // pause between two looks at what may be trimmed
 	trimSlowly = 30              // rounds between two looks at what only age or bytes say
@@ -117,7 +122,7 @@ func (n *Node) trim() {
 			}
 			done[r.ID()] = hash
 			n.trimReplica(r, &trimmable, slow)
-			runtime.Gosched() // who serves a client goes first
+			giveWay()
 		}
 	}
 }

@@ -33,6 +33,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 	sent := map[storage.ReplicaID]storage.State{}
 	hashes := map[storage.ReplicaID]uint64{}
 	for _, id := range shared {
+		giveWay()
 		state := c.n.store.Replica(id).State()
 		if state.Clock.Empty() {
 			continue
@@ -193,6 +194,7 @@ func (c *catchUp) serveClocks(from string, req *peerv1.Clocks) (*peerv1.ClocksDo
 	c.reopened(from, req.GetOpening())
 	named := map[storage.ReplicaID]bool{}
 	for _, rc := range req.GetReplicas() {
+		giveWay()
 		if err := c.n.mine(rc.GetReplica()); err != nil {
 			return nil, err
 		}

@@ -22,7 +22,8 @@ const (
 	probeTimeout  = 1500 * time.Millisecond // without an answer, before it is dialled again
 	idleClose     = time.Minute             // without pulls and requests, before it is closed
 	pullBytes     = 2 * MaxMessageBytes     // asked for at once; never less than a message
-	pullExpiry    = 30 * time.Second
+	pullExpiry    = 5 * time.Minute         // from a peer's broker, which soon notices that this node is gone
+	pullExpiryOut = 30 * time.Second        // from an external one
 	pullHeartbeat = 5 * time.Second
 	giveBackFor   = 500 * time.Millisecond
 	bindTimeout   = 3 * time.Second
@@ -244,8 +245,14 @@ func (l *NATSLink) pullOnce(ctx context.Context, from Peer, lane int, handle fun
 	if err != nil {
 		return err
 	}
+	// Where one request ran out, what is sent before the next one has arrived waits
+	// for a round trip. Beacons alone use one up in less than pullExpiry.
+	expiry := pullExpiry
+	if l.opts.External(from.DC) != nil {
+		expiry = pullExpiryOut
+	}
 	msgs, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(maxAckPending, pullBytes),
-		jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
+		jetstream.PullExpiry(expiry), jetstream.PullHeartbeat(pullHeartbeat))
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/godwitdb/godwit/internal/emulated"
+	"github.com/godwitdb/godwit/internal/node"
 	"github.com/godwitdb/godwit/internal/wan"
 	"github.com/godwitdb/godwit/topology"
 )
@@ -174,6 +175,7 @@ func startDemo(in *invocation, o emulated.Options) (*emulated.Cluster, error) {
 	}
 	ctx, cancel := context.WithTimeout(in.ctx(), startTimeout)
 	defer cancel()
+	node.SpareProcessors()
 	c, err := emulated.Start(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("start the demo: %w", err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/godwitdb/godwit/client"
 	"github.com/godwitdb/godwit/internal/emulated"
+	"github.com/godwitdb/godwit/internal/node"
 	"github.com/godwitdb/godwit/internal/wan"
 	"github.com/godwitdb/godwit/loadtest"
 )
@@ -429,6 +430,7 @@ var _ loadtest.Cluster = (*loadTest)(nil)
 func startEmulated(ctx context.Context, o emulated.Options) (*emulated.Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	node.SpareProcessors()
 	c, err := emulated.Start(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("start the emulated cluster: %w", err)

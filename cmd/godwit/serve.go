@@ -97,6 +97,7 @@ func serve(in *invocation) error {
 	if o.Outbox, err = brokers(in.StringSlice("test-broker")); err != nil {
 		return err
 	}
+	node.SpareProcessors()
 	go paceGarbage(in.ctx())
 	n, err := node.Start(in.ctx(), o)
 	if err != nil {

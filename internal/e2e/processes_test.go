@@ -17,6 +17,7 @@ import (
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
 	"github.com/godwitdb/godwit/client"
 	"github.com/godwitdb/godwit/internal/freeport"
+	"github.com/godwitdb/godwit/internal/node"
 	"github.com/godwitdb/godwit/topology"
 )
 
@@ -38,6 +39,7 @@ func TestMain(m *testing.M) {
 	if addrs := os.Getenv(ackerEnv); addrs != "" {
 		os.Exit(takeAll(addrs))
 	}
+	node.SpareProcessors() // as godwit does
 	code := m.Run()
 	if name, err := binary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(name))
