@@ -144,7 +144,7 @@ func Open(o Options) (*Store, error) {
 		opts: o, bits: bits.Len(uint(o.Identity.Partitions)) - 1, rand: o.Rand, opening: rand.Uint64(),
 		replicas: map[ReplicaID]*Replica{}, stop: make(chan struct{}), kinds: crdt.SupportedKinds(),
 		failure: &pebbleLogger{log: o.Logger, exit: o.Exit},
-		turns:   make(chan struct{}, turnsEach*runtime.GOMAXPROCS(0)),
+		turns:   make(chan struct{}, turnsEach*min(runtime.NumCPU(), runtime.GOMAXPROCS(0))),
 	}
 	opened := time.Now()
 	s.age = func() time.Duration { return time.Since(opened) }
