@@ -95,6 +95,30 @@ func TestStandInIsTheOnlyCopyLeft(t *testing.T) {
 	eventually(t, "the stand-in has handed over", func() bool { return guestsOf(nodes) == 0 && level(nodes) })
 }
 
+// An event that only a guest holds is in no co-owner's log: every owner has to take
+// it from the guest, which is told nothing else by them.
+func TestOwnersTakeWhatOnlyAGuestHolds(t *testing.T) {
+	_, nodes := startDC(t, 4, 3)
+	owners, other := ownersOf(t, nodes, "k")
+	at, err := other.target("default", []byte("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := &crdt.Delta{Actor: 9, Lo: 1, Hi: 1, Changes: []crdt.Change{{
+		ID:   crdt.CellID{KeyID: crdt.KeyID{Bucket: "default", Key: "k"}, Kind: crdt.Flag},
+		Puts: []crdt.Entry{{Dot: crdt.Dot{Actor: 9, Seq: 1}}},
+	}}}
+	if err := other.takeAsStandIn(at.id, []*crdt.Delta{event}, false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the guest was handed over", func() bool { return other.count.HandedOver.Load() == 1 && guestsOf(nodes) == 0 })
+	for _, n := range owners {
+		if own := n.store.Replica(at.id).Durable(); !own.ContainsRange(9, 1, 1) {
+			t.Errorf("owner %s lacks what the guest held", n.id)
+		}
+	}
+}
+
 // decide makes a change the next document, as a majority would.
 func decide(t *testing.T, nodes []*Node, c ring.Change) {
 	t.Helper()
