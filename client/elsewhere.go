@@ -25,13 +25,35 @@ func (c *Client) everywhere() []*node {
 	now := time.Now()
 	var away []*node
 	nodes = slices.DeleteFunc(append(nodes, c.far...), func(n *node) bool {
-		gone := n.conn.GetState() == connectivity.TransientFailure || n.failures.Load() > 0 && n.avoid.Load() > now.UnixNano()
+		gone := n.gone(now)
 		if gone {
 			away = append(away, n)
 		}
 		return gone
 	})
 	return append(nodes, away...)
+}
+
+// gone reports whether a node cannot be reached, or did not answer of late. One
+// that is being connected to is not.
+func (n *node) gone(now time.Time) bool {
+	return n.conn.GetState() == connectivity.TransientFailure || n.failures.Load() > 0 && n.avoid.Load() > now.UnixNano()
+}
+
+// ready is the first node that a call can be sent to at once; nil if there is
+// none. While one at home is being connected to, none of another datacenter is.
+func ready(nodes []*node, now time.Time) *node {
+	soon := false
+	for _, n := range nodes {
+		if n.dc != 0 && soon {
+			continue
+		}
+		if n.failures.Load() == 0 && n.conn.GetState() == connectivity.Ready {
+			return n
+		}
+		soon = soon || n.dc == 0 && !n.gone(now)
+	}
+	return nil
 }
 
 // within leaves of the nodes of a call those of the datacenter of one of them.

@@ -69,9 +69,8 @@ func (c *Client) arrange(owners, rest []*node, write bool) []*node {
 		c.stats.spread.Add(1)
 	}
 	if len(nodes) == 0 { // a node that can be reached may reach them
-		ready := func(n *node) bool { return n.failures.Load() == 0 && n.conn.GetState() == connectivity.Ready }
-		if i := slices.IndexFunc(rest, ready); i >= 0 {
-			nodes = append(nodes, rest[i])
+		if n := ready(rest, now); n != nil {
+			nodes = append(nodes, n)
 		}
 	}
 	return addMissing(addMissing(nodes, owners), rest)

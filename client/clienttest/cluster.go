@@ -135,6 +135,7 @@ type Node struct {
 
 	mu    sync.Mutex
 	down  bool
+	held  chan struct{} // closed when connections may be made; nil: they may
 	conns []net.Conn
 	fault func(Call) Fault
 	calls []Call
@@ -194,11 +195,23 @@ func (n *Node) Stop() {
 	n.breakAll()
 }
 
+// Hold breaks all connections, and new ones are not made until Restart.
+func (n *Node) Hold() {
+	n.mu.Lock()
+	n.held = make(chan struct{})
+	n.mu.Unlock()
+	n.breakAll()
+}
+
 // Restart accepts connections again, with what the node knew before.
 func (n *Node) Restart() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.down = false
+	if n.held != nil {
+		close(n.held)
+		n.held = nil
+	}
 }
 
 func (n *Node) breakAll() {
@@ -212,17 +225,39 @@ func (n *Node) breakAll() {
 }
 
 func (n *Node) dial(ctx context.Context) (net.Conn, error) {
-	conn, err := n.listener.DialContext(ctx)
-	if err != nil {
-		return nil, err
+	for {
+		n.mu.Lock()
+		held := n.held
+		n.mu.Unlock()
+		if held != nil {
+			select {
+			case <-held:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		conn, err := n.listener.DialContext(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if taken, err := n.take(conn); taken || err != nil {
+			return conn, err
+		}
 	}
+}
+
+// take notes a connection that was made, unless connections are held meanwhile.
+func (n *Node) take(conn net.Conn) (taken bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.down {
-		return nil, errors.Join(fmt.Errorf("dial %s: connection refused", n.Addr), conn.Close())
+		return false, errors.Join(fmt.Errorf("dial %s: connection refused", n.Addr), conn.Close())
+	}
+	if n.held != nil {
+		return false, conn.Close()
 	}
 	n.conns = append(n.conns, conn)
-	return conn, nil
+	return true, nil
 }
 
 func (n *Node) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
