@@ -1,25 +1,27 @@
 package client
 
-import "google.golang.org/grpc/connectivity"
+import (
+	"context"
 
-// Broken reports whether the client knows that it has no connection to addr.
-func (c *Client) Broken(addr string) bool { return c.connection(addr) == connectivity.TransientFailure }
+	"google.golang.org/grpc/connectivity"
+)
 
-// Connected reports whether the client has a connection to addr.
-func (c *Client) Connected(addr string) bool { return c.connection(addr) == connectivity.Ready }
-
-// Connecting reports whether the client makes a connection to addr.
-func (c *Client) Connecting(addr string) bool { return c.connection(addr) == connectivity.Connecting }
-
-// connection is the state of the connection to addr, which is made if there is none.
-func (c *Client) connection(addr string) connectivity.State {
+// Await waits until the connection to addr is in a state, and has one made if there
+// is none. It reports false if ctx ends before that, or nobody has that address.
+func (c *Client) Await(ctx context.Context, addr string, want connectivity.State) bool {
 	for _, n := range c.nodes {
-		if n.addr == addr {
+		for n.addr == addr {
 			n.conn.Connect()
-			return n.conn.GetState()
+			have := n.conn.GetState()
+			if have == want {
+				return true
+			}
+			if !n.conn.WaitForStateChange(ctx, have) {
+				return false
+			}
 		}
 	}
-	return connectivity.Shutdown
+	return false
 }
 
 // NearHits counts the reads that the near cache of a client has answered.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
 	"github.com/godwitdb/godwit/client"
@@ -27,8 +28,8 @@ func first(f clienttest.Fault) func(clienttest.Call) clienttest.Fault {
 func stop(t *testing.T, c *client.Client, n *clienttest.Node) {
 	t.Helper()
 	n.Stop()
-	for !c.Broken(n.Addr) {
-		time.Sleep(time.Millisecond)
+	if !c.Await(t.Context(), n.Addr, connectivity.TransientFailure) {
+		t.Fatalf("no connection to %s", n.Addr)
 	}
 }
 

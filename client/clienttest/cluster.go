@@ -225,39 +225,29 @@ func (n *Node) breakAll() {
 }
 
 func (n *Node) dial(ctx context.Context) (net.Conn, error) {
-	for {
-		n.mu.Lock()
-		held := n.held
-		n.mu.Unlock()
-		if held != nil {
-			select {
-			case <-held:
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		}
-		conn, err := n.listener.DialContext(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if taken, err := n.take(conn); taken || err != nil {
-			return conn, err
-		}
+	conn, err := n.listener.DialContext(ctx)
+	if err != nil {
+		return nil, err
 	}
-}
-
-// take notes a connection that was made, unless connections are held meanwhile.
-func (n *Node) take(conn net.Conn) (taken bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.down {
-		return false, errors.Join(fmt.Errorf("dial %s: connection refused", n.Addr), conn.Close())
+	for n.held != nil {
+		held := n.held
+		n.mu.Unlock()
+		select {
+		case <-held:
+		case <-ctx.Done():
+		}
+		n.mu.Lock()
+		if ctx.Err() != nil {
+			return nil, errors.Join(ctx.Err(), conn.Close())
+		}
 	}
-	if n.held != nil {
-		return false, conn.Close()
+	if n.down {
+		return nil, errors.Join(fmt.Errorf("dial %s: connection refused", n.Addr), conn.Close())
 	}
 	n.conns = append(n.conns, conn)
-	return true, nil
+	return conn, nil
 }
 
 func (n *Node) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
