@@ -95,8 +95,7 @@ func TestStandInIsTheOnlyCopyLeft(t *testing.T) {
 	eventually(t, "the stand-in has handed over", func() bool { return guestsOf(nodes) == 0 && level(nodes) })
 }
 
-// An event that only a guest holds is in no co-owner's log: every owner has to take
-// it from the guest, which is told nothing else by them.
+// An event that only a guest holds is in no owner's log: hand-over alone brings it.
 func TestOwnersTakeWhatOnlyAGuestHolds(t *testing.T) {
 	_, nodes := startDC(t, 4, 3)
 	owners, other := ownersOf(t, nodes, "k")

@@ -110,6 +110,7 @@ func (n *Node) trim() {
 			return
 		}
 		for _, r := range n.store.Replicas() {
+			giveWay()
 			own := r.Durable()
 			if !n.layout().holds(n.id, r.ID()) || own.Empty() {
 				continue
@@ -122,7 +123,6 @@ func (n *Node) trim() {
 			}
 			done[r.ID()] = hash
 			n.trimReplica(r, &trimmable, slow)
-			giveWay()
 		}
 	}
 }
