@@ -61,6 +61,26 @@ func TestCutTellsNobodyAndResetsAtHeal(t *testing.T) {
 	}
 }
 
+// TestCutCarriesNoMore: what a socket of the far end is slow to take arrived
+// before the cut, and is counted there, not when the socket has taken it.
+func TestCutCarriesNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{})
+		client, server := b.open()
+		b.send(client, "slowly")
+		synctest.Wait() // the server does not read
+		b.set("a", "b", Change{State: Cut})
+		if s := b.status("a", "b"); s.Bytes != 11 {
+			t.Errorf("%d bytes carried, want 11", s.Bytes)
+		}
+		b.expect(server, "slowly")
+		synctest.Wait()
+		if s := b.status("a", "b"); s.Bytes != 11 || s.Dropped != 0 {
+			t.Errorf("%d bytes carried and %d dropped, want 11 and none", s.Bytes, s.Dropped)
+		}
+	})
+}
+
 func TestCutOneWayLeavesTheOtherWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Options{})

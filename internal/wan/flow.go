@@ -165,8 +165,8 @@ func (f *flow) write(ctx context.Context) {
 		kind, data := f.next()
 		switch kind {
 		case segData:
-			size, err := f.dst.Write(data)
-			f.wrote(size, err)
+			_, err := f.dst.Write(data)
+			f.wrote(err)
 		case segSyn:
 			f.conn.dial(ctx)
 		case segNone:
@@ -178,8 +178,8 @@ func (f *flow) write(ctx context.Context) {
 }
 
 // next waits until a segment is due on a link that is up, and takes it. From
-// here on it has arrived, and no cut can lose it. It returns segNone when the
-// connection has ended.
+// here on it has arrived: the link has carried it, and no cut can lose it. It
+// returns segNone when the connection has ended.
 func (f *flow) next() (segmentKind, []byte) {
 	mu := &f.conn.net.mu
 	for {
@@ -194,6 +194,7 @@ func (f *flow) next() (segmentKind, []byte) {
 			wait = max(time.Until(head.due), 0)
 			if wait == 0 {
 				data := f.queue.take()
+				f.link.bytes += int64(len(data))
 				mu.Unlock()
 				return head.kind, data
 			}
@@ -203,12 +204,11 @@ func (f *flow) next() (segmentKind, []byte) {
 	}
 }
 
-// wrote records that dst accepted size bytes of what was taken, and no more ever
-// if err is not nil.
-func (f *flow) wrote(size int, err error) {
+// wrote records that dst accepted what was taken, or that it accepts no more
+// ever if err is not nil.
+func (f *flow) wrote(err error) {
 	f.conn.net.mu.Lock()
 	defer f.conn.net.mu.Unlock()
-	f.link.bytes += int64(size)
 	wasFull := f.queue.full(f.conn.net.opts.BufferBytes)
 	f.queue.written()
 	if err != nil && !f.conn.dead {

@@ -100,7 +100,7 @@ type Status struct {
 	From, To string
 	Profile  Profile
 	State    State
-	Bytes    int64 // handed over to the far end since the link was added
+	Bytes    int64 // arrived at the far end since the link was added; a link that is cut has no more of them
 	Dropped  int64 // lost in cuts
 }
 
