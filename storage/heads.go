@@ -15,12 +15,22 @@ import (
 // guards it, and the one door brings it in step with every batch, so it holds
 // what the database holds.
 //
-// It has two generations: what is used moves to the young one, and when that is
-// full the old one is forgotten. So it needs neither a list nor a lock of its own,
-// which a cache for all replicas would. The zero heads is empty.
+// Where there is no room for more, of a few keys the one is forgotten that was not
+// used for longest. So it needs neither a list nor a lock of its own, which a cache
+// for all replicas would, and forgets nothing while all keys have room. The zero
+// heads is empty.
+//
+// Source: the approximated LRU of Redis, https://redis.io/docs/latest/develop/reference/eviction/.
 type heads struct {
-	young, old map[uint64]headRecords // by the hash of the key
-	bytes      int                    // about what young takes
+	kept  map[uint64]head // by the hash of the key
+	bytes int             // about what they take
+	now   uint32          // how many were kept so far
+}
+
+// head is what is kept of one key.
+type head struct {
+	records headRecords
+	used    uint32 // now, when it was used last
 }
 
 // headRecords are those of one key in their order, with keys: a byte that says
@@ -31,21 +41,20 @@ type headRecords []byte
 const (
 	headOverhead = 64      // bytes that keeping a key takes beside its records
 	maxHeads     = 4 << 10 // bytes of the records of one key that is kept
+	headSample   = 8       // keys of which one is forgotten
 )
 
 // get returns the records under a prefix; nil if they are not known.
 func (h *heads) get(hash uint64, prefix []byte) headRecords {
-	r, ok := h.young[hash]
-	if !ok {
-		if r, ok = h.old[hash]; ok {
-			delete(h.old, hash)
-			h.set(hash, r)
-		}
+	k, ok := h.kept[hash]
+	if !ok || !k.records.under(prefix) { // it may be another key of that hash
+		return nil
 	}
-	if ok && r.under(prefix) {
-		return r
+	if k.used != h.now {
+		k.used = h.now
+		h.kept[hash] = k
 	}
-	return nil // or another key of that hash
+	return k.records
 }
 
 // put keeps the records of a key; none make it unknown. Limit is about how many
@@ -55,27 +64,38 @@ func (h *heads) put(hash uint64, r headRecords, limit int64) {
 	if len(r) <= 1 || len(r) > maxHeads {
 		return
 	}
-	if int64(h.bytes+len(r)+headOverhead) > limit/2 {
-		h.old, h.young, h.bytes = h.young, nil, 0
+	for h.bytes > 0 && int64(h.bytes+len(r)+headOverhead) > limit {
+		h.forget()
 	}
-	h.set(hash, r)
+	if h.kept == nil {
+		h.kept = map[uint64]head{}
+	}
+	h.now++
+	h.kept[hash] = head{r, h.now}
+	h.bytes += len(r) + headOverhead
 }
 
-func (h *heads) set(hash uint64, r headRecords) {
-	if h.young == nil {
-		h.young = map[uint64]headRecords{}
+// forget makes a key unknown that was not used of late; there is one at least.
+func (h *heads) forget() {
+	var victim uint64
+	seen, idle := 0, uint32(0)
+	for hash, k := range h.kept { // which begins anywhere
+		if age := h.now - k.used; seen == 0 || age > idle {
+			victim, idle = hash, age
+		}
+		if seen++; seen == headSample {
+			break
+		}
 	}
-	h.young[hash] = r
-	h.bytes += len(r) + headOverhead
+	h.drop(victim)
 }
 
 // drop makes a key unknown.
 func (h *heads) drop(hash uint64) {
-	if r, ok := h.young[hash]; ok {
-		h.bytes -= len(r) + headOverhead
-		delete(h.young, hash)
+	if k, ok := h.kept[hash]; ok {
+		h.bytes -= len(k.records) + headOverhead
+		delete(h.kept, hash)
 	}
-	delete(h.old, hash)
 }
 
 // add appends a record, whose key is behind those that are there.

@@ -14,71 +14,73 @@ import (
 // returns how many keys that is.
 func checkKept(t testing.TB, r *Replica) (keys int) {
 	t.Helper()
-	for _, generation := range []map[uint64]headRecords{r.kept.young, r.kept.old} {
-		for hash, kept := range generation {
-			keys++
-			key, _, _ := cutRecord(kept[1:])
-			prefix := key[:splitKey(key)]
-			var want headRecords
-			err := r.store.each(prefix, after(prefix), func(k, v []byte) error {
-				rec, err := parseRecord(k)
-				if err != nil || rec.part == partCell {
-					return err
-				}
-				if rec.hash != hash {
-					t.Fatalf("the records of key %q are kept under hash %d, want %d", rec.id.Key, hash, rec.hash)
-				}
-				want = want.add(k, v, rec.id.Kind.Collection())
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
+	for hash, k := range r.kept.kept {
+		keys++
+		key, _, _ := cutRecord(k.records[1:])
+		prefix := key[:splitKey(key)]
+		var want headRecords
+		err := r.store.each(prefix, after(prefix), func(k, v []byte) error {
+			rec, err := parseRecord(k)
+			if err != nil || rec.part == partCell {
+				return err
 			}
-			if !bytes.Equal(kept, want) {
-				t.Fatalf("kept of %q: %x, the database holds %x", prefix, kept, want)
+			if rec.hash != hash {
+				t.Fatalf("the records of key %q are kept under hash %d, want %d", rec.id.Key, hash, rec.hash)
 			}
+			want = want.add(k, v, rec.id.Kind.Collection())
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(k.records, want) {
+			t.Fatalf("kept of %q: %x, the database holds %x", prefix, k.records, want)
 		}
 	}
 	return keys
 }
 
-func TestHeadsAreForgottenByGenerations(t *testing.T) {
+func TestHeadsThatAreNotUsedAreForgotten(t *testing.T) {
 	prefix := func(i uint64) []byte {
-		return appendKey(nil, tableData, 1, i, crdt.KeyID{Bucket: "b", Key: fmt.Sprint("k", i)})
+		return appendKey(nil, tableData, 1, i, crdt.KeyID{Bucket: "b", Key: fmt.Sprintf("k%02d", i)})
 	}
 	of := func(i uint64) headRecords {
 		return headRecords(nil).add(append(prefix(i), byte(crdt.Register)), bytes.Repeat([]byte{byte(i)}, 100), false)
 	}
-	each := int64(len(of(1)) + headOverhead)
+	each := len(of(1)) + headOverhead
+	limit := int64(8 * each) // eight keys, no more than of which one is forgotten
 	var h heads
-	for i := range uint64(8) {
-		h.put(i, of(i), 8*each)                   // four keys a generation
-		if h.get(0, prefix(0)) == nil && i != 0 { // used again and again
+	var known []uint64
+	for i := range uint64(16) {
+		h.put(i, of(i), limit)
+		if h.get(0, prefix(0)) == nil { // used again and again
 			t.Fatalf("key 0 is not known after key %d", i)
 		}
+		if n := len(h.kept); n != min(int(i)+1, 8) || h.bytes != n*each {
+			t.Fatalf("after key %d %d keys take %d bytes, want %d each and %d at most", i, n, h.bytes, each, limit)
+		}
+		if i == 8 && h.get(1, prefix(1)) != nil {
+			t.Error("key 1 is known, which was not used for longest")
+		}
 	}
-	var known []uint64
-	for i := range uint64(8) {
-		_, young := h.young[i]
-		_, old := h.old[i]
-		if young || old {
+	for i := range uint64(16) {
+		if _, ok := h.kept[i]; ok {
 			known = append(known, i)
 		}
 	}
-	if want := "[0 4 5 6 7]"; fmt.Sprint(known) != want {
+	if want := "[0 9 10 11 12 13 14 15]"; fmt.Sprint(known) != want {
 		t.Errorf("keys %v are known, want %s", known, want)
 	}
-	if h.bytes != len(h.young)*int(each) {
-		t.Errorf("%d keys take %d bytes, want %d each", len(h.young), h.bytes, each)
-	}
+	h.put(6, of(6), limit)
+	h.put(7, of(7), limit)
 	if h.get(7, prefix(6)) != nil {
 		t.Error("the records of another key of the same hash were taken")
 	}
-	h.put(7, headRecords(nil).add(append(prefix(7), byte(crdt.Register)), make([]byte, maxHeads), false), 8*each)
+	h.put(7, headRecords(nil).add(append(prefix(7), byte(crdt.Register)), make([]byte, maxHeads), false), limit)
 	if h.get(7, prefix(7)) != nil {
 		t.Error("records that are too large are kept, or what they replace still is")
 	}
-	h.put(6, nil, 8*each)
+	h.put(6, nil, limit)
 	if h.get(6, prefix(6)) != nil {
 		t.Error("a key without records is known")
 	}
