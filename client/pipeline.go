@@ -94,7 +94,7 @@ func (p *pipe) ask(ctx context.Context, a *attempt, req *pb.PipelineRequest, hed
 	if err != nil {
 		return nil, err
 	}
-	a.over = time.Now().Add(a.begin)
+	a.over = time.Now().Add(a.begin + time.Millisecond) // sent_ms is up to one late
 	if hedge != nil {
 		return p.askEither(ctx, q, id, *body, hedge)
 	}

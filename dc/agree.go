@@ -280,7 +280,7 @@ func (n *Node) spreadDocument(before, after *ring.Document) {
 		}
 		told[e.ID] = true
 		req := &peerv1.Request{TimeoutMs: uint64(askTimeout.Milliseconds()), Of: req.GetOf()}
-		n.opts.Transport.Send(e.ID, req, func(_ *peerv1.Response, err error) {
+		n.opts.Transport.Send(e.ID, req, time.Time{}, func(_ *peerv1.Response, err error) {
 			if err != nil {
 				n.opts.Logger.Debug("node not told of the ring", "to", e.ID, "epoch", after.Epoch, "error", err)
 			}

@@ -3,6 +3,8 @@ package dc
 import (
 	"context"
 	"time"
+
+	"github.com/godwitdb/godwit/storage"
 )
 
 // beginKey is of a context's value: when a write must have been begun.
@@ -26,12 +28,13 @@ func beginBy(ctx context.Context) time.Time {
 	return deadline
 }
 
-// beginWithin is what is left until then in milliseconds, at least 1; 0: as long
-// as it takes.
-func beginWithin(ctx context.Context) uint64 {
-	at := beginBy(ctx)
-	if at.IsZero() {
-		return 0
+// BeginWithin is how long after now, when a request is sent, what is to be begun by
+// at may be begun, in milliseconds as requests tell it: a whole one less than is
+// left, since both ends round. It fails with storage.ErrLate where nothing is left.
+func BeginWithin(at, now time.Time) (uint64, error) {
+	left := at.Sub(now).Milliseconds() - 1
+	if left < 1 {
+		return 0, storage.ErrLate
 	}
-	return uint64(max(time.Until(at).Milliseconds(), 1))
+	return uint64(left), nil
 }

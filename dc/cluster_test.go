@@ -28,7 +28,7 @@ type wireEnd struct {
 	from string
 }
 
-func (w wireEnd) Send(to string, req *peerv1.Request, done func(*peerv1.Response, error)) {
+func (w wireEnd) Send(to string, req *peerv1.Request, by time.Time, done func(*peerv1.Response, error)) {
 	w.mu.Lock()
 	n := w.nodes[to]
 	if w.down[to] || w.down[w.from] || w.lost != nil && w.lost(req) {
@@ -39,7 +39,11 @@ func (w wireEnd) Send(to string, req *peerv1.Request, done func(*peerv1.Response
 		done(nil, fmt.Errorf("%s is away: %w", to, ErrNotSent))
 		return
 	}
-	go func() { done(n.Serve(context.Background(), w.from, req), nil) }()
+	ctx := context.Background()
+	if !by.IsZero() {
+		ctx = BeginBy(ctx, by)
+	}
+	go func() { done(n.Serve(ctx, w.from, req), nil) }()
 }
 
 func (w *wire) State(string) string { return "alive" }

@@ -54,9 +54,7 @@ func (n *Node) forwardUpdate(ctx context.Context, t *target, req *v1.UpdateReque
 	var last error
 	maybe := false
 	for _, owner := range n.pinned(t.owners, req.GetOptions().GetRequestId()) {
-		forwarded := forwardedUpdate(req)
-		forwarded.BeginMs = beginWithin(ctx)
-		resp, err := n.callWhileAlive(ctx, owner, forwarded)
+		resp, err := n.callWhileAlive(ctx, owner, forwardedUpdate(req))
 		if err == nil || answered(reply{resp: resp, err: err}) {
 			if maybe && err != nil && AsError(err).Code != Unavailable { // a refusal tells nothing of the try before it
 				err = indeterminate(owner, err)
@@ -75,8 +73,11 @@ func (n *Node) forwardUpdate(ctx context.Context, t *target, req *v1.UpdateReque
 		}
 		req = repeated(req)
 	}
-	if maybe {
+	switch {
+	case maybe:
 		return nil, indeterminate("", last)
+	case last != nil && AsError(last).Reason == notBegun:
+		return nil, last
 	}
 	return nil, noOwner(t, last)
 }

@@ -165,7 +165,7 @@ func (g *gathering) next(ctx context.Context, hedge bool) {
 	req := g.ask()
 	req.TimeoutMs = g.n.left(ctx)
 	replies := g.replies
-	g.n.send(node, req, func(resp *peerv1.Response, err error) { replies <- reply{node, resp, err} })
+	g.n.send(node, req, time.Time{}, func(resp *peerv1.Response, err error) { replies <- reply{node, resp, err} })
 }
 
 // took notes a reply and reports whether it is an answer.

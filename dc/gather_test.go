@@ -29,7 +29,7 @@ type slow struct {
 
 const never = -1
 
-func (s *slow) Send(to string, _ *peerv1.Request, done func(*peerv1.Response, error)) {
+func (s *slow) Send(to string, _ *peerv1.Request, _ time.Time, done func(*peerv1.Response, error)) {
 	s.mu.Lock()
 	s.asked = append(s.asked, to)
 	takes, err := s.takes[to], s.fails[to]

@@ -50,16 +50,16 @@ type watched struct {
 func watch(t Transport) *watched { return &watched{Transport: t, loads: map[string]*load{}} }
 
 // Send implements Transport.
-func (w *watched) Send(to string, req *peerv1.Request, done func(*peerv1.Response, error)) {
+func (w *watched) Send(to string, req *peerv1.Request, by time.Time, done func(*peerv1.Response, error)) {
 	if req.GetTail() != nil { // it waits, and says nothing about how much the node has to do
-		w.Transport.Send(to, req, done)
+		w.Transport.Send(to, req, by, done)
 		return
 	}
 	l := w.of(to)
 	l.outstanding.Add(1)
 	c := classOf(req)
 	began := time.Now()
-	w.Transport.Send(to, req, func(resp *peerv1.Response, err error) {
+	w.Transport.Send(to, req, by, func(resp *peerv1.Response, err error) {
 		l.outstanding.Add(-1)
 		if c != unmeasured && err == nil {
 			l.took[c].note(time.Now(), time.Since(began))

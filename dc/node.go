@@ -26,8 +26,9 @@ type Transport interface {
 	// Send sends req to a node and calls done once, from any goroutine, with
 	// the answer or an error. The node gets it once at the most. An error that is
 	// ErrNotSent says that the request had no effect. Send must not block, and done must be called within the
-	// timeout that req carries, or soon after.
-	Send(to string, req *peerv1.Request, done func(*peerv1.Response, error))
+	// timeout that req carries, or soon after. What req has the node do is not begun there after by, if that is
+	// not zero; an error that is storage.ErrLate says that it was too late to send it.
+	Send(to string, req *peerv1.Request, by time.Time, done func(*peerv1.Response, error))
 }
 
 // Membership tells which nodes of the datacenter are believed to be up.
@@ -313,12 +314,13 @@ func (n *Node) Live() []string {
 }
 
 // send sends a request to a node. An answer that the sender's ring is out of
-// date brings the new one, which is adopted before done is called.
-func (n *Node) send(to string, req *peerv1.Request, done func(*peerv1.Response, error)) {
+// date brings the new one, which is adopted before done is called. By is as for
+// Transport.
+func (n *Node) send(to string, req *peerv1.Request, by time.Time, done func(*peerv1.Response, error)) {
 	if req.Epoch == 0 {
 		req.Epoch = n.epoch()
 	}
-	n.opts.Transport.Send(to, req, func(resp *peerv1.Response, err error) {
+	n.opts.Transport.Send(to, req, by, func(resp *peerv1.Response, err error) {
 		if err == nil && resp.GetStatus() != nil {
 			err = fromStatus(resp.GetStatus())
 		}
@@ -345,7 +347,11 @@ func (n *Node) call(ctx context.Context, to string, req *peerv1.Request) (*peerv
 	if req.TimeoutMs == 0 {
 		req.TimeoutMs = n.left(ctx)
 	}
-	n.send(to, req, func(resp *peerv1.Response, err error) { got <- answer{resp, err} })
+	var by time.Time
+	if req.GetForward().GetUpdate() != nil {
+		by = beginBy(ctx)
+	}
+	n.send(to, req, by, func(resp *peerv1.Response, err error) { got <- answer{resp, err} })
 	select {
 	case a := <-got:
 		return a.resp, a.err

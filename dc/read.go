@@ -272,7 +272,7 @@ func (n *Node) repair(t *target, take repairing, joined *crdt.Snapshot, pages []
 		req := &peerv1.Request{TimeoutMs: uint64(n.opts.Timeout.Milliseconds()), Of: &peerv1.Request_Repair{Repair: &peerv1.Repair{
 			Replica: wireID(t.id), Bucket: t.key.Bucket, Key: []byte(t.key.Key), Snapshot: encoded,
 		}}}
-		n.send(a.from, req, func(_ *peerv1.Response, err error) {
+		n.send(a.from, req, time.Time{}, func(_ *peerv1.Response, err error) {
 			if err == nil {
 				n.count.RepairedReplicas.Add(1)
 			}

@@ -147,7 +147,7 @@ func (n *Node) whoKnows(ctx context.Context, t *target, id crdt.RequestID) (stri
 			continue
 		}
 		req := &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Recall{Recall: &peerv1.Recall{Replica: wireID(t.id), RequestId: id[:]}}}
-		n.send(owner, req, func(resp *peerv1.Response, err error) {
+		n.send(owner, req, time.Time{}, func(resp *peerv1.Response, err error) {
 			ch <- answer{owner, resp.GetRecall().GetKnown(), err}
 		})
 	}

@@ -107,7 +107,7 @@ func (s *spread) give(ctx context.Context, l *layout, node string, standIn bool)
 	if s.asks != nil {
 		req.Of = &peerv1.Request_Holds{Holds: &peerv1.Holds{Replica: wireID(s.id), Clock: s.asks}}
 	}
-	s.n.send(node, req, func(resp *peerv1.Response, err error) {
+	s.n.send(node, req, time.Time{}, func(resp *peerv1.Response, err error) {
 		if s.asks != nil && err == nil && !resp.GetHolds().GetHeld() {
 			err = errNotHeld
 		}

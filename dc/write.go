@@ -224,7 +224,7 @@ func (n *Node) copyKey(ctx context.Context, t *target, want int) (copies uint32,
 			continue
 		}
 		asked++
-		n.send(owner, &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Repair{Repair: req}},
+		n.send(owner, &peerv1.Request{TimeoutMs: n.left(ctx), Of: &peerv1.Request_Repair{Repair: req}}, time.Time{},
 			func(_ *peerv1.Response, err error) { acks <- err })
 	}
 	for copies = 1; int(copies) < want && asked > 0; asked-- {

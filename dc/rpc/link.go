@@ -35,6 +35,7 @@ type link struct {
 	out     frame.Outbox
 	lastID  uint64
 	pending map[uint64]call
+	held    []held      // what is to be begun by some time, until the session begins
 	sweep   *time.Timer // ends those of pending whose time is up; nil before the first call
 	sweepAt time.Time   // when it fires; zero when it does not
 
@@ -72,12 +73,18 @@ func newLink(p *Peers, to string) *link {
 
 // send queues a request. An error says that it was not and that done will not
 // be called.
-func (l *link) send(req *peerv1.Request, done func(*peerv1.Response, error)) error {
+func (l *link) send(req *peerv1.Request, by time.Time, done func(*peerv1.Response, error)) error {
 	l.mu.Lock()
 	err := l.ready()
 	l.mu.Unlock()
 	if err != nil {
 		return err
+	}
+	now := time.Now()
+	if !by.IsZero() {
+		if req.BeginMs, err = dc.BeginWithin(by, now); err != nil {
+			return err
+		}
 	}
 	body, err := l.p.codec.Encode(req)
 	defer l.p.codec.Done(body)
@@ -96,31 +103,27 @@ func (l *link) send(req *peerv1.Request, done func(*peerv1.Response, error)) err
 	if err := l.ready(); err != nil { // it may have broken meanwhile
 		return err
 	}
-	if !l.out.Fits(len(*body)) {
-		return fmt.Errorf("ask %s: %d bytes wait to be sent, at most %d may: %w", l.to, l.out.Bytes(), l.p.opts.QueueBytes, dc.ErrNotSent)
+	if waits := l.out.Bytes() + l.heldBytes(); !l.out.Fits(len(*body)) || waits > 0 && waits+len(*body) > l.p.opts.QueueBytes {
+		return fmt.Errorf("ask %s: %d bytes wait to be sent, at most %d may: %w", l.to, waits, l.p.opts.QueueBytes, dc.ErrNotSent)
 	}
 	l.lastID++
-	id := l.lastID
-	l.out.Put(frame.Message{ID: id, Field: frame.Request, Body: *body, Sent: l.sent(req)})
-	l.await(id, call{done: done, timeout: timeout, until: time.Now().Add(timeout)})
+	l.await(l.lastID, call{done: done, timeout: timeout, until: time.Now().Add(timeout)})
+	switch {
+	case by.IsZero():
+		l.out.Put(frame.Message{ID: l.lastID, Field: frame.Request, Body: *body})
+	case l.state == connected && !now.Before(l.zero):
+		l.out.Put(frame.Message{ID: l.lastID, Field: frame.Request, Body: *body, Sent: l.since(now)})
+	default:
+		l.held = append(l.held, held{l.lastID, req, by, len(*body)})
+		if l.state == connected { // since a moment
+			l.letGo()
+		}
+	}
 	select {
 	case l.wake <- struct{}{}:
 	default: // it is awake
 	}
 	return nil
-}
-
-// sent is the time of sending as a forwarded write tells it, at least 1; 0 for
-// others. What is queued before the session begins counts as sent then. The caller
-// holds the lock.
-func (l *link) sent(req *peerv1.Request) uint64 {
-	switch {
-	case req.GetBeginMs() == 0:
-		return 0
-	case l.state != connected:
-		return 1
-	}
-	return uint64(time.Since(l.zero).Milliseconds()) + 1
 }
 
 // ready says why nothing can be queued, and begins to connect where that is
@@ -246,6 +249,7 @@ func (l *link) up() {
 	}
 	l.state, l.failures, l.zero = connected, 0, time.Now()
 	l.retry.Reset()
+	l.letGo()
 	l.detector.Heard(time.Now()) // its hello
 }
 
@@ -264,7 +268,7 @@ func (l *link) down(err error) {
 	l.state, l.lastErr = idle, err
 	l.detector.Forget()
 	calls, taken := l.pending, l.out.Taken()
-	l.pending = map[uint64]call{}
+	l.pending, l.held = map[uint64]call{}, nil
 	l.out.Clear()
 	if l.sweep != nil {
 		l.sweep.Stop()

@@ -27,7 +27,7 @@ func (p *pair) twin(opening uint64, key []byte) (twin *rpc.Peers, told chan erro
 
 // ask has some process ask b.
 func (p *pair) ask(from *rpc.Peers, ch chan<- answer) {
-	from.Send("b", request("hi"), func(resp *peerv1.Response, err error) {
+	from.Send("b", request("hi"), time.Time{}, func(resp *peerv1.Response, err error) {
 		ch <- answer{digest: string(resp.GetRead().GetDigest()), err: err}
 	})
 }

@@ -164,13 +164,13 @@ func NewPeers(o PeerOptions) *Peers {
 // bounded in bytes, and done is called once, with dc.ErrNotSent if the request
 // certainly did not leave this node. done must not block either: the answers
 // of one node are given out one after the other.
-func (p *Peers) Send(to string, req *peerv1.Request, done func(*peerv1.Response, error)) {
+func (p *Peers) Send(to string, req *peerv1.Request, by time.Time, done func(*peerv1.Response, error)) {
 	l, err := p.link(to)
 	if err != nil {
 		done(nil, err)
 		return
 	}
-	if err := l.send(req, done); err != nil {
+	if err := l.send(req, by, done); err != nil {
 		done(nil, err)
 	}
 }

@@ -92,9 +92,12 @@ type answer struct {
 }
 
 // send asks b and returns where the answer will be; it counts answers.
-func (p *pair) send(req *peerv1.Request) <-chan answer {
+func (p *pair) send(req *peerv1.Request) <-chan answer { return p.sendBy(req, time.Time{}) }
+
+// sendBy sends what is to be begun by some time.
+func (p *pair) sendBy(req *peerv1.Request, by time.Time) <-chan answer {
 	ch := make(chan answer, 2) // room for a second call of done, which would be a bug
-	p.a.Send("b", req, func(resp *peerv1.Response, err error) {
+	p.a.Send("b", req, by, func(resp *peerv1.Response, err error) {
 		ch <- answer{string(resp.GetRead().GetDigest()), resp.GetStatus().GetReason(), err}
 	})
 	return ch
@@ -312,7 +315,7 @@ func TestBigMessagesAndOnesTooBig(t *testing.T) {
 		t.Errorf("too big = %v", a.err)
 	}
 	got := make(chan *peerv1.Response, 1)
-	p.a.Send("b", request("grow"), func(resp *peerv1.Response, _ error) { got <- resp })
+	p.a.Send("b", request("grow"), time.Time{}, func(resp *peerv1.Response, _ error) { got <- resp })
 	if s := (<-got).GetStatus(); s.GetReason() != "MESSAGE_TOO_LARGE" || s.GetCode() != 8 {
 		t.Errorf("answer too big = %v", s)
 	}
@@ -347,7 +350,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		p := newPair(t, echo, nil)
 		p.addrs.Store("d", p.addr("b"))
 		ch := make(chan error, 1)
-		p.a.Send("d", request("k"), func(_ *peerv1.Response, err error) { ch <- err })
+		p.a.Send("d", request("k"), time.Time{}, func(_ *peerv1.Response, err error) { ch <- err })
 		if err := <-ch; !errors.Is(err, dc.ErrNotSent) || !strings.Contains(err.Error(), `the address of d is answered by "b"`) {
 			t.Errorf("answer = %v", err)
 		}
@@ -355,7 +358,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	t.Run("no address", func(t *testing.T) {
 		p := newPair(t, echo, nil)
 		ch := make(chan error, 1)
-		p.a.Send("nobody", request("k"), func(_ *peerv1.Response, err error) { ch <- err })
+		p.a.Send("nobody", request("k"), time.Time{}, func(_ *peerv1.Response, err error) { ch <- err })
 		if err := <-ch; !errors.Is(err, dc.ErrNotSent) {
 			t.Errorf("answer = %v", err)
 		}
@@ -403,7 +406,7 @@ func TestPanicOfAHandlerIsAnswered(t *testing.T) {
 	p := newPair(t, func(context.Context, string, *peerv1.Request) *peerv1.Response { panic("boom") },
 		func(_, b *rpc.PeerOptions) { b.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	got := make(chan *peerv1.Response, 1)
-	p.a.Send("b", request("k"), func(resp *peerv1.Response, err error) {
+	p.a.Send("b", request("k"), time.Time{}, func(resp *peerv1.Response, err error) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -468,13 +471,9 @@ func TestForwardedWriteThatCameTooLate(t *testing.T) {
 	lis := &gated{Listener: listen(t, "127.0.0.1:0")}
 	p.serveB(p.options("b"), echo, lis)
 	p.connected()
-	write := func(within uint64) *peerv1.Request {
-		req := request("k")
-		req.BeginMs = within
-		return req
-	}
+	write := func(within time.Duration) <-chan answer { return p.sendBy(request("k"), time.Now().Add(within)) }
 	lis.gate.Lock()
-	late, inTime, untold := p.send(write(50)), p.send(write(20_000)), p.send(request("k"))
+	late, inTime, untold := write(50*time.Millisecond), write(20*time.Second), p.send(request("k"))
 	<-time.After(100 * time.Millisecond) // that they are on their way
 	lis.gate.Unlock()
 	if a := wait(t, late); a.err != nil || a.reason != "TOO_LATE" {
@@ -483,6 +482,29 @@ func TestForwardedWriteThatCameTooLate(t *testing.T) {
 	for _, ch := range []<-chan answer{inTime, untold} {
 		if a := wait(t, ch); a.err != nil || a.reason != "" {
 			t.Errorf("a write that came in time: %+v", a)
+		}
+	}
+}
+
+// Nor is one that waited for the connection to be made, or came too late for it.
+func TestForwardedWriteThatWaitedForAConnection(t *testing.T) {
+	p := newPair(t, echo, nil)
+	p.b.Close()
+	lis := &gated{Listener: listen(t, "127.0.0.1:0")}
+	lis.gate.Lock()
+	p.serveB(p.options("b"), echo, lis)
+	write := func(within time.Duration) <-chan answer { return p.sendBy(request("k"), time.Now().Add(within)) }
+	over, late, inTime, untold := write(0), write(50*time.Millisecond), write(20*time.Second), p.send(request("k"))
+	<-time.After(100 * time.Millisecond) // that they wait for it
+	lis.gate.Unlock()
+	for _, ch := range []<-chan answer{over, late} {
+		if a := wait(t, ch); a.err == nil || dc.AsError(a.err).Reason != "NOT_BEGUN" {
+			t.Errorf("a write that waited for too long: %+v", a)
+		}
+	}
+	for _, ch := range []<-chan answer{inTime, untold} {
+		if a := wait(t, ch); a.err != nil || a.reason != "" {
+			t.Errorf("a write that waited: %+v", a)
 		}
 	}
 }
@@ -510,7 +532,7 @@ func BenchmarkEcho(b *testing.B) {
 			ch := make(chan error, 1)
 			for left.Add(-1) >= 0 {
 				req := &peerv1.Request{TimeoutMs: 5000, Of: &peerv1.Request_Read{Read: &peerv1.Read{Key: key}}}
-				from.Send("b", req, func(_ *peerv1.Response, err error) { ch <- err })
+				from.Send("b", req, time.Time{}, func(_ *peerv1.Response, err error) { ch <- err })
 				if err := <-ch; err != nil {
 					b.Error(err)
 					return

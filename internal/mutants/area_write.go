@@ -16,6 +16,14 @@ func writeMutants() []Mutant {
 			Name: "write/kind-of-others-not-asked", File: "dc/look.go", Packages: []string{"./dc"}, Run: "TestARemoval",
 			Old: "if !sameKinds(mine.Present, a.done) {", New: "if w == 0 {",
 		},
+		{ // found by the simulation: a node that had stood still handed on what was over
+			Name: "write/a-millisecond-is-always-left", File: "dc/begin.go", Packages: []string{"./dc/rpc"}, Run: "TestForwardedWrite",
+			Old: "if left < 1 {", New: "if left = max(left, 1); left < 1 {",
+		},
+		{ // what waited for a connection is as old as it is
+			Name: "write/counted-from-the-connection", File: "dc/rpc/held.go", Packages: []string{"./dc/rpc"}, Run: "TestForwardedWrite",
+			Old: "dc.BeginWithin(h.by, now)", New: "dc.BeginWithin(h.by.Add(time.Second), now)",
+		},
 		{
 			Name: "write/batch-is-begun-whenever", File: "dc/rpc/pipeline.go", Packages: []string{"./dc/rpc"}, Run: "TestPipelineDropsBatches",
 			Old: "(req.GetUpdate() != nil || req.GetBatchUpdate() != nil)", New: "req.GetUpdate() != nil",

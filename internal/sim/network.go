@@ -112,6 +112,7 @@ type exchange struct {
 	link
 	to      *Node
 	req     []byte
+	sent    time.Time
 	twice   bool // two copies are on their way
 	done    func(*peerv1.Response, error)
 	end     sync.Mutex
@@ -122,10 +123,19 @@ type exchange struct {
 // Send is the method of dc.Transport. A node that is known to be away refuses
 // at once, as a connection that is closed does; else nothing is known until the
 // time is up.
-func (l link) Send(to string, req *peerv1.Request, done func(*peerv1.Response, error)) {
+func (l link) Send(to string, req *peerv1.Request, by time.Time, done func(*peerv1.Response, error)) {
 	l.mu.Lock()
 	target := l.nodes[to]
 	l.mu.Unlock()
+	now := time.Now()
+	if !by.IsZero() {
+		within, err := dc.BeginWithin(by, now)
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		req.BeginMs = within
+	}
 	b, err := proto.Marshal(req)
 	f := l.draw(l.from.id, to)
 	switch {
@@ -137,7 +147,7 @@ func (l link) Send(to string, req *peerv1.Request, done func(*peerv1.Response, e
 		return
 	}
 	l.watch.request(req)
-	x := &exchange{link: l, to: target, req: b, twice: f.dup && mayRepeat(req), done: done}
+	x := &exchange{link: l, to: target, req: b, sent: now, twice: f.dup && mayRepeat(req), done: done}
 	x.end.Lock()
 	x.timeout = time.AfterFunc(time.Duration(req.GetTimeoutMs())*time.Millisecond, func() {
 		x.finish(nil, fmt.Errorf("%s does not answer: %w", to, context.DeadlineExceeded))
@@ -223,7 +233,11 @@ func (x *exchange) serve(to *life) []byte {
 	if hold != nil {
 		hold(x.from.id, to.id, req)
 	}
-	resp := to.dc.Serve(to.ctx, x.from.id, req)
+	ctx := to.ctx
+	if ms := req.GetBeginMs(); ms > 0 {
+		ctx = dc.BeginBy(ctx, x.sent.Add(time.Duration(ms)*time.Millisecond))
+	}
+	resp := to.dc.Serve(ctx, x.from.id, req)
 	if to.gone() {
 		return nil
 	}

@@ -277,7 +277,7 @@ type transport struct {
 }
 
 // Send implements dc.Transport.
-func (t *transport) Send(to string, req *peerv1.Request, done func(*peerv1.Response, error)) {
+func (t *transport) Send(to string, req *peerv1.Request, by time.Time, done func(*peerv1.Response, error)) {
 	t.c.mu.Lock()
 	cut := t.c.cuts[[2]string{t.from, to}]
 	t.c.mu.Unlock()
@@ -285,5 +285,5 @@ func (t *transport) Send(to string, req *peerv1.Request, done func(*peerv1.Respo
 		done(nil, fmt.Errorf("%s is cut off from %s: %w", to, t.from, dc.ErrNotSent))
 		return
 	}
-	t.peers.Send(to, req, done)
+	t.peers.Send(to, req, by, done)
 }
