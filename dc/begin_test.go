@@ -11,12 +11,23 @@ import (
 // by owners, and by nodes that would hand it to one: who asked has gone on, and may
 // have written what comes next.
 func TestWriteWhoseTimeIsOverIsNotForwarded(t *testing.T) {
-	_, nodes := startDC(t, 5, 3)
+	w, nodes := startDC(t, 5, 3)
 	ctx := BeginBy(t.Context(), time.Now())
-	for _, n := range nodes {
-		if _, err := n.Update(ctx, put("k", "late")); AsError(err).Reason != notBegun {
-			t.Errorf("node %s: %v, want %s", n.ID(), err, notBegun)
+	refused := func(when string, away *Node) {
+		for _, n := range nodes {
+			if n == away {
+				continue
+			}
+			if _, err := n.Update(ctx, put("k", "late")); AsError(err).Reason != notBegun {
+				t.Errorf("%s: node %s: %v, want %s", when, n.ID(), err, notBegun)
+			}
 		}
+	}
+	refused("all are up", nil)
+	for _, n := range nodes { // also one that would be asked last
+		w.setDown(n.ID(), true)
+		refused(n.ID()+" is down", n)
+		w.setDown(n.ID(), false)
 	}
 	all := get("k")
 	all.Options = &v1.ReadOptions{Consistency: v1.Consistency_CONSISTENCY_ALL}

@@ -41,6 +41,10 @@ func (w wireEnd) Send(to string, req *peerv1.Request, by time.Time, done func(*p
 	}
 	ctx := context.Background()
 	if !by.IsZero() {
+		if _, err := BeginWithin(by, time.Now()); err != nil {
+			done(nil, err)
+			return
+		}
 		ctx = BeginBy(ctx, by)
 	}
 	go func() { done(n.Serve(ctx, w.from, req), nil) }()

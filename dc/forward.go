@@ -53,6 +53,7 @@ func (n *Node) forwardUpdate(ctx context.Context, t *target, req *v1.UpdateReque
 	}
 	var last error
 	maybe := false
+owners:
 	for _, owner := range n.pinned(t.owners, req.GetOptions().GetRequestId()) {
 		resp, err := n.callWhileAlive(ctx, owner, forwardedUpdate(req))
 		if err == nil || answered(reply{resp: resp, err: err}) {
@@ -62,7 +63,10 @@ func (n *Node) forwardUpdate(ctx context.Context, t *target, req *v1.UpdateReque
 			return resp.GetForward().GetUpdate(), err
 		}
 		if last = err; untouched(err) {
-			if AsError(err).Reason == clockSkew { // it may have taken an earlier try
+			switch AsError(err).Reason {
+			case notBegun: // as it is for the others: its time is over
+				break owners
+			case clockSkew: // it may have taken an earlier try
 				req = repeated(req)
 			}
 			continue

@@ -11,21 +11,13 @@ import (
 // held is a request that is to be begun by some time, which can be told only to a
 // session.
 type held struct {
-	id   uint64
-	req  *peerv1.Request
-	by   time.Time
-	size int
+	id  uint64
+	req *peerv1.Request
+	by  time.Time
 }
 
 // since is a time as this session tells it, at least 1. The caller holds the lock.
 func (l *link) since(now time.Time) uint64 { return uint64(now.Sub(l.zero).Milliseconds()) + 1 }
-
-func (l *link) heldBytes() (n int) {
-	for i := range l.held {
-		n += l.held[i].size
-	}
-	return n
-}
 
 // letGo queues what was held until the session began, and ends what came too late
 // for that. Ids in the queue grow, so these get new ones. The caller holds the lock.
@@ -51,5 +43,5 @@ func (l *link) letGo() {
 		l.out.Put(frame.Message{ID: l.lastID, Field: frame.Request, Body: *body, Sent: l.since(now)})
 		l.p.codec.Done(body)
 	}
-	l.held = nil
+	l.held, l.heldBytes = nil, 0
 }

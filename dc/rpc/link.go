@@ -29,15 +29,16 @@ type link struct {
 
 	wake chan struct{} // tells the session's writer that there is something to send
 
-	mu      sync.Mutex
-	state   linkState
-	zero    time.Time // from which the session counts
-	out     frame.Outbox
-	lastID  uint64
-	pending map[uint64]call
-	held    []held      // what is to be begun by some time, until the session begins
-	sweep   *time.Timer // ends those of pending whose time is up; nil before the first call
-	sweepAt time.Time   // when it fires; zero when it does not
+	mu        sync.Mutex
+	state     linkState
+	zero      time.Time // from which the session counts
+	out       frame.Outbox
+	lastID    uint64
+	pending   map[uint64]call
+	held      []held // what is to be begun by some time, until the session begins
+	heldBytes int
+	sweep     *time.Timer // ends those of pending whose time is up; nil before the first call
+	sweepAt   time.Time   // when it fires; zero when it does not
 
 	failures int // to connect, one after the other
 	retry    *backoff.ExponentialBackOff
@@ -56,6 +57,7 @@ const (
 // call is a request that waits for its answer.
 type call struct {
 	done    func(*peerv1.Response, error)
+	by      time.Time // it is to be begun; zero: whenever
 	timeout time.Duration
 	until   time.Time
 }
@@ -103,18 +105,19 @@ func (l *link) send(req *peerv1.Request, by time.Time, done func(*peerv1.Respons
 	if err := l.ready(); err != nil { // it may have broken meanwhile
 		return err
 	}
-	if waits := l.out.Bytes() + l.heldBytes(); !l.out.Fits(len(*body)) || waits > 0 && waits+len(*body) > l.p.opts.QueueBytes {
+	if waits := l.out.Bytes() + l.heldBytes; !l.out.Fits(len(*body)) || waits > 0 && waits+len(*body) > l.p.opts.QueueBytes {
 		return fmt.Errorf("ask %s: %d bytes wait to be sent, at most %d may: %w", l.to, waits, l.p.opts.QueueBytes, dc.ErrNotSent)
 	}
 	l.lastID++
-	l.await(l.lastID, call{done: done, timeout: timeout, until: time.Now().Add(timeout)})
+	l.await(l.lastID, call{done: done, by: by, timeout: timeout, until: now.Add(timeout)})
 	switch {
+	case l.state == connected && !now.Before(l.zero): // all tell it, so that the two clocks are compared often
+		l.out.Put(frame.Message{ID: l.lastID, Field: frame.Request, Body: *body, Sent: l.since(now)})
 	case by.IsZero():
 		l.out.Put(frame.Message{ID: l.lastID, Field: frame.Request, Body: *body})
-	case l.state == connected && !now.Before(l.zero):
-		l.out.Put(frame.Message{ID: l.lastID, Field: frame.Request, Body: *body, Sent: l.since(now)})
 	default:
-		l.held = append(l.held, held{l.lastID, req, by, len(*body)})
+		l.held = append(l.held, held{l.lastID, req, by})
+		l.heldBytes += len(*body)
 		if l.state == connected { // since a moment
 			l.letGo()
 		}
@@ -268,7 +271,7 @@ func (l *link) down(err error) {
 	l.state, l.lastErr = idle, err
 	l.detector.Forget()
 	calls, taken := l.pending, l.out.Taken()
-	l.pending, l.held = map[uint64]call{}, nil
+	l.pending, l.held, l.heldBytes = map[uint64]call{}, nil, 0
 	l.out.Clear()
 	if l.sweep != nil {
 		l.sweep.Stop()
@@ -355,5 +358,8 @@ func (l *link) answer(m frame.Message) error {
 		return fmt.Errorf("answer: %w", err)
 	}
 	c.done(resp, nil)
+	if resp.GetStatus().GetReason() == reasonTooLate && time.Now().Before(c.by) { // one end stood still with its clock
+		return refuse(dc.Unavailable, reasonPeerLost, "%s counts time otherwise: it found a request late that was not", l.to)
+	}
 	return nil
 }

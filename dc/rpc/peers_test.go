@@ -473,8 +473,8 @@ func TestForwardedWriteThatCameTooLate(t *testing.T) {
 	p.connected()
 	write := func(within time.Duration) <-chan answer { return p.sendBy(request("k"), time.Now().Add(within)) }
 	lis.gate.Lock()
-	late, inTime, untold := write(50*time.Millisecond), write(20*time.Second), p.send(request("k"))
-	<-time.After(100 * time.Millisecond) // that they are on their way
+	late, inTime, untold := write(500*time.Millisecond), write(20*time.Second), p.send(request("k"))
+	<-time.After(600 * time.Millisecond) // that they are on their way
 	lis.gate.Unlock()
 	if a := wait(t, late); a.err != nil || a.reason != "TOO_LATE" {
 		t.Errorf("a write that came too late: %+v", a)
@@ -488,11 +488,13 @@ func TestForwardedWriteThatCameTooLate(t *testing.T) {
 
 // Nor is one that waited for the connection to be made, or came too late for it.
 func TestForwardedWriteThatWaitedForAConnection(t *testing.T) {
-	p := newPair(t, echo, nil)
+	p := newPair(t, echo, func(a, _ *rpc.PeerOptions) { a.ConnectTimeout = 20 * time.Second })
 	p.b.Close()
 	lis := &gated{Listener: listen(t, "127.0.0.1:0")}
 	lis.gate.Lock()
-	p.serveB(p.options("b"), echo, lis)
+	b := p.options("b")
+	b.ConnectTimeout = 20 * time.Second
+	p.serveB(b, echo, lis)
 	write := func(within time.Duration) <-chan answer { return p.sendBy(request("k"), time.Now().Add(within)) }
 	over, late, inTime, untold := write(0), write(50*time.Millisecond), write(20*time.Second), p.send(request("k"))
 	<-time.After(100 * time.Millisecond) // that they wait for it
@@ -507,6 +509,35 @@ func TestForwardedWriteThatWaitedForAConnection(t *testing.T) {
 			t.Errorf("a write that waited: %+v", a)
 		}
 	}
+}
+
+// What is found late and is not shows that one end stood still with its clock: the
+// two begin to count anew. What is late indeed does not.
+func TestEndsThatCountTimeOtherwise(t *testing.T) {
+	p := newPair(t, func(ctx context.Context, from string, req *peerv1.Request) *peerv1.Response {
+		switch string(req.GetRead().GetKey()) {
+		case "found late":
+			return &peerv1.Response{Status: &peerv1.Status{Code: int32(dc.Unavailable), Reason: "TOO_LATE"}}
+		case "hang":
+			<-ctx.Done()
+		}
+		return echo(ctx, from, req)
+	}, nil)
+	p.connected()
+	hangs := p.send(request("hang"))
+	if a := wait(t, p.send(request("found late"))); a.reason != "TOO_LATE" {
+		t.Errorf("a request that may be begun whenever: %+v", a)
+	}
+	if a := wait(t, p.send(request("k"))); a.err != nil { // in the same session
+		t.Errorf("after it: %+v", a)
+	}
+	if a := wait(t, p.sendBy(request("found late"), time.Now().Add(time.Hour))); a.reason != "TOO_LATE" {
+		t.Errorf("a request that is found late: %+v", a)
+	}
+	if a := wait(t, hangs); a.err == nil || dc.AsError(a.err).Reason != "PEER_LOST" {
+		t.Errorf("what waits in the session: %+v, want PEER_LOST", a)
+	}
+	p.connected()
 }
 
 func BenchmarkEcho(b *testing.B) {
