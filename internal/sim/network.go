@@ -37,6 +37,7 @@ type network struct {
 	cuts    map[[2]string]bool       // from one node to another
 	slow    map[string]time.Duration // more delay of what a node sends and gets
 	weather weather
+	writes  int                                        // that were handed on, on their way or being carried out
 	hold    func(from, to string, req *peerv1.Request) // called before a request is served, which waits for it; may be nil
 }
 
@@ -156,6 +157,14 @@ func (l link) Send(to string, req *peerv1.Request, by time.Time, done func(*peer
 	if f.cut || f.lost {
 		return
 	}
+	if !mayRepeat(req) {
+		x.count(1)
+		time.AfterFunc(f.delay, func() {
+			defer x.count(-1)
+			x.deliver()
+		})
+		return
+	}
 	time.AfterFunc(f.delay, x.deliver)
 	if x.twice {
 		time.AfterFunc(f.dupDelay, x.deliver)
@@ -169,6 +178,27 @@ func (l link) Send(to string, req *peerv1.Request, by time.Time, done func(*peer
 // it draws no conclusion from a refusal of the later one, as it does where there
 // was only one.
 func mayRepeat(req *peerv1.Request) bool { return req.GetForward().GetUpdate() == nil }
+
+// count notes that writes were handed on, or carried out.
+func (w *network) count(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writes += n
+}
+
+// settle waits until all writes that were handed on have been carried out, also
+// those for whose answers nobody waits any more.
+func (w *network) settle() {
+	for {
+		w.mu.Lock()
+		writes := w.writes
+		w.mu.Unlock()
+		if writes == 0 {
+			return
+		}
+		pause(time.Millisecond)
+	}
+}
 
 func (x *exchange) finish(resp *peerv1.Response, err error) {
 	x.end.Lock()

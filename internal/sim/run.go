@@ -87,6 +87,7 @@ func Run(p Plan, logger *slog.Logger, change ...Change) *Result {
 	r.cluster.heal()
 	m.goOn()
 	r.asked.Wait()
+	r.cluster.net.settle() // else what is late comes after the judgement
 
 	res := &Result{Plan: p, Harm: m.done}
 	var why string
