@@ -27,7 +27,8 @@ type Transport interface {
 	// the answer or an error. The node gets it once at the most. An error that is
 	// ErrNotSent says that the request had no effect. Send must not block, and done must be called within the
 	// timeout that req carries, or soon after. What req has the node do is not begun there after by, if that is
-	// not zero; an error that is storage.ErrLate says that it was too late to send it.
+	// not zero; an error that is storage.ErrLate says that it was too late to send it. Until done is
+	// called req is Send's.
 	Send(to string, req *peerv1.Request, by time.Time, done func(*peerv1.Response, error))
 }
 
