@@ -69,10 +69,9 @@ type repairing struct {
 
 func (p *repairing) change(fn func(r *Repaired)) {
 	p.mu.Lock()
+	defer p.mu.Unlock() // behind tell: else what is told last may not be the newest
 	fn(&p.now)
-	now := p.now
-	p.mu.Unlock()
-	p.tell(now)
+	p.tell(p.now)
 }
 
 func (p *repairing) run(ctx context.Context, want func(r Replica) bool) {

@@ -79,7 +79,7 @@ type Message struct {
 	//	*Message_Response
 	//	*Message_Hello
 	Body isMessage_Body `protobuf_oneof:"body"`
-	// sent_ms tells of a forwarded write how many milliseconds before it the answer
+	// sent_ms tells of a request how many milliseconds before it the answer
 	// to the first hello arrived, and at least 1; see godwit.v1.PipelineMessage.
 	SentMs        uint64 `protobuf:"varint,5,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
