@@ -160,7 +160,8 @@ type Node struct {
 	id      string
 	dc      string
 	store   *storage.Store
-	started time.Time
+	started time.Time // by the wall
+	opened  time.Time // by the steady clock
 
 	buckets    *catalog
 	contextKey []byte
@@ -212,7 +213,7 @@ func Open(o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, id: o.Node, dc: dcName, started: o.Storage.Wall(), contextKey: contextKey(o.Topology.Cluster), applied: applied()}
+	n := &Node{opts: o, id: o.Node, dc: dcName, started: o.Storage.Wall(), opened: time.Now(), contextKey: contextKey(o.Topology.Cluster), applied: applied()}
 	n.watched = watch(o.Transport)
 	n.opts.Transport = n.watched
 	n.hedges = newHedgeBudget(o.HedgePercent / 100)

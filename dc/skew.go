@@ -1,68 +1,116 @@
 package dc
 
 import (
-	"cmp"
+	"maps"
+	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// walls is how far the wall clocks of the other nodes of this datacenter are
-// from this node's, by the exchange of clocks. Safe for concurrent use.
+// walls is what the wall clocks of the other nodes of this datacenter show, by the
+// exchange of clocks. A wall is told by how far it is ahead of this node's steady
+// clock, which nobody sets: so a peer's counts after it has fallen silent as well,
+// and this node's own wall is found wrong, or right again, in the moment it is set.
+// Safe for concurrent use.
 type walls struct {
-	mu  sync.Mutex
-	off map[string]time.Duration // of each peer, ahead of this node
+	mu     sync.Mutex
+	of     map[string]sighting
+	median atomic.Pointer[median] // nil while fewer than two peers were heard
 }
 
-// maxWallTrip is the longest time between two looks at this node's wall whose
-// middle counts as the moment at which a peer looked at its own.
-const maxWallTrip = 200 * time.Millisecond
+// sighting is one look at a peer's wall.
+type sighting struct {
+	ahead time.Duration // of this node's steady clock
+	at    time.Duration // by the steady clock
+}
 
-// heard notes what a peer's wall showed between two moments of this node's. When
-// it is unknown at which moment in between, the peer is off by no more than is
-// certain.
-func (w *walls) heard(peer string, before, theirs, after time.Time) {
-	trip := after.Sub(before)
-	if trip < 0 {
-		return // this wall was set meanwhile
+// median is the middle of the peers' walls, or the middle two: how far they are
+// ahead of this node's steady clock.
+type median struct{ low, high time.Duration }
+
+// moment is what this node's clocks show at once.
+type moment struct {
+	wall   time.Time
+	steady time.Duration
+}
+
+// ahead is how far the wall is ahead of the steady clock.
+func (m moment) ahead() time.Duration { return time.Duration(m.wall.UnixNano()) - m.steady }
+
+// moment looks at both clocks: a time.Time has a reading of each. Walls that have
+// none of the steady clock, as in tests, are taken for steady themselves.
+func (n *Node) moment() moment {
+	wall := n.now()
+	return moment{wall, wall.Sub(n.opened)}
+}
+
+const (
+	// maxWallTrip is the longest time between two looks at this node's wall whose
+	// middle counts as the moment at which a peer looked at its own.
+	maxWallTrip = 200 * time.Millisecond
+	// wallSet is by how much the wall and the steady clock may differ over what
+	// passed between two looks; where they do by more, the wall was set.
+	wallSet = 10 * time.Millisecond
+	// recentWalls is for how many exchanges a peer's wall counts before those of
+	// peers that were not heard for longer.
+	recentWalls = 3
+)
+
+// heard notes what a peer's wall showed between two moments of this node's, of
+// which exchanges are so long apart. When it is unknown at which moment in between,
+// the peer is off by no more than is certain. Nodes that are no members are forgotten.
+func (w *walls) heard(peer string, before moment, theirs time.Time, after moment, every time.Duration, members []string) {
+	trip := after.steady - before.steady
+	if trip < 0 || (after.ahead()-before.ahead()).Abs() > wallSet {
+		return
 	}
-	off := theirs.Sub(before.Add(trip / 2))
+	off := theirs.Sub(before.wall.Add(trip / 2))
 	if trip > maxWallTrip {
 		off = max(off-trip/2, 0) + min(off+trip/2, 0)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.off == nil {
-		w.off = map[string]time.Duration{}
+	if w.of == nil {
+		w.of = map[string]sighting{}
 	}
-	w.off[peer] = off
+	w.of[peer] = sighting{after.ahead() + off, after.steady}
+	maps.DeleteFunc(w.of, func(node string, _ sighting) bool { return !slices.Contains(members, node) })
+	w.median.Store(middle(w.of, after.steady-recentWalls*every))
 }
 
-// skew is how far this node's wall is from the median of its peers, and false
-// while fewer than two of the given nodes have been heard: of two clocks nobody
-// can say which is wrong. Of an even number the middle one that is nearer counts.
-func (w *walls) skew(peers []string) (time.Duration, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var offs []time.Duration
-	for _, peer := range peers {
-		if off, ok := w.off[peer]; ok {
-			offs = append(offs, off)
+// middle is the median of the walls looked at since a moment; where that are fewer
+// than two, of all: of two clocks nobody can say which is wrong, and it takes three.
+func middle(of map[string]sighting, since time.Duration) *median {
+	var recent, all []time.Duration
+	for _, s := range of {
+		if all = append(all, s.ahead); s.at >= since {
+			recent = append(recent, s.ahead)
 		}
 	}
-	if len(offs) < 2 {
-		return 0, false
+	if len(recent) < 2 {
+		recent = all
 	}
-	slices.Sort(offs)
-	low, high := offs[(len(offs)-1)/2], offs[len(offs)/2]
-	return -slices.MinFunc([]time.Duration{low, high}, func(a, b time.Duration) int { return cmp.Compare(a.Abs(), b.Abs()) }), true
+	if len(recent) < 2 {
+		return nil
+	}
+	slices.Sort(recent)
+	return &median{recent[(len(recent)-1)/2], recent[len(recent)/2]}
 }
 
-// count is how many peers were heard.
-func (w *walls) count() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.off)
+// skew is how far this node's wall is ahead of the median of its peers, and false
+// while fewer than two have been heard. Of two in the middle the nearer one counts.
+func (w *walls) skew(now moment) (time.Duration, bool) {
+	m := w.median.Load()
+	if m == nil {
+		return 0, false
+	}
+	low, high := now.ahead()-m.low, now.ahead()-m.high
+	if low.Abs() < high.Abs() {
+		return low, true
+	}
+	return high, true
 }
 
 // skewed reports by how much this node's wall is wrong, if that is more than the
@@ -80,13 +128,18 @@ func (n *Node) compareWalls() (off time.Duration, unsure, bad bool) {
 	if limit <= 0 {
 		return 0, false, false
 	}
-	off, told := n.walls.skew(slices.DeleteFunc(n.Live(), func(node string) bool { return node == n.id }))
-	if told {
+	if off, told := n.walls.skew(n.moment()); told {
 		return off, false, off.Abs() > limit
 	}
-	// A peer counts as alive once it has been heard: here those matter that may be.
-	mayTell := slices.DeleteFunc(slices.Clone(n.layout().nodes), func(node string) bool { return node == n.id || n.suspected(node) })
-	return off, len(mayTell) >= 2 && n.walls.count() < 2, false
+	mayTell := 0
+	for _, node := range n.layout().nodes {
+		// One that is silent may be alive: this process may have stood still. One
+		// that cannot be reached tells nothing.
+		if node != n.id && !math.IsInf(n.opts.Health.Phi(node), 1) {
+			mayTell++
+		}
+	}
+	return 0, mayTell >= 2, false
 }
 
 // refuseSkewed refuses to coordinate while this node's wall is wrong, or may be:

@@ -47,7 +47,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 		req.Replicas = append(req.Replicas, rc)
 	}
 	// Even when nothing changed: the exchange is the heartbeat as well.
-	before := c.n.now()
+	before := c.n.moment()
 	resp, err := c.n.call(asking, peer, &peerv1.Request{Epoch: l.doc.Epoch, Of: &peerv1.Request_Clocks{Clocks: req}})
 	if err != nil {
 		if !isStale(err) {
@@ -55,7 +55,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 		}
 		return false, err
 	}
-	c.n.walls.heard(peer, before, time.Unix(0, resp.GetClocks().GetWallNs()), c.n.now())
+	c.n.walls.heard(peer, before, time.Unix(0, resp.GetClocks().GetWallNs()), c.n.moment(), c.n.opts.Exchange, l.nodes)
 	c.n.levels.hear(peer, resp.GetClocks().GetTopologyHash(), resp.GetClocks().GetLevel())
 	if c.reopened(peer, resp.GetClocks().GetOpening()) && again {
 		return false, nil // everything is told anew in the next round

@@ -25,6 +25,14 @@ func writeMutants() []Mutant {
 			Old: "dc.BeginWithin(h.by, now)", New: "dc.BeginWithin(h.by.Add(time.Second), now)",
 		},
 		{
+			Name: "write/who-is-silent-says-nothing-of-the-clock", File: "dc/skew.go", Packages: []string{"./dc"}, Run: "UncomparedClock",
+			Old: "!math.IsInf(n.opts.Health.Phi(node), 1)", New: "!math.IsInf(n.opts.Health.Phi(node), 1) && !n.suspected(node)",
+		},
+		{
+			Name: "write/one-answer-ends-a-comparison-of-clocks", File: "dc/skew.go", Packages: []string{"./dc"}, Run: "Walls",
+			Old: "\t\trecent = all\n", New: "\t\trecent = nil\n",
+		},
+		{
 			Name: "write/batch-is-begun-whenever", File: "dc/rpc/pipeline.go", Packages: []string{"./dc/rpc"}, Run: "TestPipelineDropsBatches",
 			Old: "(req.GetUpdate() != nil || req.GetBatchUpdate() != nil)", New: "req.GetUpdate() != nil",
 		},
