@@ -2,7 +2,9 @@ package dc
 
 import (
 	"maps"
+	"slices"
 
+	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/storage"
 )
@@ -61,16 +63,43 @@ func (c *catchUp) answered(peer string) bool {
 	return met
 }
 
-// forgot reports whether a peer once had what it has not had since it was started,
-// of replicas that it is still to hold.
-func (c *catchUp) forgot(peer string) bool {
+// mostOnce is of how many replicas a peer is told what it once had.
+const mostOnce = 64
+
+// forgot reports whether a peer once had what it has not told since it was started,
+// of replicas that it is still to hold, and what that is; nothing where those are
+// more than mostOnce. A peer that has only just been started may have acknowledged
+// it since, while what it told before was on its way.
+func (c *catchUp) forgot(peer string) (forgot bool, once []*peerv1.ReplicaClock) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := c.once[peer]
 	if m == nil || !m.told {
-		return false
+		return false, nil
 	}
 	l := c.n.layout()
 	maps.DeleteFunc(m.had, func(id storage.ReplicaID, _ crdt.Clock) bool { return !l.holds(peer, id) })
-	return len(m.had) > 0
+	if len(m.had) <= mostOnce {
+		for id, had := range m.had {
+			once = append(once, &peerv1.ReplicaClock{Replica: wireID(id), Clock: crdt.AppendClock(nil, &had)})
+		}
+	}
+	return len(m.had) > 0, once
+}
+
+// remembers takes what a peer remembers of this node's openings before the present one.
+func (r *recovery) remembers(peer string, forgot bool, once []*peerv1.ReplicaClock) {
+	if forgot && (len(once) == 0 || slices.ContainsFunc(once, r.lost)) {
+		r.forgot(peer)
+	}
+}
+
+// lost reports that this node does not have what it once had of a replica.
+func (r *recovery) lost(once *peerv1.ReplicaClock) bool {
+	had, err := crdt.DecodeClock(once.GetClock())
+	if err != nil {
+		return true
+	}
+	own := r.n.store.Replica(replicaID(once.GetReplica())).Durable()
+	return !own.Covers(&had)
 }

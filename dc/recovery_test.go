@@ -8,6 +8,7 @@ import (
 
 	peerv1 "github.com/godwitdb/godwit/api/godwit/peer/v1"
 	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/storage"
 )
 
@@ -215,6 +216,7 @@ func TestNodeWithAnOldDiskDoesNotCount(t *testing.T) {
 		w.mu.Unlock()
 		w.setDown("b", false)
 		eventually(t, "all has come back", counts)
+		eventually(t, "b remembers nothing else", func() bool { forgot, _ := nodes[1].peers.forgot("a"); return !forgot })
 		w.setDown("b", true)
 		if got, err := nodes[2].Get(t.Context(), strictGet("k")); err != nil || string(got.GetValue().GetBytes()) != "v" {
 			t.Errorf("strict read afterwards: %v, %v; want v", got, err)
@@ -239,5 +241,53 @@ func TestNodeWithAnOldDiskAsksBeforeItCounts(t *testing.T) {
 	eventually(t, "it counts though nobody answers", func() bool { return !nodes[0].recovery.lacks(at.id) })
 	if took := time.Since(nodes[0].recovery.began); took < askFor(time.Second) {
 		t.Errorf("it counts after %v, before the others had the time to answer", took)
+	}
+}
+
+// What a node that was started acknowledges while its clocks are on their way to
+// another is not forgotten, though the other remembers it and was not told of it.
+func TestWhatIsTakenAfterARestartIsNotForgotten(t *testing.T) {
+	w, nodes := startDCEvery(t, 3, 3, 5*time.Second)
+	if _, err := nodes[0].Update(t.Context(), put("k", "u")); err != nil {
+		t.Fatal(err)
+	}
+	at, err := nodes[0].target("default", []byte("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.lost = func(req *peerv1.Request) bool { return req.GetClocks() != nil } // they are on their way
+	w.mu.Unlock()
+	b := nodes[1]
+	nodes[0] = w.restart(t, nodes[0], func(*storage.Options) {})
+	told := &peerv1.Clocks{All: true, Opening: nodes[0].peers.opening}
+	state := nodes[0].store.Replica(at.id).State()
+	told.Replicas = append(told.Replicas, nodes[0].peers.tell(at.id, &state))
+	everyone := put("k", "v")
+	everyone.Options = &v1.WriteOptions{Consistency: v1.Consistency_CONSISTENCY_ALL}
+	if _, err := b.Update(t.Context(), everyone); err != nil {
+		t.Fatal(err)
+	}
+	done, err := b.peers.serveClocks("a", told)
+	if err != nil || !done.GetForgot() || len(done.GetOnce()) != 1 {
+		t.Fatalf("b remembers %v, %v; want that of one replica a was told more", done, err)
+	}
+	warned := func() bool {
+		nodes[0].recovery.mu.Lock()
+		defer nodes[0].recovery.mu.Unlock()
+		return nodes[0].recovery.warned
+	}
+	if nodes[0].recovery.remembers("b", done.GetForgot(), done.GetOnce()); warned() {
+		t.Error("a takes its directory for an older copy")
+	}
+	var more crdt.Clock
+	more.Add(crdt.Dot{Actor: 1, Seq: 1})
+	for _, once := range [][]*peerv1.ReplicaClock{nil, {{Replica: wireID(at.id), Clock: []byte("no clock")}}, {{Replica: wireID(at.id), Clock: crdt.AppendClock(nil, &more)}}} {
+		nodes[0].recovery.mu.Lock()
+		nodes[0].recovery.warned = false
+		nodes[0].recovery.mu.Unlock()
+		if nodes[0].recovery.remembers("b", true, once); !warned() {
+			t.Errorf("a has all of %v", once)
+		}
 	}
 }

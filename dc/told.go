@@ -28,7 +28,8 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 	c.mu.Lock()
 	told, again := maps.Clone(c.told[peer]), c.told[peer] != nil && c.met[peer] == l.doc.Epoch
 	c.mu.Unlock()
-	req := &peerv1.Clocks{All: !again, Opening: c.opening, Forgot: c.forgot(peer)}
+	req := &peerv1.Clocks{All: !again, Opening: c.opening}
+	req.Forgot, req.Once = c.forgot(peer)
 	req.TopologyHash, req.Level = c.n.levels.tell()
 	sent := map[storage.ReplicaID]storage.State{}
 	hashes := map[storage.ReplicaID]uint64{}
@@ -63,9 +64,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 	if err := c.took(peer, sent, hashes, resp.GetClocks()); err != nil {
 		return false, err
 	}
-	if resp.GetClocks().GetForgot() {
-		c.n.recovery.forgot(peer)
-	}
+	c.n.recovery.remembers(peer, resp.GetClocks().GetForgot(), resp.GetClocks().GetOnce())
 	if !again { // what was not named is empty at both
 		c.toldAll(peer)
 		c.mu.Lock()
@@ -211,15 +210,13 @@ func (c *catchUp) serveClocks(from string, req *peerv1.Clocks) (*peerv1.ClocksDo
 			done.Replicas = append(done.Replicas, own)
 		}
 	}
-	if req.GetForgot() {
-		c.n.recovery.forgot(from)
-	}
+	c.n.recovery.remembers(from, req.GetForgot(), req.GetOnce())
 	if !req.GetAll() {
-		done.Forgot = c.forgot(from)
+		done.Forgot, done.Once = c.forgot(from)
 		return done, nil
 	}
 	c.toldAll(from)
-	done.Forgot = c.forgot(from)
+	done.Forgot, done.Once = c.forgot(from)
 	for _, id := range c.shared(c.n.layout(), from) {
 		if state := c.n.store.Replica(id).State(); !named[id] && !state.Clock.Empty() {
 			done.Replicas = append(done.Replicas, c.tell(id, &state))

@@ -41,6 +41,10 @@ func readMutants() []Mutant {
 			Old: "return !slices.ContainsFunc(r.l.nodes, func(node string) bool { return node != r.n.id && !r.n.peers.answered(node) })", New: "return true",
 		},
 		{
+			Name: "read/what-came-since-is-forgotten", File: "dc/forgotten.go", Packages: packages, Run: "AfterARestart",
+			Old: "slices.ContainsFunc(once, r.lost)", New: "slices.ContainsFunc(once, func(*peerv1.ReplicaClock) bool { return true })",
+		},
+		{
 			Name: "read/new-directory-is-old", File: "storage/identity.go", Packages: []string{"./storage"}, Run: "TestNewDirectory",
 			Old: "return s.resumed()", New: "return nil",
 		},

@@ -1805,13 +1805,16 @@ func (*RepairDone) Descriptor() ([]byte, []int) {
 // Clocks tells the durable clocks of the sender's replicas that changed since
 // it last told them, and asks for those that differ.
 type Clocks struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Replicas      []*ReplicaClock        `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	All           bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`                                      // of replicas that are not named the sender has nothing: tell them as well
-	Opening       uint64                 `protobuf:"varint,3,opt,name=opening,proto3" json:"opening,omitempty"`                              // changes with every start of the sender
-	TopologyHash  string                 `protobuf:"bytes,4,opt,name=topology_hash,json=topologyHash,proto3" json:"topology_hash,omitempty"` // of the topology that the sender acts under
-	Level         []*Level               `protobuf:"bytes,5,rep,name=level,proto3" json:"level,omitempty"`                                   // what the datacenter has all of, as the sender knows
-	Forgot        bool                   `protobuf:"varint,6,opt,name=forgot,proto3" json:"forgot,omitempty"`                                // the receiver once had what it has not told since its start
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Replicas     []*ReplicaClock        `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	All          bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`                                      // of replicas that are not named the sender has nothing: tell them as well
+	Opening      uint64                 `protobuf:"varint,3,opt,name=opening,proto3" json:"opening,omitempty"`                              // changes with every start of the sender
+	TopologyHash string                 `protobuf:"bytes,4,opt,name=topology_hash,json=topologyHash,proto3" json:"topology_hash,omitempty"` // of the topology that the sender acts under
+	Level        []*Level               `protobuf:"bytes,5,rep,name=level,proto3" json:"level,omitempty"`                                   // what the datacenter has all of, as the sender knows
+	Forgot       bool                   `protobuf:"varint,6,opt,name=forgot,proto3" json:"forgot,omitempty"`                                // the receiver once had what it has not told since its start
+	// Of forgot: what the receiver once had of replicas, at most 64; of more it is
+	// empty. It may have said so since its start, after it made what it told.
+	Once          []*ReplicaClock `protobuf:"bytes,7,rep,name=once,proto3" json:"once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1886,6 +1889,13 @@ func (x *Clocks) GetForgot() bool {
 		return x.Forgot
 	}
 	return false
+}
+
+func (x *Clocks) GetOnce() []*ReplicaClock {
+	if x != nil {
+		return x.Once
+	}
+	return nil
 }
 
 // Level says which partitions of a placement hold all that another datacenter
@@ -2035,6 +2045,7 @@ type ClocksDone struct {
 	TopologyHash  string          `protobuf:"bytes,4,opt,name=topology_hash,json=topologyHash,proto3" json:"topology_hash,omitempty"` // as in Clocks
 	Level         []*Level        `protobuf:"bytes,5,rep,name=level,proto3" json:"level,omitempty"`
 	Forgot        bool            `protobuf:"varint,6,opt,name=forgot,proto3" json:"forgot,omitempty"`
+	Once          []*ReplicaClock `protobuf:"bytes,7,rep,name=once,proto3" json:"once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2109,6 +2120,13 @@ func (x *ClocksDone) GetForgot() bool {
 		return x.Forgot
 	}
 	return false
+}
+
+func (x *ClocksDone) GetOnce() []*ReplicaClock {
+	if x != nil {
+		return x.Once
+	}
+	return nil
 }
 
 // Missing asks for events that the sender's clock lacks, from the log.
@@ -4477,14 +4495,15 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x06bucket\x18\x03 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\fR\x03key\"\f\n" +
 	"\n" +
-	"RepairDone\"\xd8\x01\n" +
+	"RepairDone\"\x8a\x02\n" +
 	"\x06Clocks\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\x12\x18\n" +
 	"\aopening\x18\x03 \x01(\x04R\aopening\x12#\n" +
 	"\rtopology_hash\x18\x04 \x01(\tR\ftopologyHash\x12+\n" +
 	"\x05level\x18\x05 \x03(\v2\x15.godwit.peer.v1.LevelR\x05level\x12\x16\n" +
-	"\x06forgot\x18\x06 \x01(\bR\x06forgot\"U\n" +
+	"\x06forgot\x18\x06 \x01(\bR\x06forgot\x120\n" +
+	"\x04once\x18\a \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\x04once\"U\n" +
 	"\x05Level\x12\x0e\n" +
 	"\x02dc\x18\x01 \x01(\tR\x02dc\x12\x1c\n" +
 	"\tplacement\x18\x02 \x01(\rR\tplacement\x12\x1e\n" +
@@ -4496,7 +4515,7 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x05clock\x18\x03 \x01(\fR\x05clock\x12\x16\n" +
 	"\x06stable\x18\x04 \x01(\fR\x06stable\x12\x12\n" +
 	"\x04root\x18\x05 \x01(\fR\x04root\x12\x1c\n" +
-	"\ttrimmable\x18\x06 \x01(\fR\ttrimmable\"\xe3\x01\n" +
+	"\ttrimmable\x18\x06 \x01(\fR\ttrimmable\"\x95\x02\n" +
 	"\n" +
 	"ClocksDone\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x18\n" +
@@ -4504,7 +4523,8 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\awall_ns\x18\x03 \x01(\x03R\x06wallNs\x12#\n" +
 	"\rtopology_hash\x18\x04 \x01(\tR\ftopologyHash\x12+\n" +
 	"\x05level\x18\x05 \x03(\v2\x15.godwit.peer.v1.LevelR\x05level\x12\x16\n" +
-	"\x06forgot\x18\x06 \x01(\bR\x06forgot\"\x9d\x01\n" +
+	"\x06forgot\x18\x06 \x01(\bR\x06forgot\x120\n" +
+	"\x04once\x18\a \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\x04once\"\x9d\x01\n" +
 	"\aMissing\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\fR\x05clock\x12\x1b\n" +
@@ -4804,58 +4824,60 @@ var file_godwit_peer_v1_peer_proto_depIdxs = []int32{
 	3,  // 47: godwit.peer.v1.Repair.replica:type_name -> godwit.peer.v1.Replica
 	21, // 48: godwit.peer.v1.Clocks.replicas:type_name -> godwit.peer.v1.ReplicaClock
 	20, // 49: godwit.peer.v1.Clocks.level:type_name -> godwit.peer.v1.Level
-	3,  // 50: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
-	21, // 51: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
-	20, // 52: godwit.peer.v1.ClocksDone.level:type_name -> godwit.peer.v1.Level
-	3,  // 53: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 54: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
-	3,  // 55: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
-	56, // 56: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
-	57, // 57: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
-	58, // 58: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
-	59, // 59: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
-	3,  // 60: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
-	35, // 61: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
-	55, // 62: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
-	60, // 63: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
-	61, // 64: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
-	62, // 65: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
-	40, // 66: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.peer.v1.ConflictsAsk
-	63, // 67: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
-	64, // 68: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
-	65, // 69: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
-	42, // 70: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
-	38, // 71: godwit.peer.v1.Inspect.repair:type_name -> godwit.peer.v1.RepairJob
-	66, // 72: godwit.peer.v1.Inspect.parked:type_name -> godwit.v1.ParkedRequest
-	67, // 73: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
-	68, // 74: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
-	69, // 75: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
-	41, // 76: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
-	70, // 77: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
-	71, // 78: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
-	72, // 79: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
-	43, // 80: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
-	39, // 81: godwit.peer.v1.InspectDone.repair:type_name -> godwit.peer.v1.RepairJobDone
-	73, // 82: godwit.peer.v1.InspectDone.parked:type_name -> godwit.v1.ParkedResponse
-	74, // 83: godwit.peer.v1.RepairJob.begin:type_name -> godwit.v1.RepairRequest
-	75, // 84: godwit.peer.v1.RepairJobDone.pairs:type_name -> godwit.v1.RepairPair
-	76, // 85: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
-	76, // 86: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
-	46, // 87: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
-	46, // 88: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
-	46, // 89: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
-	50, // 90: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
-	3,  // 91: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
-	52, // 92: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
-	3,  // 93: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
-	77, // 94: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
-	0,  // 95: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
-	0,  // 96: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
-	96, // [96:97] is the sub-list for method output_type
-	95, // [95:96] is the sub-list for method input_type
-	95, // [95:95] is the sub-list for extension type_name
-	95, // [95:95] is the sub-list for extension extendee
-	0,  // [0:95] is the sub-list for field type_name
+	21, // 50: godwit.peer.v1.Clocks.once:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 51: godwit.peer.v1.ReplicaClock.replica:type_name -> godwit.peer.v1.Replica
+	21, // 52: godwit.peer.v1.ClocksDone.replicas:type_name -> godwit.peer.v1.ReplicaClock
+	20, // 53: godwit.peer.v1.ClocksDone.level:type_name -> godwit.peer.v1.Level
+	21, // 54: godwit.peer.v1.ClocksDone.once:type_name -> godwit.peer.v1.ReplicaClock
+	3,  // 55: godwit.peer.v1.Missing.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 56: godwit.peer.v1.SnapshotPage.replica:type_name -> godwit.peer.v1.Replica
+	3,  // 57: godwit.peer.v1.HandOver.replica:type_name -> godwit.peer.v1.Replica
+	56, // 58: godwit.peer.v1.Forward.get:type_name -> godwit.v1.GetRequest
+	57, // 59: godwit.peer.v1.Forward.update:type_name -> godwit.v1.UpdateRequest
+	58, // 60: godwit.peer.v1.ForwardDone.get:type_name -> godwit.v1.GetResponse
+	59, // 61: godwit.peer.v1.ForwardDone.update:type_name -> godwit.v1.UpdateResponse
+	3,  // 62: godwit.peer.v1.ScanPage.replica:type_name -> godwit.peer.v1.Replica
+	35, // 63: godwit.peer.v1.ScanDone.items:type_name -> godwit.peer.v1.ScanItem
+	55, // 64: godwit.peer.v1.ScanItem.kind:type_name -> godwit.v1.Kind
+	60, // 65: godwit.peer.v1.Inspect.status:type_name -> godwit.v1.StatusRequest
+	61, // 66: godwit.peer.v1.Inspect.verify:type_name -> godwit.v1.VerifyRequest
+	62, // 67: godwit.peer.v1.Inspect.lag:type_name -> godwit.v1.LagRequest
+	40, // 68: godwit.peer.v1.Inspect.conflicts:type_name -> godwit.peer.v1.ConflictsAsk
+	63, // 69: godwit.peer.v1.Inspect.leaves:type_name -> godwit.v1.LeavesRequest
+	64, // 70: godwit.peer.v1.Inspect.keys:type_name -> godwit.v1.KeysRequest
+	65, // 71: godwit.peer.v1.Inspect.cells:type_name -> godwit.v1.CellsRequest
+	42, // 72: godwit.peer.v1.Inspect.arisen:type_name -> godwit.peer.v1.Arisen
+	38, // 73: godwit.peer.v1.Inspect.repair:type_name -> godwit.peer.v1.RepairJob
+	66, // 74: godwit.peer.v1.Inspect.parked:type_name -> godwit.v1.ParkedRequest
+	67, // 75: godwit.peer.v1.InspectDone.status:type_name -> godwit.v1.NodeStatus
+	68, // 76: godwit.peer.v1.InspectDone.verify:type_name -> godwit.v1.VerifyResponse
+	69, // 77: godwit.peer.v1.InspectDone.lag:type_name -> godwit.v1.LagResponse
+	41, // 78: godwit.peer.v1.InspectDone.conflicts:type_name -> godwit.peer.v1.ConflictsPage
+	70, // 79: godwit.peer.v1.InspectDone.leaves:type_name -> godwit.v1.LeavesResponse
+	71, // 80: godwit.peer.v1.InspectDone.keys:type_name -> godwit.v1.KeysResponse
+	72, // 81: godwit.peer.v1.InspectDone.cells:type_name -> godwit.v1.CellsResponse
+	43, // 82: godwit.peer.v1.InspectDone.arisen:type_name -> godwit.peer.v1.ArisenDone
+	39, // 83: godwit.peer.v1.InspectDone.repair:type_name -> godwit.peer.v1.RepairJobDone
+	73, // 84: godwit.peer.v1.InspectDone.parked:type_name -> godwit.v1.ParkedResponse
+	74, // 85: godwit.peer.v1.RepairJob.begin:type_name -> godwit.v1.RepairRequest
+	75, // 86: godwit.peer.v1.RepairJobDone.pairs:type_name -> godwit.v1.RepairPair
+	76, // 87: godwit.peer.v1.ConflictsPage.conflicts:type_name -> godwit.v1.ConflictsResponse
+	76, // 88: godwit.peer.v1.ArisenDone.conflicts:type_name -> godwit.v1.ConflictsResponse
+	46, // 89: godwit.peer.v1.Agree.ballot:type_name -> godwit.peer.v1.Ballot
+	46, // 90: godwit.peer.v1.AgreeDone.promised:type_name -> godwit.peer.v1.Ballot
+	46, // 91: godwit.peer.v1.AgreeDone.accepted:type_name -> godwit.peer.v1.Ballot
+	50, // 92: godwit.peer.v1.Tail.parts:type_name -> godwit.peer.v1.TailPart
+	3,  // 93: godwit.peer.v1.TailPart.replica:type_name -> godwit.peer.v1.Replica
+	52, // 94: godwit.peer.v1.TailDone.parts:type_name -> godwit.peer.v1.TailPartDone
+	3,  // 95: godwit.peer.v1.TailPartDone.replica:type_name -> godwit.peer.v1.Replica
+	77, // 96: godwit.peer.v1.TailPartDone.changes:type_name -> godwit.v1.Change
+	0,  // 97: godwit.peer.v1.Peer.Exchange:input_type -> godwit.peer.v1.Frame
+	0,  // 98: godwit.peer.v1.Peer.Exchange:output_type -> godwit.peer.v1.Frame
+	98, // [98:99] is the sub-list for method output_type
+	97, // [97:98] is the sub-list for method input_type
+	97, // [97:97] is the sub-list for extension type_name
+	97, // [97:97] is the sub-list for extension extendee
+	0,  // [0:97] is the sub-list for field type_name
 }
 
 func init() { file_godwit_peer_v1_peer_proto_init() }
