@@ -60,7 +60,7 @@ const (
 
 // heard notes what a peer's wall showed between two moments of this node's, of
 // which exchanges are so long apart. When it is unknown at which moment in between,
-// the peer is off by no more than is certain. Nodes that are no members are forgotten.
+// the peer is off by no more than is certain. Who is no member is forgotten.
 func (w *walls) heard(peer string, before moment, theirs time.Time, after moment, every time.Duration, members []string) {
 	trip := after.steady - before.steady
 	if trip < 0 || (after.ahead()-before.ahead()).Abs() > wallSet {
@@ -76,7 +76,9 @@ func (w *walls) heard(peer string, before moment, theirs time.Time, after moment
 		w.of = map[string]sighting{}
 	}
 	w.of[peer] = sighting{after.ahead() + off, after.steady}
-	maps.DeleteFunc(w.of, func(node string, _ sighting) bool { return !slices.Contains(members, node) })
+	if len(w.of) >= len(members) { // this node is one of them: somebody else is none
+		maps.DeleteFunc(w.of, func(node string, _ sighting) bool { return !slices.Contains(members, node) })
+	}
 	w.median.Store(middle(w.of, after.steady-recentWalls*every))
 }
 
