@@ -73,6 +73,7 @@ func (c *catchUp) at(id storage.ReplicaID) *standing {
 // relaid makes every peer be told everything again: under a new epoch what
 // counts is what is told from now on.
 func (c *catchUp) relaid() {
+	c.n.walls.keep(c.n.layout().nodes, c.n.moment(), c.n.recentWalls())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, told := range c.told {
@@ -126,6 +127,7 @@ func (c *catchUp) follow(ctx context.Context, peer string) {
 	var pulls sync.WaitGroup // one at a time, beside the exchange: it may take long
 	defer pulls.Wait()
 	var pulling atomic.Bool
+	owed := false // what the peer told first was not pulled yet
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -141,20 +143,28 @@ func (c *catchUp) follow(ctx context.Context, peer string) {
 		if err != nil && ctx.Err() == nil {
 			c.n.opts.Logger.Debug("clock exchange", "peer", peer, "error", err)
 		}
-		if replicas := shared; err == nil && pulling.CompareAndSwap(false, true) {
+		owed = owed || first
+		mayPull := c.n.recovery.pulls()
+		if replicas, all := shared, owed; err == nil && mayPull && pulling.CompareAndSwap(false, true) {
+			owed = false
 			pulls.Go(func() {
 				defer pulling.Store(false)
-				if err := c.pullAll(ctx, peer, replicas, first); err != nil && ctx.Err() == nil {
+				if err := c.pullAll(ctx, peer, replicas, all); err != nil && ctx.Err() == nil {
 					c.n.opts.Logger.Debug("pull", "error", err)
 				}
 			})
 		}
-		if c.reaches(peer) && c.n.layout() == l {
-			pause.Reset(c.n.opts.Exchange)
-		} else {
-			pause.Reset(c.n.opts.Exchange / 10) // to notice its return at once
-		}
+		pause.Reset(c.pause(peer, l, owed && !mayPull))
 	}
+}
+
+// pause is how long the next round with a peer is waited for: not long where it is
+// away, to notice its return at once, nor where something waits for the round.
+func (c *catchUp) pause(peer string, l *layout, waits bool) time.Duration {
+	if waits || !c.reaches(peer) || c.n.layout() != l {
+		return c.n.opts.Exchange / 10
+	}
+	return c.n.opts.Exchange
 }
 
 // lose forgets what a peer was told: it may come back with less than it had.

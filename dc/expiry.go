@@ -92,7 +92,7 @@ func (n *Node) sweep() {
 // sweepRound looks through the partitions for which this node speaks, from one
 // of them on, and returns where the next round is to begin.
 func (n *Node) sweepRound(from int) int {
-	if _, bad := n.skewed(); bad {
+	if _, unsure, bad := n.compareWalls(); unsure || bad {
 		return from
 	}
 	led, heard := n.Remote().Led(), n.heardOut()

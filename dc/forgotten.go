@@ -63,43 +63,42 @@ func (c *catchUp) answered(peer string) bool {
 	return met
 }
 
-// mostOnce is of how many replicas a peer is told what it once had.
-const mostOnce = 64
-
-// forgot reports whether a peer once had what it has not told since it was started,
-// of replicas that it is still to hold, and what that is; nothing where those are
-// more than mostOnce. A peer that has only just been started may have acknowledged
-// it since, while what it told before was on its way.
-func (c *catchUp) forgot(peer string) (forgot bool, once []*peerv1.ReplicaClock) {
+// forgot is what a peer once had of replicas that it is still to hold, and has not
+// told since it was started. A peer that has only just been started may have
+// acknowledged it since, while what it told before was on its way.
+func (c *catchUp) forgot(peer string) (once []*peerv1.ReplicaClock) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := c.once[peer]
 	if m == nil || !m.told {
-		return false, nil
+		return nil
 	}
 	l := c.n.layout()
 	maps.DeleteFunc(m.had, func(id storage.ReplicaID, _ crdt.Clock) bool { return !l.holds(peer, id) })
-	if len(m.had) <= mostOnce {
-		for id, had := range m.had {
-			once = append(once, &peerv1.ReplicaClock{Replica: wireID(id), Clock: crdt.AppendClock(nil, &had)})
-		}
+	for id, had := range m.had {
+		once = append(once, &peerv1.ReplicaClock{Replica: wireID(id), Clock: crdt.AppendClock(nil, &had)})
 	}
-	return len(m.had) > 0, once
+	return once
 }
 
 // remembers takes what a peer remembers of this node's openings before the present one.
-func (r *recovery) remembers(peer string, forgot bool, once []*peerv1.ReplicaClock) {
-	if forgot && (len(once) == 0 || slices.ContainsFunc(once, r.lost)) {
+func (r *recovery) remembers(peer string, once []*peerv1.ReplicaClock) {
+	if slices.ContainsFunc(once, r.lost) {
 		r.forgot(peer)
 	}
 }
 
-// lost reports that this node does not have what it once had of a replica.
+// lost reports that this node does not have what it once had of a replica that it
+// still holds.
 func (r *recovery) lost(once *peerv1.ReplicaClock) bool {
+	id := replicaID(once.GetReplica())
+	if !r.n.layout().holds(r.n.id, id) {
+		return false
+	}
 	had, err := crdt.DecodeClock(once.GetClock())
 	if err != nil {
 		return true
 	}
-	own := r.n.store.Replica(replicaID(once.GetReplica())).Durable()
+	own := r.n.store.Replica(id).Durable()
 	return !own.Covers(&had)
 }

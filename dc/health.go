@@ -16,8 +16,8 @@ import (
 // about membership.
 type Health interface {
 	// Phi is the suspicion that a node no longer answers: about -log10 of the
-	// chance that it will, 0 while it does, and infinite where there is no
-	// connection. See Hayashibara et al., SRDS 2004.
+	// chance that it will, 0 while it does or was never asked, and infinite from
+	// when a connection breaks, or cannot be made, until one stands again. See Hayashibara et al., SRDS 2004.
 	Phi(node string) float64
 }
 

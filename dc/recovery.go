@@ -148,6 +148,18 @@ func (r *recovery) step() bool {
 	return true
 }
 
+// pulls reports whether this node may fetch what it lacks. Before the others were
+// asked it may not: what it once had and lost it would have again before one of them
+// comes to tell of it, and with that nothing would tell of what nobody remembers.
+func (r *recovery) pulls() bool {
+	if !r.under.Load() || r.n.store.Recovering() {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.warned || r.l != nil && r.asked()
+}
+
 // asked reports whether every other node that can be reached has been asked whether
 // something is forgotten. The caller holds the lock.
 func (r *recovery) asked() bool {

@@ -216,7 +216,7 @@ func TestNodeWithAnOldDiskDoesNotCount(t *testing.T) {
 		w.mu.Unlock()
 		w.setDown("b", false)
 		eventually(t, "all has come back", counts)
-		eventually(t, "b remembers nothing else", func() bool { forgot, _ := nodes[1].peers.forgot("a"); return !forgot })
+		eventually(t, "b remembers nothing else", func() bool { return len(nodes[1].peers.forgot("a")) == 0 })
 		w.setDown("b", true)
 		if got, err := nodes[2].Get(t.Context(), strictGet("k")); err != nil || string(got.GetValue().GetBytes()) != "v" {
 			t.Errorf("strict read afterwards: %v, %v; want v", got, err)
@@ -269,7 +269,7 @@ func TestWhatIsTakenAfterARestartIsNotForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	done, err := b.peers.serveClocks("a", told)
-	if err != nil || !done.GetForgot() || len(done.GetOnce()) != 1 {
+	if err != nil || len(done.GetOnce()) != 1 {
 		t.Fatalf("b remembers %v, %v; want that of one replica a was told more", done, err)
 	}
 	warned := func() bool {
@@ -277,17 +277,62 @@ func TestWhatIsTakenAfterARestartIsNotForgotten(t *testing.T) {
 		defer nodes[0].recovery.mu.Unlock()
 		return nodes[0].recovery.warned
 	}
-	if nodes[0].recovery.remembers("b", done.GetForgot(), done.GetOnce()); warned() {
+	if nodes[0].recovery.remembers("b", done.GetOnce()); warned() {
 		t.Error("a takes its directory for an older copy")
 	}
 	var more crdt.Clock
 	more.Add(crdt.Dot{Actor: 1, Seq: 1})
-	for _, once := range [][]*peerv1.ReplicaClock{nil, {{Replica: wireID(at.id), Clock: []byte("no clock")}}, {{Replica: wireID(at.id), Clock: crdt.AppendClock(nil, &more)}}} {
+	another := at.id
+	another.Partition += 1 << 20
+	for _, c := range []struct {
+		id    storage.ReplicaID
+		clock []byte
+		want  bool
+	}{{at.id, []byte("no clock"), true}, {at.id, crdt.AppendClock(nil, &more), true}, {another, crdt.AppendClock(nil, &more), false}} {
 		nodes[0].recovery.mu.Lock()
 		nodes[0].recovery.warned = false
 		nodes[0].recovery.mu.Unlock()
-		if nodes[0].recovery.remembers("b", true, once); !warned() {
-			t.Errorf("a has all of %v", once)
+		nodes[0].recovery.remembers("b", []*peerv1.ReplicaClock{{Replica: wireID(c.id), Clock: c.clock}})
+		if warned() != c.want {
+			t.Errorf("%v with clock %x: an older copy: %t, want %t", c.id, c.clock, warned(), c.want)
 		}
 	}
+}
+
+// What a node lacks it does not fetch before the others were asked what it forgot:
+// afterwards nothing would tell that it had.
+func TestNothingIsFetchedBeforeTheOthersWereAsked(t *testing.T) {
+	w, nodes := startDCEvery(t, 3, 3, time.Second)
+	at, err := nodes[0].target("default", []byte("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.setDown("a", true)
+	if _, err := nodes[1].Update(t.Context(), put("k", "v")); err != nil {
+		t.Fatal(err)
+	}
+	clock := nodes[1].store.Replica(at.id).Durable()
+	has := func() bool {
+		own := nodes[0].store.Replica(at.id).Durable()
+		return own.Covers(&clock)
+	}
+	w.setDown("c", true)
+	nodes[0] = w.restart(t, nodes[0], func(*storage.Options) {})
+	w.setDown("a", false)
+	eventually(t, "a and b know each other", func() bool { return nodes[0].alive("b") && nodes[1].alive("a") })
+	looks := 0
+	eventually(t, "a may fetch what it lacks", func() bool {
+		had := has()
+		if nodes[0].recovery.pulls() {
+			return true
+		}
+		if looks++; had {
+			t.Fatal("it has fetched what it lacks, and one of the others was not asked yet")
+		}
+		return false
+	})
+	if looks == 0 {
+		t.Error("nobody looked in time")
+	}
+	eventually(t, "a has fetched what it lacks", has)
 }

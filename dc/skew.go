@@ -15,20 +15,22 @@ import (
 // and this node's own wall is found wrong, or right again, in the moment it is set.
 // Safe for concurrent use.
 type walls struct {
-	mu     sync.Mutex
-	of     map[string]sighting
-	median atomic.Pointer[median] // nil while fewer than two peers were heard
+	mu sync.Mutex
+	of map[string]sighting
+
+	median atomic.Pointer[median] // of of; nil while fewer than two peers were heard
 }
 
 // sighting is one look at a peer's wall.
 type sighting struct {
 	ahead time.Duration // of this node's steady clock
+	own   time.Duration // how far this node's own wall was
 	at    time.Duration // by the steady clock
 }
 
 // median is the middle of the peers' walls, or the middle two: how far they are
-// ahead of this node's steady clock.
-type median struct{ low, high time.Duration }
+// ahead of this node's steady clock. It holds while this node's own wall is not set.
+type median struct{ low, high, own time.Duration }
 
 // moment is what this node's clocks show at once.
 type moment struct {
@@ -51,17 +53,18 @@ const (
 	// middle counts as the moment at which a peer looked at its own.
 	maxWallTrip = 200 * time.Millisecond
 	// wallSet is by how much the wall and the steady clock may differ over what
-	// passed between two looks; where they do by more, the wall was set.
+	// passed between two looks; where they do by more, the wall was set, or the
+	// machine was suspended.
 	wallSet = 10 * time.Millisecond
 	// recentWalls is for how many exchanges a peer's wall counts before those of
-	// peers that were not heard for longer.
+	// peers that were not heard for longer, and after this node's own was set.
 	recentWalls = 3
 )
 
-// heard notes what a peer's wall showed between two moments of this node's, of
-// which exchanges are so long apart. When it is unknown at which moment in between,
-// the peer is off by no more than is certain. Who is no member is forgotten.
-func (w *walls) heard(peer string, before moment, theirs time.Time, after moment, every time.Duration, members []string) {
+// heard notes what a peer's wall showed between two moments of this node's; recent
+// is as in middle. When it is unknown at which moment in between, the peer is off by
+// no more than is certain.
+func (w *walls) heard(peer string, before moment, theirs time.Time, after moment, recent time.Duration) {
 	trip := after.steady - before.steady
 	if trip < 0 || (after.ahead()-before.ahead()).Abs() > wallSet {
 		return
@@ -75,38 +78,58 @@ func (w *walls) heard(peer string, before moment, theirs time.Time, after moment
 	if w.of == nil {
 		w.of = map[string]sighting{}
 	}
-	w.of[peer] = sighting{after.ahead() + off, after.steady}
-	if len(w.of) >= len(members) { // this node is one of them: somebody else is none
-		maps.DeleteFunc(w.of, func(node string, _ sighting) bool { return !slices.Contains(members, node) })
-	}
-	w.median.Store(middle(w.of, after.steady-recentWalls*every))
+	w.of[peer] = sighting{after.ahead() + off, after.ahead(), after.steady}
+	w.median.Store(middle(w.of, after, recent))
 }
 
-// middle is the median of the walls looked at since a moment; where that are fewer
-// than two, of all: of two clocks nobody can say which is wrong, and it takes three.
-func middle(of map[string]sighting, since time.Duration) *median {
-	var recent, all []time.Duration
+// keep forgets those who are no members.
+func (w *walls) keep(members []string, now moment, recent time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.of, func(node string, _ sighting) bool { return !slices.Contains(members, node) })
+	w.median.Store(middle(w.of, now, recent))
+}
+
+// middle is the median of the walls that were looked at within a recent time; where
+// that are fewer than two, of all: of two clocks nobody can say which is wrong, and
+// it takes three. But what was seen longer ago, and before this node's own wall was
+// set, says nothing of that: it may have been set right, or the machine suspended,
+// for which time the steady clock stood still.
+func middle(of map[string]sighting, now moment, recent time.Duration) *median {
+	var lately, all []time.Duration
 	for _, s := range of {
-		if all = append(all, s.ahead); s.at >= since {
-			recent = append(recent, s.ahead)
+		switch {
+		case s.at >= now.steady-recent:
+			lately = append(lately, s.ahead)
+		case (s.own - now.ahead()).Abs() > wallSet:
+			continue
 		}
+		all = append(all, s.ahead)
 	}
-	if len(recent) < 2 {
-		recent = all
+	if len(lately) < 2 {
+		lately = all
 	}
-	if len(recent) < 2 {
+	if len(lately) < 2 {
 		return nil
 	}
-	slices.Sort(recent)
-	return &median{recent[(len(recent)-1)/2], recent[len(recent)/2]}
+	slices.Sort(lately)
+	return &median{lately[(len(lately)-1)/2], lately[len(lately)/2], now.ahead()}
 }
 
 // skew is how far this node's wall is ahead of the median of its peers, and false
 // while fewer than two have been heard. Of two in the middle the nearer one counts.
-func (w *walls) skew(now moment) (time.Duration, bool) {
+func (w *walls) skew(now moment, recent time.Duration) (time.Duration, bool) {
 	m := w.median.Load()
 	if m == nil {
 		return 0, false
+	}
+	if (m.own - now.ahead()).Abs() > wallSet { // the wall was set since
+		w.mu.Lock()
+		m = middle(w.of, now, recent)
+		w.mu.Unlock()
+		if m == nil {
+			return 0, false
+		}
 	}
 	low, high := now.ahead()-m.low, now.ahead()-m.high
 	if low.Abs() < high.Abs() {
@@ -130,19 +153,24 @@ func (n *Node) compareWalls() (off time.Duration, unsure, bad bool) {
 	if limit <= 0 {
 		return 0, false, false
 	}
-	if off, told := n.walls.skew(n.moment()); told {
+	now, recent := n.moment(), n.recentWalls()
+	if off, told := n.walls.skew(now, recent); told {
 		return off, false, off.Abs() > limit
 	}
 	mayTell := 0
 	for _, node := range n.layout().nodes {
 		// One that is silent may be alive: this process may have stood still. One
-		// that cannot be reached tells nothing.
-		if node != n.id && !math.IsInf(n.opts.Health.Phi(node), 1) {
+		// that cannot be connected to tells nothing, except that a node that has
+		// just been started has perhaps not tried for long enough.
+		if node != n.id && (time.Since(n.opened) < askFor(n.opts.Exchange) || !math.IsInf(n.opts.Health.Phi(node), 1)) {
 			mayTell++
 		}
 	}
 	return 0, mayTell >= 2, false
 }
+
+// recentWalls is for how long what peers' walls showed counts in any case.
+func (n *Node) recentWalls() time.Duration { return recentWalls * n.opts.Exchange }
 
 // refuseSkewed refuses to coordinate while this node's wall is wrong, or may be:
 // a stamp from the future wins over everything for as long as it lies there.

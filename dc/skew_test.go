@@ -5,6 +5,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	v1 "github.com/godwitdb/godwit/api/godwit/v1"
+	"github.com/godwitdb/godwit/storage"
 )
 
 func TestSkewIsToldByTheMedian(t *testing.T) {
@@ -26,13 +29,16 @@ func TestSkewIsToldByTheMedian(t *testing.T) {
 		var names []string
 		for i, off := range c.peers {
 			names = append(names, string(rune('b'+i)))
-			w.heard(names[i], at, at.wall.Add(off+10*time.Millisecond), at.after(20*time.Millisecond), time.Second, names)
+			w.heard(names[i], at, at.wall.Add(off+10*time.Millisecond), at.after(20*time.Millisecond), recent)
 		}
-		if got, told := w.skew(at.after(time.Second)); got != c.want || told != c.told {
+		if got, told := w.skew(at.after(time.Second), recent); got != c.want || told != c.told {
 			t.Errorf("%s: %v, %t, want %v, %t", name, got, told, c.want, c.told)
 		}
 	}
 }
+
+// recent is for how long a wall counts before others in these tests.
+const recent = 3 * time.Second
 
 // after is the moment that comes so much later, while nobody sets the wall.
 func (m moment) after(d time.Duration) moment { return moment{m.wall.Add(d), m.steady + d} }
@@ -41,7 +47,7 @@ func (m moment) after(d time.Duration) moment { return moment{m.wall.Add(d), m.s
 func hears(n *Node, ahead time.Duration, peers ...string) {
 	now := n.moment()
 	for _, peer := range peers {
-		n.walls.heard(peer, now, now.wall.Add(ahead), now, n.opts.Exchange, n.layout().nodes)
+		n.walls.heard(peer, now, now.wall.Add(ahead), now, n.recentWalls())
 	}
 }
 
@@ -64,19 +70,19 @@ func TestWallsHeardLatelyCountFirst(t *testing.T) {
 	at, members := moment{time.Unix(1_000_000, 0), time.Minute}, []string{"b", "c", "d", "e", "f"}
 	var w walls
 	for _, peer := range members {
-		w.heard(peer, at, at.wall.Add(-time.Hour), at, time.Second, members)
+		w.heard(peer, at, at.wall.Add(-time.Hour), at, recent)
 	}
 	at = at.after(time.Minute)
-	w.heard("b", at, at.wall, at, time.Second, members)
-	if off, told := w.skew(at); off != time.Hour || !told {
+	w.heard("b", at, at.wall, at, recent)
+	if off, told := w.skew(at, recent); off != time.Hour || !told {
 		t.Errorf("one of five heard again: %v, %t, want what most said", off, told)
 	}
-	w.heard("c", at, at.wall, at, time.Second, members)
-	if off, told := w.skew(at); off != 0 || !told {
+	w.heard("c", at, at.wall, at, recent)
+	if off, told := w.skew(at, recent); off != 0 || !told {
 		t.Errorf("two of five heard again: %v, %t, want what those say", off, told)
 	}
-	w.heard("b", at, at.wall, at, time.Second, []string{"b"})
-	if off, told := w.skew(at); off != 0 || told {
+	w.keep([]string{"a", "b"}, at, recent)
+	if off, told := w.skew(at, recent); off != 0 || told {
 		t.Errorf("the others are no members any more: %v, %t, want nothing told", off, told)
 	}
 }
@@ -86,19 +92,66 @@ func TestWallIsSetBetweenTwoExchanges(t *testing.T) {
 	at, members := moment{time.Unix(1_000_000, 0), time.Minute}, []string{"b", "c"}
 	var w walls
 	for _, peer := range members {
-		w.heard(peer, at, at.wall, at, time.Second, members)
+		w.heard(peer, at, at.wall, at, recent)
 	}
 	set := at.after(time.Second)
 	set.wall = set.wall.Add(time.Hour)
-	if off, told := w.skew(set); off != time.Hour || !told {
+	if off, told := w.skew(set, recent); off != time.Hour || !told {
 		t.Errorf("an hour ahead: %v, %t", off, told)
 	}
-	w.heard("b", at, at.wall.Add(time.Second), set, time.Second, members) // set while b was asked
-	if off, told := w.skew(set); off != time.Hour || !told {
+	w.heard("b", at, at.wall.Add(time.Second), set, recent) // set while b was asked
+	if off, told := w.skew(set, recent); off != time.Hour || !told {
 		t.Errorf("an hour ahead, and a peer was asked meanwhile: %v, %t", off, told)
 	}
-	if off, told := w.skew(at.after(2 * time.Second)); off != 0 || !told {
+	if off, told := w.skew(at.after(2*time.Second), recent); off != 0 || !told {
 		t.Errorf("set right: %v, %t", off, told)
+	}
+}
+
+// What peers told who are away says nothing of a wall that is set since, or of a
+// machine that was suspended: they cannot be asked, and who is there decides.
+func TestWallIsSetWhileOthersAreAway(t *testing.T) {
+	at := moment{time.Unix(1_000_000, 0), time.Minute}
+	for name, c := range map[string]struct {
+		there []string // and is heard again
+		told  bool
+		want  time.Duration
+	}{
+		"nobody is there":  {nil, false, 0},
+		"one of four":      {[]string{"b"}, false, 0},
+		"two of four":      {[]string{"b", "c"}, true, time.Second},
+		"all but the last": {[]string{"b", "c", "d"}, true, time.Second},
+	} {
+		var w walls
+		for _, peer := range []string{"b", "c", "d", "e"} {
+			w.heard(peer, at, at.wall.Add(-time.Hour), at, recent)
+		}
+		set := at.after(time.Second)
+		set.wall = set.wall.Add(-time.Hour)
+		if off, told := w.skew(set, recent); off != 0 || !told {
+			t.Errorf("%s: as soon as it is set right: %v, %t", name, off, told)
+		}
+		set = set.after(time.Minute)
+		set.wall = set.wall.Add(10 * time.Minute) // and again
+		for _, peer := range c.there {
+			w.heard(peer, set, set.wall.Add(-time.Second), set, recent)
+		}
+		if off, told := w.skew(set.after(recent), recent); off != c.want || told != c.told {
+			t.Errorf("%s: %v, %t, want %v, %t", name, off, told, c.want, c.told)
+		}
+	}
+}
+
+// A node that is left alone judges its clock by nobody.
+func TestClockOfWhoIsLeftAlone(t *testing.T) {
+	_, nodes := startDCEvery(t, 3, 3, 5*time.Second)
+	hears(nodes[0], -time.Hour, "b", "c")
+	if _, bad := nodes[0].skewed(); !bad {
+		t.Fatal("the clock is not wrong")
+	}
+	nodes[0].walls.keep([]string{"a"}, nodes[0].moment(), recent)
+	if off, bad := nodes[0].skewed(); bad {
+		t.Errorf("%v off, and nobody is left who says so", off)
 	}
 }
 
@@ -137,7 +190,7 @@ func TestLongTripsTellWhatIsCertain(t *testing.T) {
 		{-time.Second, 2 * time.Second, -time.Second},
 	} {
 		var w walls
-		w.heard("b", at, at.wall.Add(c.theirs), at.after(c.trip), time.Second, []string{"b"})
+		w.heard("b", at, at.wall.Add(c.theirs), at.after(c.trip), recent)
 		if got := w.of["b"].ahead - at.ahead(); got != c.want {
 			t.Errorf("theirs %v, trip %v: %v, want %v", c.theirs, c.trip, got, c.want)
 		}
@@ -147,36 +200,59 @@ func TestLongTripsTellWhatIsCertain(t *testing.T) {
 // A node that has just started takes no writes before it knows that its clock is
 // right: until then it hands them to others. A peer that it has not heard may be alive.
 func TestUncomparedClockCoordinatesNothing(t *testing.T) {
-	doubt := &doubted{}
-	_, nodes := startDCEvery(t, 3, 3, 5*time.Second, func(o *Options) {
-		if o.Node == "a" {
-			o.Health = doubt
-		}
-	})
+	_, nodes := startDCEvery(t, 3, 3, 5*time.Second)
 	nodes[0].walls.mu.Lock()
 	clear(nodes[0].walls.of)
 	nodes[0].walls.median.Store(nil)
 	nodes[0].walls.mu.Unlock()
-	refuses := func(peers string) {
-		t.Helper()
-		if done, err := nodes[0].serveForward(t.Context(), forwardedUpdate(put("k", "w")).GetForward()); reason(err) != "CLOCK_SKEW" {
-			t.Errorf("peers %s: a write that was handed to it: %v, %v, want CLOCK_SKEW", peers, done, err)
-		}
-	}
 	for _, peers := range []string{"known to be alive", "not heard yet"} {
 		resp, err := nodes[0].Update(t.Context(), put("k", "v"))
 		if err != nil || resp.GetAnswer().GetNode() == "a" {
 			t.Errorf("peers %s: a write at the node: %v, %v, want it carried out by another", peers, resp.GetAnswer(), err)
 		}
-		refuses(peers)
+		if done, err := nodes[0].serveForward(t.Context(), forwardedUpdate(put("k", "w")).GetForward()); reason(err) != "CLOCK_SKEW" {
+			t.Errorf("peers %s: a write that was handed to it: %v, %v, want CLOCK_SKEW", peers, done, err)
+		}
 		nodes[0].peers.lose("b")
 		nodes[0].peers.lose("c")
 	}
-	doubt.phi.Store(100.0)
-	refuses("silent, though perhaps it is this node that stood still")
+}
+
+// A node that was started while the others are away takes writes once they were
+// tried for as long as they would need, and cannot be connected to.
+func TestUncomparedClockWhereNobodyIsThere(t *testing.T) {
+	doubt := &doubted{}
+	const every = 300 * time.Millisecond
+	w, nodes := startDCEvery(t, 3, 3, every, func(o *Options) {
+		if o.Node == "a" {
+			o.Health = doubt
+		}
+	})
+	w.setDown("b", true)
+	w.setDown("c", true)
+	write := put("k", "v")
+	write.Options = &v1.WriteOptions{Consistency: v1.Consistency_CONSISTENCY_ONE}
+	takes := func() bool {
+		_, err := nodes[0].serveForward(t.Context(), forwardedUpdate(write).GetForward())
+		if err != nil && reason(err) != "CLOCK_SKEW" {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
 	doubt.phi.Store(math.Inf(1))
-	if _, err := nodes[0].serveForward(t.Context(), forwardedUpdate(put("k", "w")).GetForward()); err != nil {
-		t.Errorf("no connection to the peers, which cannot tell then: %v", err)
+	nodes[0] = w.restart(t, nodes[0], func(*storage.Options) {})
+	eventually(t, "it takes a write", func() bool {
+		if !takes() {
+			return false
+		}
+		if took := time.Since(nodes[0].opened); took < askFor(every) {
+			t.Errorf("it takes a write after %v, before the others had the time to answer", took)
+		}
+		return true
+	})
+	doubt.phi.Store(100.0)
+	if takes() {
+		t.Error("it takes a write while the others are silent, though perhaps it is this node that stood still")
 	}
 }
 

@@ -28,8 +28,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 	c.mu.Lock()
 	told, again := maps.Clone(c.told[peer]), c.told[peer] != nil && c.met[peer] == l.doc.Epoch
 	c.mu.Unlock()
-	req := &peerv1.Clocks{All: !again, Opening: c.opening}
-	req.Forgot, req.Once = c.forgot(peer)
+	req := &peerv1.Clocks{All: !again, Opening: c.opening, Once: c.forgot(peer)}
 	req.TopologyHash, req.Level = c.n.levels.tell()
 	sent := map[storage.ReplicaID]storage.State{}
 	hashes := map[storage.ReplicaID]uint64{}
@@ -56,7 +55,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 		}
 		return false, err
 	}
-	c.n.walls.heard(peer, before, time.Unix(0, resp.GetClocks().GetWallNs()), c.n.moment(), c.n.opts.Exchange, l.nodes)
+	c.n.walls.heard(peer, before, time.Unix(0, resp.GetClocks().GetWallNs()), c.n.moment(), c.n.recentWalls())
 	c.n.levels.hear(peer, resp.GetClocks().GetTopologyHash(), resp.GetClocks().GetLevel())
 	if c.reopened(peer, resp.GetClocks().GetOpening()) && again {
 		return false, nil // everything is told anew in the next round
@@ -64,7 +63,7 @@ func (c *catchUp) round(ctx context.Context, peer string, l *layout, shared []st
 	if err := c.took(peer, sent, hashes, resp.GetClocks()); err != nil {
 		return false, err
 	}
-	c.n.recovery.remembers(peer, resp.GetClocks().GetForgot(), resp.GetClocks().GetOnce())
+	c.n.recovery.remembers(peer, resp.GetClocks().GetOnce())
 	if !again { // what was not named is empty at both
 		c.toldAll(peer)
 		c.mu.Lock()
@@ -210,13 +209,13 @@ func (c *catchUp) serveClocks(from string, req *peerv1.Clocks) (*peerv1.ClocksDo
 			done.Replicas = append(done.Replicas, own)
 		}
 	}
-	c.n.recovery.remembers(from, req.GetForgot(), req.GetOnce())
+	c.n.recovery.remembers(from, req.GetOnce())
 	if !req.GetAll() {
-		done.Forgot, done.Once = c.forgot(from)
+		done.Once = c.forgot(from)
 		return done, nil
 	}
 	c.toldAll(from)
-	done.Forgot, done.Once = c.forgot(from)
+	done.Once = c.forgot(from)
 	for _, id := range c.shared(c.n.layout(), from) {
 		if state := c.n.store.Replica(id).State(); !named[id] && !state.Clock.Empty() {
 			done.Replicas = append(done.Replicas, c.tell(id, &state))

@@ -30,7 +30,7 @@ func readMutants() []Mutant {
 		},
 		{
 			Name: "read/old-copy-counts", File: "dc/forgotten.go", Packages: packages, Run: "OldDisk",
-			Old: "return len(m.had) > 0", New: "return len(m.had) > 1<<30",
+			Old: "for id, had := range m.had {", New: "for id, had := range m.had {\n\t\tbreak",
 		},
 		{
 			Name: "read/every-restart-forgets", File: "dc/forgotten.go", Packages: packages, Run: "OldDisk",
@@ -43,6 +43,10 @@ func readMutants() []Mutant {
 		{
 			Name: "read/what-came-since-is-forgotten", File: "dc/forgotten.go", Packages: packages, Run: "AfterARestart",
 			Old: "slices.ContainsFunc(once, r.lost)", New: "slices.ContainsFunc(once, func(*peerv1.ReplicaClock) bool { return true })",
+		},
+		{
+			Name: "read/fetched-before-the-others-were-asked", File: "dc/catchup.go", Packages: packages, Run: "NothingIsFetched",
+			Old: "mayPull := c.n.recovery.pulls()", New: "mayPull := c.n.recovery.pulls() || true",
 		},
 		{
 			Name: "read/new-directory-is-old", File: "storage/identity.go", Packages: []string{"./storage"}, Run: "TestNewDirectory",

@@ -30,7 +30,7 @@ func writeMutants() []Mutant {
 		},
 		{
 			Name: "write/one-answer-ends-a-comparison-of-clocks", File: "dc/skew.go", Packages: []string{"./dc"}, Run: "Walls",
-			Old: "\t\trecent = all\n", New: "\t\trecent = nil\n",
+			Old: "\t\tlately = all\n", New: "\t\tlately = nil\n",
 		},
 		{
 			Name: "write/batch-is-begun-whenever", File: "dc/rpc/pipeline.go", Packages: []string{"./dc/rpc"}, Run: "TestPipelineDropsBatches",

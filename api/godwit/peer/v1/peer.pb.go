@@ -1811,9 +1811,8 @@ type Clocks struct {
 	Opening      uint64                 `protobuf:"varint,3,opt,name=opening,proto3" json:"opening,omitempty"`                              // changes with every start of the sender
 	TopologyHash string                 `protobuf:"bytes,4,opt,name=topology_hash,json=topologyHash,proto3" json:"topology_hash,omitempty"` // of the topology that the sender acts under
 	Level        []*Level               `protobuf:"bytes,5,rep,name=level,proto3" json:"level,omitempty"`                                   // what the datacenter has all of, as the sender knows
-	Forgot       bool                   `protobuf:"varint,6,opt,name=forgot,proto3" json:"forgot,omitempty"`                                // the receiver once had what it has not told since its start
-	// Of forgot: what the receiver once had of replicas, at most 64; of more it is
-	// empty. It may have said so since its start, after it made what it told.
+	// What the receiver once had of replicas and has not told since its start. It may
+	// have it: what it acknowledges while what it told is on its way is in here as well.
 	Once          []*ReplicaClock `protobuf:"bytes,7,rep,name=once,proto3" json:"once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1882,13 +1881,6 @@ func (x *Clocks) GetLevel() []*Level {
 		return x.Level
 	}
 	return nil
-}
-
-func (x *Clocks) GetForgot() bool {
-	if x != nil {
-		return x.Forgot
-	}
-	return false
 }
 
 func (x *Clocks) GetOnce() []*ReplicaClock {
@@ -2044,7 +2036,6 @@ type ClocksDone struct {
 	WallNs        int64           `protobuf:"varint,3,opt,name=wall_ns,json=wallNs,proto3" json:"wall_ns,omitempty"`                  // the answering node's wall clock, nanoseconds since 1970
 	TopologyHash  string          `protobuf:"bytes,4,opt,name=topology_hash,json=topologyHash,proto3" json:"topology_hash,omitempty"` // as in Clocks
 	Level         []*Level        `protobuf:"bytes,5,rep,name=level,proto3" json:"level,omitempty"`
-	Forgot        bool            `protobuf:"varint,6,opt,name=forgot,proto3" json:"forgot,omitempty"`
 	Once          []*ReplicaClock `protobuf:"bytes,7,rep,name=once,proto3" json:"once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2113,13 +2104,6 @@ func (x *ClocksDone) GetLevel() []*Level {
 		return x.Level
 	}
 	return nil
-}
-
-func (x *ClocksDone) GetForgot() bool {
-	if x != nil {
-		return x.Forgot
-	}
-	return false
 }
 
 func (x *ClocksDone) GetOnce() []*ReplicaClock {
@@ -4495,15 +4479,14 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x06bucket\x18\x03 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\fR\x03key\"\f\n" +
 	"\n" +
-	"RepairDone\"\x8a\x02\n" +
+	"RepairDone\"\xf8\x01\n" +
 	"\x06Clocks\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\x12\x18\n" +
 	"\aopening\x18\x03 \x01(\x04R\aopening\x12#\n" +
 	"\rtopology_hash\x18\x04 \x01(\tR\ftopologyHash\x12+\n" +
-	"\x05level\x18\x05 \x03(\v2\x15.godwit.peer.v1.LevelR\x05level\x12\x16\n" +
-	"\x06forgot\x18\x06 \x01(\bR\x06forgot\x120\n" +
-	"\x04once\x18\a \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\x04once\"U\n" +
+	"\x05level\x18\x05 \x03(\v2\x15.godwit.peer.v1.LevelR\x05level\x120\n" +
+	"\x04once\x18\a \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\x04onceJ\x04\b\x06\x10\a\"U\n" +
 	"\x05Level\x12\x0e\n" +
 	"\x02dc\x18\x01 \x01(\tR\x02dc\x12\x1c\n" +
 	"\tplacement\x18\x02 \x01(\rR\tplacement\x12\x1e\n" +
@@ -4515,16 +4498,15 @@ const file_godwit_peer_v1_peer_proto_rawDesc = "" +
 	"\x05clock\x18\x03 \x01(\fR\x05clock\x12\x16\n" +
 	"\x06stable\x18\x04 \x01(\fR\x06stable\x12\x12\n" +
 	"\x04root\x18\x05 \x01(\fR\x04root\x12\x1c\n" +
-	"\ttrimmable\x18\x06 \x01(\fR\ttrimmable\"\x95\x02\n" +
+	"\ttrimmable\x18\x06 \x01(\fR\ttrimmable\"\x83\x02\n" +
 	"\n" +
 	"ClocksDone\x128\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\breplicas\x12\x18\n" +
 	"\aopening\x18\x02 \x01(\x04R\aopening\x12\x17\n" +
 	"\awall_ns\x18\x03 \x01(\x03R\x06wallNs\x12#\n" +
 	"\rtopology_hash\x18\x04 \x01(\tR\ftopologyHash\x12+\n" +
-	"\x05level\x18\x05 \x03(\v2\x15.godwit.peer.v1.LevelR\x05level\x12\x16\n" +
-	"\x06forgot\x18\x06 \x01(\bR\x06forgot\x120\n" +
-	"\x04once\x18\a \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\x04once\"\x9d\x01\n" +
+	"\x05level\x18\x05 \x03(\v2\x15.godwit.peer.v1.LevelR\x05level\x120\n" +
+	"\x04once\x18\a \x03(\v2\x1c.godwit.peer.v1.ReplicaClockR\x04onceJ\x04\b\x06\x10\a\"\x9d\x01\n" +
 	"\aMissing\x121\n" +
 	"\areplica\x18\x01 \x01(\v2\x17.godwit.peer.v1.ReplicaR\areplica\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\fR\x05clock\x12\x1b\n" +
