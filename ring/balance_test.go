@@ -101,6 +101,31 @@ func TestBalance(t *testing.T) {
 	}
 }
 
+// TestFirstOwners looks at who comes first: clients send writes there. Where all
+// nodes own everything nothing else is left to tell them apart.
+func TestFirstOwners(t *testing.T) {
+	const partitions, trials = 256, 20
+	for nodes := 2; nodes <= 9; nodes++ {
+		t.Run(strconv.Itoa(nodes), func(t *testing.T) {
+			for trial := range trials {
+				members := fleet(nodes, nodes)
+				for i := range members {
+					members[i].ID = fmt.Sprintf("node-%d-%d", trial, i)
+				}
+				r, first := mustRing(t, members, partitions, 3), map[string]int{}
+				for p := range partitions {
+					first[r.Owners(p)[0]]++
+				}
+				for _, m := range members {
+					if share := float64(first[m.ID]*nodes) / partitions; share < 0.5 || share > 1.6 {
+						t.Errorf("%s is the first of %d partitions, %.2f of its share", m.ID, first[m.ID], share)
+					}
+				}
+			}
+		})
+	}
+}
+
 // chosen gives the first nodes seeds, and then the next one.
 func chosen(t testing.TB, entries []Entry, next Entry, o Options) []Entry {
 	t.Helper()

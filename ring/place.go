@@ -232,10 +232,14 @@ type walk struct {
 	tie      uint64
 }
 
+// leastScale is the scale of a node that owns a part of everything: less than that
+// of any other, and not 0, or only chance would tell which of its partitions are near.
+const leastScale = 0x1p-40
+
 func newWalk(seed uint64, node, partitions int, want uint64) walk {
 	each := uint64(partitions) * slot
 	w := walk{node: node, seed: seed, bits: PartitionBits(partitions)}
-	w.scale = float64(each-min(want, each)) / float64(max(want, 1))
+	w.scale = max(float64(each-min(want, each))/float64(max(want, 1)), leastScale)
 	w.measure()
 	return w
 }
