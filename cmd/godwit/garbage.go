@@ -30,7 +30,7 @@ func paceGarbage(ctx context.Context) {
 	look := time.NewTicker(garbageLook)
 	defer look.Stop()
 	live := []metrics.Sample{{Name: garbageMetric}}
-	least := garbageLeast
+	least := uint64(garbageLeast)
 	if blocksInHeap() {
 		least = garbageBlocks
 	}
@@ -49,8 +49,8 @@ func paceGarbage(ctx context.Context) {
 }
 
 // garbagePercent is what a heap with so many live bytes may grow by.
-func garbagePercent(live uint64, least int) int {
-	return min(max(int(garbageBytes*100/max(live, 1)), least), garbageMost)
+func garbagePercent(live, least uint64) int {
+	return int(min(max(garbageBytes*100/max(live, 1), least), garbageMost))
 }
 
 // blocksInHeap reports whether Pebble takes memory for blocks and memtables from

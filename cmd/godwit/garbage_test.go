@@ -6,7 +6,7 @@ func TestGarbagePercent(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		live  uint64
-		least int
+		least uint64
 		want  int
 	}{
 		{"before the first collection", 0, garbageLeast, 400},
